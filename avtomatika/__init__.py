@@ -1,0 +1,1 @@
+"""avtomatika: durable asynchronous workflows as state machines."""

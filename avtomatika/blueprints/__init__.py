@@ -1,0 +1,1 @@
+"""Blueprints: states, handlers, conditions and the graph they make."""

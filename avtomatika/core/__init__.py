@@ -1,0 +1,1 @@
+"""The decisions: what follows from an event, without I/O, clock or chance."""

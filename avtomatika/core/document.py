@@ -1,0 +1,126 @@
+"""Documents: the JSON-like values of a job, frozen as msgpack bytes."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import numbers
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import msgpack
+
+from avtomatika.errors import DocumentError
+
+_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+
+
+class Document:
+    """An immutable value made of dicts, lists, strings, numbers, booleans and None.
+
+    It is kept as msgpack bytes: two documents are equal when their bytes are, every reader gets a copy of its own, and
+    a storage writes what is already there. So a handler may change what it was given without changing the job.
+
+    Args:
+        raw: the msgpack bytes.
+    """
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+    @classmethod
+    def of(cls, value: Any, name: str = "value") -> Document:
+        """Freezes ``value``.
+
+        Dates become ISO 8601 strings, UUIDs strings, enum members their values, numbers of other libraries (numpy)
+        plain ones, tuples lists.
+
+        Args:
+            value: what to freeze.
+            name: what the value is called in an error message.
+
+        Raises:
+            DocumentError: something in it is none of these; the message has its path.
+        """
+        try:
+            return cls(msgpack.packb(value, default=_plain, strict_types=False))
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            _complain(value, name, 0)
+            raise DocumentError(name, "the value is too deep or too large") from None
+
+    def value(self) -> Any:
+        """Returns a copy of the value."""
+        return msgpack.unpackb(self.raw, strict_map_key=False)
+
+    def merged(self, changes: Mapping[str, Any], name: str = "value") -> Document:
+        """Returns this mapping with ``changes`` laid over it."""
+        if not changes:
+            return self
+        return Document.of({**self.value(), **changes}, name)
+
+    def __len__(self) -> int:
+        """Returns the size in bytes."""
+        return len(self.raw)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Document) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        text = repr(self.value())
+        return f"Document({text if len(text) <= 80 else text[:77] + '...'})"
+
+
+def _plain(value: Any) -> Any:
+    """Turns what msgpack does not know into what it knows."""
+    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if hasattr(value, "dtype") and getattr(value, "shape", None) == ():  # numpy.bool_ is registered with no ABC
+        return value.item()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(type(value).__name__)
+
+
+def _complain(value: Any, path: str, depth: int) -> None:
+    """Finds the part of ``value`` that cannot be stored and raises with its path."""
+    if depth > 200:
+        raise DocumentError(path, "it is nested more than 200 levels deep")
+    match value:
+        case None | bool() | str() | float() | bytes():
+            return
+        case int():
+            if not _INT_MIN <= value <= _INT_MAX:
+                raise DocumentError(path, f"the integer {value} does not fit into 64 bits")
+        case Mapping():
+            for key, item in value.items():
+                if not isinstance(key, str | int):
+                    raise DocumentError(path, f"the key {key!r} is a {type(key).__name__}")
+                _complain(item, f"{path}.{key}", depth + 1)
+        case list() | tuple():
+            for index, item in enumerate(value):
+                _complain(item, f"{path}[{index}]", depth + 1)
+        case _:
+            try:
+                _plain(value)
+            except TypeError:
+                raise DocumentError(path, f"it is a {type(value).__name__}") from None
+
+
+EMPTY = Document.of({})
+"""The empty mapping."""
+NULL = Document.of(None)
+"""The value None."""

@@ -1,0 +1,118 @@
+"""What is to be done: the effects that ``decide`` returns, all written by the same commit as the job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from avtomatika.core.document import Document
+from avtomatika.core.events import TimerKind
+from avtomatika.core.job import Job, Task
+
+
+@dataclass(frozen=True, slots=True)
+class RunHandler:
+    """Call the handler of the job's state.
+
+    Args:
+        state: name of the state.
+        at: not before this moment, Unix seconds.
+    """
+
+    state: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchTask:
+    """Put the task where workers find it."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class SaveTask:
+    """Write the task without handing it out: it ended, or waits for its next attempt."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOpenTasks:
+    """Close every open task of the job as cancelled; the workers that hold one are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Wake the job at a moment.
+
+    Args:
+        kind: what for.
+        at: Unix seconds.
+        task_id: the task that it belongs to, or empty.
+    """
+
+    kind: TimerKind
+    at: float
+    task_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClearTimer:
+    """The moment does not matter any more."""
+
+    kind: TimerKind
+    task_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordHistory:
+    """One row of the job's history.
+
+    Args:
+        type: one of the contract's event types.
+        state: the state that it happened in.
+        previous_state: where the job came from, or empty.
+        next_state: where it goes, or empty.
+        duration: seconds, or None.
+        worker_id: the worker concerned, or empty.
+        attempt: the attempt concerned, or None.
+        task_id: the task concerned, or empty.
+        details: small facts, such as an error's code and message.
+        state_history: the job's data at that moment, or None where it did not change.
+    """
+
+    type: str
+    state: str
+    previous_state: str = ""
+    next_state: str = ""
+    duration: float | None = None
+    worker_id: str = ""
+    attempt: int | None = None
+    task_id: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    state_history: Document | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishJob:
+    """The job has ended: whatever it still owns is given up."""
+
+
+Effect = RunHandler | DispatchTask | SaveTask | CancelOpenTasks | SetTimer | ClearTimer | RecordHistory | FinishJob
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from an event.
+
+    Args:
+        job: the new job; the very same object when nothing changes.
+        effects: in order.
+        ignored: why the event changes nothing, as one of the protocol's words, or empty.
+    """
+
+    job: Job
+    effects: tuple[Effect, ...] = ()
+    ignored: str = ""

@@ -1,0 +1,133 @@
+"""What can happen to a job: the events that ``decide`` takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from avtomatika.blueprints.actions import Action
+from avtomatika.core.document import NULL, Document
+from avtomatika.core.job import Failure, Task
+
+
+@dataclass(frozen=True, slots=True)
+class JobSubmitted:
+    """Somebody created the job; it is at version 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerStarted:
+    """An engine took the job and calls its handler."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerReturned:
+    """The handler of the current state returned.
+
+    Args:
+        action: what it asked for, or None.
+        state_history: as the handler left it.
+        returned: its return value; used for end states if it is a mapping.
+        has_returned: whether the return value was a mapping.
+        duration: seconds that the call took.
+        handler: name of the function.
+    """
+
+    action: Action | None
+    state_history: Document
+    returned: Document = NULL
+    has_returned: bool = False
+    duration: float = 0.0
+    handler: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerFailed:
+    """The handler of the current state raised, or could not be called.
+
+    Args:
+        code: ``TRANSIENT_ERROR`` for an exception of the user's code, ``PERMANENT_ERROR`` for a fault in the blueprint.
+        message: a sentence for people.
+        duration: seconds that the call took.
+        handler: name of the function.
+    """
+
+    code: str
+    message: str
+    duration: float = 0.0
+    handler: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReported:
+    """A worker sent a result.
+
+    Args:
+        task: the task as stored, or None if there is none of that id.
+        attempt: the attempt that the result belongs to.
+        worker_id: who sent it.
+        status: the status word.
+        data: what it returned.
+        failure: code and message if the status is ``failure``, else None.
+        worker_is_leaving: the worker has said that it goes offline, so that ``cancelled`` is its own doing.
+    """
+
+    task: Task | None
+    attempt: int
+    worker_id: str
+    status: str
+    data: Document = NULL
+    failure: Failure | None = None
+    worker_is_leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseExpired:
+    """The claim of a task ended without a result."""
+
+    task: Task | None
+
+
+class TimerKind(StrEnum):
+    """What a timer of a job is for."""
+
+    RETRY = "retry"
+    DISPATCH = "dispatch"
+    RESULT = "result"
+    JOB = "job"
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A moment that was written down has come.
+
+    Args:
+        kind: what it was for.
+        task: the task that it belongs to, as stored, or None.
+    """
+
+    kind: TimerKind
+    task: Task | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody wants the job to end.
+
+    Args:
+        by: name of the client, for the history.
+    """
+
+    by: str = ""
+
+
+Event = (
+    JobSubmitted
+    | HandlerStarted
+    | HandlerReturned
+    | HandlerFailed
+    | TaskReported
+    | LeaseExpired
+    | TimerFired
+    | CancelRequested
+)

@@ -1,0 +1,209 @@
+"""Every error of the package; one class for each decision that a caller can make.
+
+AvtomatikaError
+├── ConfigError            a setting or a file of settings is wrong; nothing was started
+├── BlueprintError         a blueprint cannot be registered, or does not exist
+│   ├── ConditionError     the text of a condition cannot be parsed
+│   └── ValidationError    the graph of a blueprint has faults (all of them are listed)
+├── HandlerError           a handler cannot be called or asked for something impossible
+│   ├── ArgumentError      a handler asks for an argument that the job does not have
+│   └── ActionError        an action is malformed, or is the second one of a handler
+├── DocumentError          a value cannot be stored with a job
+├── JobNotFoundError       no such job (or not of this client)
+├── JobStateError          the job's status does not allow the request
+├── StorageError           the storage did not answer or refused
+├── ProtocolError          a message of the worker protocol cannot be understood
+├── AuthError              a token is missing or wrong
+└── ClientError            the server refused a request of our own client
+    └── ConnectionFailedError  no server answered
+
+Facts are fields, the sentence is made from them. A message says what happened, what was expected and what to do; it
+never holds a token or a payload.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ActionError",
+    "ArgumentError",
+    "AuthError",
+    "AvtomatikaError",
+    "BlueprintError",
+    "ClientError",
+    "ConditionError",
+    "ConfigError",
+    "ConnectionFailedError",
+    "DocumentError",
+    "HandlerError",
+    "JobNotFoundError",
+    "JobStateError",
+    "ProtocolError",
+    "StorageError",
+    "ValidationError",
+    "suggest",
+]
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Returns `` Did you mean 'x'?`` for the known word nearest to ``word``, or an empty string."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+class AvtomatikaError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    code = "error"
+    """A stable word for programs; the ``code`` member of an HTTP error."""
+
+
+class ConfigError(AvtomatikaError, ValueError):
+    """A setting is wrong."""
+
+    code = "invalid_config"
+
+
+class BlueprintError(AvtomatikaError, ValueError):
+    """A blueprint is wrong or unknown."""
+
+    code = "invalid_blueprint"
+
+
+class ConditionError(BlueprintError):
+    """The text of a condition cannot be parsed.
+
+    Args:
+        text: the condition as written.
+        position: index of the first character that does not fit, counted from 0.
+        reason: what was expected there.
+    """
+
+    def __init__(self, text: str, position: int, reason: str) -> None:
+        self.text = text
+        self.position = position
+        self.reason = reason
+        super().__init__(f"{reason}\n  {text}\n  {' ' * position}^")
+
+
+class ValidationError(BlueprintError):
+    """The graph of a blueprint has faults.
+
+    Args:
+        blueprint: its name.
+        faults: one sentence for each fault, at least one.
+    """
+
+    def __init__(self, blueprint: str, faults: Iterable[str]) -> None:
+        self.blueprint = blueprint
+        self.faults = tuple(faults)
+        lines = "".join(f"\n  - {fault}" for fault in self.faults)
+        super().__init__(f"blueprint '{blueprint}' cannot be registered:{lines}")
+
+
+class HandlerError(AvtomatikaError):
+    """A handler cannot be called, or what it asked for is impossible."""
+
+    code = "handler_error"
+
+
+class ArgumentError(HandlerError, TypeError):
+    """A handler asks for an argument that the job does not have.
+
+    Args:
+        handler: name of the handler function.
+        argument: the argument's name.
+        available: the names that could have been injected.
+    """
+
+    def __init__(self, handler: str, argument: str, available: Iterable[str]) -> None:
+        self.handler = handler
+        self.argument = argument
+        self.available = tuple(available)
+        super().__init__(
+            f"handler '{handler}' asks for argument '{argument}', which is neither a known name nor in state_history "
+            f"nor in initial_data; there is: {', '.join(self.available)}."
+            f"{suggest(argument, self.available)} Rename the argument or give it a default."
+        )
+
+
+class ActionError(HandlerError, ValueError):
+    """An action is malformed, or is the second one of the same handler."""
+
+
+class DocumentError(AvtomatikaError, TypeError):
+    """A value cannot be stored with a job.
+
+    Args:
+        path: where the value stands, such as ``state_history.rows[3].when``.
+        problem: what is wrong with it.
+    """
+
+    code = "invalid_data"
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(
+            f"{path} cannot be stored: {problem}. Use dict (with string keys), list, str, int, float, bool or None."
+        )
+
+
+class JobNotFoundError(AvtomatikaError, LookupError):
+    """There is no job of this id that the caller may see."""
+
+    code = "job_not_found"
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"job '{job_id}' not found; GET /api/v1/jobs lists your jobs.")
+
+
+class JobStateError(AvtomatikaError):
+    """The status of the job does not allow what was asked."""
+
+    code = "job_state_conflict"
+
+
+class StorageError(AvtomatikaError):
+    """The storage did not answer, or refused."""
+
+    code = "storage_unavailable"
+
+
+class ProtocolError(AvtomatikaError, ValueError):
+    """A message of the worker protocol cannot be understood."""
+
+    code = "invalid_message"
+
+
+class AuthError(AvtomatikaError, PermissionError):
+    """A token is missing or wrong."""
+
+    code = "unauthorized"
+
+
+class ClientError(AvtomatikaError):
+    """The server refused a request.
+
+    Args:
+        status: HTTP status code.
+        error_code: the stable word from the server's answer.
+        message: the server's sentence.
+    """
+
+    def __init__(self, status: int, error_code: str, message: str) -> None:
+        self.status = status
+        self.code = error_code
+        self.message = message
+        super().__init__(f"{message} (HTTP {status}, {error_code})")
+
+
+class ConnectionFailedError(ClientError, ConnectionError):
+    """No server answered at the address."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url = url
+        super().__init__(0, "connection_failed", f"no answer from {url}: {reason}. Is the engine running there?")

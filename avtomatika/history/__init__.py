@@ -1,0 +1,1 @@
+"""What happened: events of jobs and workers, kept for reading."""

@@ -1,0 +1,1 @@
+"""The workbench: an engine in a notebook."""

@@ -1,0 +1,1 @@
+"""Where jobs live: one small contract, one file for each backend."""

@@ -1,0 +1,437 @@
+"""The storage's contract: every step that must be atomic, and nothing else.
+
+A backend decides nothing. It compares versions, keeps queues in order and lets leases end; what should happen is
+decided in ``core`` and arrives here as a ``Batch``. One suite, ``tests/storage/test_contract.py``, runs over all
+backends.
+
+Moments are Unix seconds of the storage's clock, durations are seconds. Every method raises StorageError when the
+backend does not answer; a commit that raised may have happened, and may be repeated: it then returns Stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from avtomatika.core.effects import RecordHistory
+from avtomatika.core.events import TimerKind
+from avtomatika.core.history import HistoryEvent
+from avtomatika.core.job import Job, Task
+from avtomatika.core.states import JobStatus
+from avtomatika.protocol.messages import WorkerProfile
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A wake-up: some engine is to call the job's handler.
+
+    Args:
+        at: not before this moment.
+        priority: higher first among those that are due.
+    """
+
+    at: float
+    priority: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A moment at which a job is to be woken; one for each (job, kind, task)."""
+
+    job_id: str
+    kind: TimerKind
+    at: float = 0.0
+    task_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskClaim:
+    """Proof that a result belongs to the claim that the storage knows."""
+
+    task_id: str
+    attempt: int
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobClaim:
+    """A job that an engine may work on until the lease ends.
+
+    Args:
+        job: as stored.
+        token: names this claim in a batch, and when it is extended or released.
+        deliveries: how often the same wake-up was claimed, this time included.
+    """
+
+    job: Job
+    token: str
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dedupe:
+    """A key that makes the creation of a job happen once.
+
+    Args:
+        key: unique for the client and its idempotency key.
+        fingerprint: digest of the request; another one under the same key is a conflict for the caller to report.
+        ttl: seconds that the key is remembered.
+    """
+
+    key: str
+    fingerprint: str
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """All that one step writes, applied whole or not at all.
+
+    Args:
+        job: the new job; its version is one above the stored one (1 creates it).
+        changed: names of the job's fields to write; all of them when it is created.
+        at: the moment of the step.
+        claim: token of the job claim that this step consumes, or empty.
+        keep_claim: the claim stays, for a handler that is called next in the same breath.
+        task_claim: the task must still be claimed so, else Stale; None if no result is involved.
+        ready: the job's new wake-up, or None.
+        queue_tasks: tasks to write and to hand out.
+        save_tasks: tasks to write and to take out of their queues and leases.
+        cancel_open_tasks: close all open tasks of the job as cancelled.
+        set_timers: timers to write, replacing those of the same job, kind and task.
+        clear_timers: timers to forget.
+        finish: the job has ended: forget its wake-up, claim and timers.
+        events: rows of its history, numbered by the storage.
+        dedupe: for a creation that must happen once.
+    """
+
+    job: Job
+    changed: frozenset[str]
+    at: float
+    claim: str = ""
+    keep_claim: bool = False
+    task_claim: TaskClaim | None = None
+    ready: Ready | None = None
+    queue_tasks: Sequence[Task] = ()
+    save_tasks: Sequence[Task] = ()
+    cancel_open_tasks: bool = False
+    set_timers: Sequence[Timer] = ()
+    clear_timers: Sequence[Timer] = ()
+    finish: bool = False
+    events: Sequence[RecordHistory] = ()
+    dedupe: Dedupe | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The batch was applied."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Somebody else was faster, or holds the claim; nothing was written.
+
+    Args:
+        version: the stored version; 0 if there is no such job.
+    """
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The dedupe key is known; nothing was written.
+
+    Args:
+        job_id: the job that was created under it.
+        fingerprint: digest of the request that created it.
+    """
+
+    job_id: str
+    fingerprint: str
+
+
+Outcome = Committed | Stale | Duplicate
+
+
+@dataclass(frozen=True, slots=True)
+class JobQuery:
+    """Which jobs to list, newest first.
+
+    Args:
+        client: name of the client whose jobs they are; None for all.
+        status: only of this status.
+        blueprint: only of this blueprint.
+        since: created at or after this moment.
+        limit: at most so many.
+        offset: skip so many.
+        before: (created_at, id) of the last job of the page before, or None.
+    """
+
+    client: str | None = None
+    status: JobStatus | None = None
+    blueprint: str | None = None
+    since: float | None = None
+    limit: int = 100
+    offset: int = 0
+    before: tuple[float, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job's work is; not part of its state and never in conflict with it.
+
+    Args:
+        value: 0 to 1.
+        message: for people.
+        task_id: the task that reported it, or empty.
+        at: when.
+    """
+
+    value: float
+    message: str = ""
+    task_id: str = ""
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Tasks of one kind that wait.
+
+    Args:
+        name: as in ``Task.queue``.
+        task_type: the skill needed.
+        requirements: what else the worker must have, or None.
+        max_cost: highest cost of the skill, or None.
+        length: how many wait.
+        oldest_at: creation of the oldest, or None.
+    """
+
+    name: str
+    task_type: str
+    requirements: Mapping[str, object] | None = None
+    max_cost: float | None = None
+    length: int = 0
+    oldest_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something that a waiting part of an engine wants to know at once; losing one costs time, never work.
+
+    Args:
+        kind: ``ready`` (a job can be claimed), ``task`` (a task was queued), ``timer`` (a timer or lease was set),
+            ``job`` (a job was committed), ``progress``, ``event`` (rows wait in the outbox).
+        key: the queue's name for ``task``, the job's id for ``job`` and ``progress``, else empty.
+        at: when a ``timer`` fires or a ``ready`` job is due; else 0.
+        final: a ``job`` has ended.
+    """
+
+    kind: str
+    key: str = ""
+    at: float = 0.0
+    final: bool = False
+
+
+Listener = Callable[[Signal], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A broken invariant, found by ``audit``.
+
+    Args:
+        invariant: its letter in ``docs/explanation/durability.md``.
+        job_id: the job concerned.
+        message: what is wrong.
+    """
+
+    invariant: str
+    job_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class WakeUp:
+    """What a job waits for.
+
+    Args:
+        ready_at: its wake-up is due then, or None.
+        claimed_by: the engine that works on it, or empty.
+        claimed_until: when that claim ends by itself, or None.
+        timers: moments at which it is woken.
+        tasks: its open tasks.
+    """
+
+    ready_at: float | None = None
+    claimed_by: str = ""
+    claimed_until: float | None = None
+    timers: Sequence[Timer] = ()
+    tasks: Sequence[Task] = field(default=())
+
+
+class Storage(Protocol):
+    """What an engine needs of a database. See the module's docstring for what holds everywhere."""
+
+    async def open(self) -> None:
+        """Connects and creates what is missing. Idempotent."""
+        ...
+
+    async def close(self) -> None:
+        """Gives up connections. Idempotent. Nothing committed is lost by it, except in memory."""
+        ...
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Calls ``listener`` in the event loop for signals of all engines; returns the function that ends it.
+
+        A listener must not block nor raise.
+        """
+        ...
+
+    async def now(self) -> float:
+        """Returns the moment on the storage's clock, the only one that deadlines are measured by."""
+        ...
+
+    # --- jobs ---
+
+    async def commit(self, batch: Batch) -> Outcome:
+        """Applies all of ``batch``, or nothing.
+
+        Checks before it writes: the dedupe key is new (else Duplicate); the stored version is ``job.version - 1``, the
+        job claim and the task claim are the ones stored (else Stale). Of two commits on the same version exactly one
+        is applied.
+        """
+        ...
+
+    async def find_job(self, job_id: str) -> Job | None:
+        """Returns the job as last committed."""
+        ...
+
+    async def list_jobs(self, query: JobQuery) -> list[Job]:
+        """Returns jobs by creation, newest first; by id, descending, among those of one moment."""
+        ...
+
+    async def count_jobs(self) -> dict[JobStatus, int]:
+        """Returns how many jobs there are of each status that occurs."""
+        ...
+
+    async def find_wake_up(self, job_id: str) -> WakeUp:
+        """Returns what the job waits for."""
+        ...
+
+    async def put_progress(self, job_id: str, progress: Progress) -> None:
+        """Remembers the progress until the job ends; the last one wins."""
+        ...
+
+    async def find_progress(self, job_id: str) -> Progress | None:
+        """Returns the last progress."""
+        ...
+
+    # --- the ready queue ---
+
+    async def claim_jobs(self, owner: str, limit: int, lease: float) -> list[JobClaim]:
+        """Takes up to ``limit`` due wake-ups, higher priority first, then earlier due, then earlier queued.
+
+        Each is this owner's for ``lease`` seconds; when that ends without a commit, a release or an extension, it can
+        be claimed again. No wake-up is ever claimed twice at a time.
+        """
+        ...
+
+    async def extend_claims(self, tokens: Sequence[str], lease: float) -> list[str]:
+        """Lets the claims end ``lease`` seconds from now; returns the tokens of those that are lost."""
+        ...
+
+    async def release_claims(self, tokens: Sequence[str]) -> None:
+        """Gives claims back: the wake-ups are due at once. Unknown tokens are ignored."""
+        ...
+
+    # --- tasks ---
+
+    async def claim_task(self, worker_id: str, queues: Sequence[str], lease: float) -> Task | None:
+        """Takes the first task of ``queues``: higher priority first, then older.
+
+        The task becomes ``claimed`` by the worker for ``lease`` seconds, ``deliveries`` rises by one, and an event
+        ``task_started`` joins the job's history. No task is ever claimed twice at a time.
+        """
+        ...
+
+    async def renew_tasks(self, worker_id: str, task_ids: Sequence[str], lease: float) -> list[str]:
+        """Lets the worker's claims end ``lease`` seconds from now and marks them confirmed.
+
+        A claim never lasts beyond ``claimed_at + timeout_seconds``. A task whose lease has ended, and that nobody has
+        taken over, is claimed again by the same worker.
+
+        Returns:
+            The ids of tasks that are not the worker's to run any more: closed, taken over, or unknown.
+        """
+        ...
+
+    async def release_task(self, claim: TaskClaim) -> None:
+        """Puts a task back that was never delivered, to its old place; ignored if the claim is not the stored one."""
+        ...
+
+    async def find_task(self, task_id: str) -> Task | None:
+        """Returns the task as stored, open or ended."""
+        ...
+
+    async def list_tasks(self, job_id: str, fan_out: str | None = None) -> list[Task]:
+        """Returns the tasks of a job (of one fan-out), by creation, then by index."""
+        ...
+
+    async def list_queues(self) -> list[Queue]:
+        """Returns the queues in which tasks wait."""
+        ...
+
+    # --- time ---
+
+    async def claim_timers(self, limit: int, lease: float) -> list[Timer]:
+        """Takes up to ``limit`` timers that are due, earliest first.
+
+        A timer taken stays, and is due again ``lease`` seconds later, until a commit clears it or the job ends.
+        """
+        ...
+
+    async def expired_tasks(self, limit: int) -> list[Task]:
+        """Returns up to ``limit`` claimed tasks whose lease has ended, earliest first."""
+        ...
+
+    async def next_wake_at(self) -> float | None:
+        """Returns the earliest moment at which a timer, a lease or a delayed wake-up is due, or None."""
+        ...
+
+    # --- the outbox ---
+
+    async def read_events(self, limit: int) -> list[HistoryEvent]:
+        """Returns up to ``limit`` history events that nobody has acknowledged, oldest first."""
+        ...
+
+    async def ack_events(self, event_ids: Sequence[str]) -> None:
+        """Forgets the events: they are safely elsewhere."""
+        ...
+
+    # --- workers ---
+
+    async def put_worker(self, worker: WorkerProfile, ttl: float) -> None:
+        """Remembers the worker for ``ttl`` seconds from now."""
+        ...
+
+    async def find_worker(self, worker_id: str) -> WorkerProfile | None:
+        """Returns the worker if its time has not run out."""
+        ...
+
+    async def list_workers(self) -> list[WorkerProfile]:
+        """Returns the workers whose time has not run out, by id."""
+        ...
+
+    async def remove_worker(self, worker_id: str) -> None:
+        """Forgets the worker. Its tasks stay claimed until their leases end."""
+        ...
+
+    # --- proof ---
+
+    async def audit(self) -> list[Fault]:
+        """Checks the invariants over all jobs; an empty list is a healthy storage."""
+        ...

@@ -1,0 +1,1 @@
+"""The worker SDK: functions that do tasks for an engine."""

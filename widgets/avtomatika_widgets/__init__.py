@@ -1,0 +1,1 @@
+"""Live widgets over avtomatika jobs."""
