@@ -103,10 +103,12 @@ class TimerFired:
 
     Args:
         kind: what it was for.
-        task: the task that it belongs to, as stored, or None.
+        task_id: the task that it belongs to, or empty.
+        task: that task as stored, or None.
     """
 
     kind: TimerKind
+    task_id: str = ""
     task: Task | None = None
 
 

@@ -53,3 +53,40 @@ class TaskStatus(StrEnum):
 
 
 OPEN = frozenset({TaskStatus.QUEUED, TaskStatus.CLAIMED, TaskStatus.DELAYED})
+
+_WAITS_FOR_TASKS = frozenset(
+    {JobStatus.WAITING_FOR_WORKER, JobStatus.WAITING_FOR_PARALLEL_TASKS, JobStatus.AWAITING_RETRY}
+)
+_BEFORE_HANDLER = frozenset({JobStatus.PENDING, JobStatus.AWAITING_RETRY})
+_GOES_ON = frozenset({JobStatus.RUNNING, JobStatus.FAILED, JobStatus.QUARANTINED})
+
+_RULES: tuple[tuple[frozenset[JobStatus], str, frozenset[JobStatus]], ...] = (
+    # in any of these statuses | this may happen | and leads to one of these
+    (frozenset({JobStatus.PENDING}), "JobSubmitted", frozenset({JobStatus.PENDING})),
+    (_BEFORE_HANDLER, "HandlerStarted", frozenset({JobStatus.RUNNING})),
+    (
+        frozenset({JobStatus.RUNNING}),
+        "HandlerReturned",
+        _GOES_ON | {JobStatus.WAITING_FOR_WORKER, JobStatus.WAITING_FOR_PARALLEL_TASKS, JobStatus.FINISHED},
+    ),
+    (frozenset({JobStatus.RUNNING}), "HandlerFailed", frozenset({JobStatus.AWAITING_RETRY, JobStatus.QUARANTINED})),
+    (_WAITS_FOR_TASKS, "TaskReported", _GOES_ON | _WAITS_FOR_TASKS | {JobStatus.CANCELLED}),
+    (_WAITS_FOR_TASKS, "LeaseExpired", _GOES_ON | _WAITS_FOR_TASKS),
+    (_WAITS_FOR_TASKS, "TimerFired", _GOES_ON | _WAITS_FOR_TASKS),
+    (frozenset({JobStatus.PENDING}), "TimerFired", frozenset({JobStatus.PENDING, JobStatus.FAILED})),
+    (frozenset({JobStatus.RUNNING}), "TimerFired", frozenset({JobStatus.RUNNING, JobStatus.FAILED})),
+    (frozenset(JobStatus) - TERMINAL, "CancelRequested", frozenset({JobStatus.CANCELLED})),
+)
+
+
+def _spread_rules() -> dict[tuple[JobStatus, str], frozenset[JobStatus]]:
+    table: dict[tuple[JobStatus, str], frozenset[JobStatus]] = {}
+    for statuses, event, leads_to in _RULES:
+        for status in statuses:
+            table[status, event] = table.get((status, event), frozenset()) | leads_to
+    return table
+
+
+TRANSITIONS = _spread_rules()
+"""(status, name of the event) to the statuses that may follow; ``decide`` keeps to it. A pair that is missing cannot
+happen, or changes nothing: every event that comes late or twice."""

@@ -1,0 +1,92 @@
+"""The decision: what follows from an event, for one job.
+
+``decide`` is a pure function. It takes the job as stored and something that happened, and returns the new job and the
+effects that the same commit writes. An event that comes late, twice or from the wrong place changes nothing: the same
+job comes back, with the reason in ``Decision.ignored``.
+
+This file routes events; ``steps`` says how a job goes on or ends, ``handlers`` what a handler's return means, ``tasks``
+what a worker's answer means.
+"""
+
+from __future__ import annotations
+
+from avtomatika.blueprints.graph import Graph
+from avtomatika.core import handlers, tasks
+from avtomatika.core.effects import Decision
+from avtomatika.core.events import (
+    CancelRequested,
+    Event,
+    HandlerFailed,
+    HandlerReturned,
+    HandlerStarted,
+    JobSubmitted,
+    LeaseExpired,
+    TaskReported,
+    TimerFired,
+)
+from avtomatika.core.job import Job
+from avtomatika.core.states import TRANSITIONS, JobStatus
+from avtomatika.core.steps import DEFAULT_LIMITS, Limits, Step
+from avtomatika.errors import AvtomatikaError
+
+
+class IllegalTransitionError(AvtomatikaError):
+    """The decision core contradicted its own table: a defect of this package, not of a blueprint."""
+
+    code = "illegal_transition"
+
+    def __init__(self, job: Job, event: Event, status: JobStatus) -> None:
+        super().__init__(
+            f"job {job.id} (blueprint '{job.blueprint}', state '{job.state}', status {job.status}, version "
+            f"{job.version}, {job.transitions} transitions) cannot become {status} by {type(event).__name__}. "
+            "Please report this."
+        )
+
+
+def decide(job: Job, event: Event, graph: Graph, now: float, limits: Limits = DEFAULT_LIMITS) -> Decision:
+    """Returns what follows from ``event``.
+
+    Args:
+        job: as stored; at version 0 for JobSubmitted.
+        event: what happened.
+        graph: the version of the blueprint that the job started with.
+        now: the moment, Unix seconds.
+        limits: retries, timeouts and the loop limit.
+
+    Returns:
+        The new job, one version on, and the effects; or the same job and why the event was ignored.
+
+    Raises:
+        IllegalTransitionError: a defect of the core.
+    """
+    if job.is_terminal:
+        return Decision(job, ignored="job_cancelled" if job.status is JobStatus.CANCELLED else "stale_task")
+    step = Step(job, graph, now, limits)
+    ignored = _route(step, event)
+    if ignored:
+        return Decision(job, ignored=ignored)
+    if step.status not in TRANSITIONS.get((job.status, type(event).__name__), ()):
+        raise IllegalTransitionError(job, event, step.status)
+    return step.decision()
+
+
+def _route(step: Step, event: Event) -> str:
+    """Lets the event change the step; returns why it does not, or an empty string."""
+    match event:
+        case JobSubmitted():
+            return handlers.submitted(step)
+        case HandlerStarted():
+            return handlers.started(step)
+        case HandlerReturned():
+            return handlers.returned(step, event)
+        case HandlerFailed():
+            return handlers.failed(step, event)
+        case TaskReported():
+            return tasks.reported(step, event)
+        case LeaseExpired():
+            return tasks.lease_expired(step, event)
+        case TimerFired():
+            return tasks.timer_fired(step, event)
+        case CancelRequested():
+            step.cancel(event.by)
+            return ""

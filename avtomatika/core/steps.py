@@ -1,0 +1,187 @@
+"""A step: how a job enters a state, waits, fails or ends, whatever the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from avtomatika.blueprints.graph import Graph, State
+from avtomatika.core.document import Document
+from avtomatika.core.effects import (
+    CancelOpenTasks,
+    Decision,
+    Effect,
+    FinishJob,
+    RecordHistory,
+    RunHandler,
+)
+from avtomatika.core.job import Failure, FanOut, Job
+from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.states import JobStatus
+
+_ENDING_EVENTS = {
+    JobStatus.FINISHED: "job_completed",
+    JobStatus.FAILED: "job_failed",
+    JobStatus.QUARANTINED: "job_quarantined",
+    JobStatus.CANCELLED: "job_cancelled",
+    JobStatus.ERROR: "job_failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers that an engine decides by.
+
+    Args:
+        retry: for tasks and handlers.
+        max_transitions: changes of state after which a job is taken to be in a loop.
+        task_timeout: seconds from a task's start to its result, where its dispatch does not say.
+        max_deliveries: how often one attempt is handed out to workers that never confirm it, before it counts as lost.
+    """
+
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    max_transitions: int = 1000
+    task_timeout: float = 300.0
+    max_deliveries: int = 5
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Step:
+    """One decision in the making: collects the changes of the job and the effects, in order.
+
+    Args:
+        job: as stored.
+        graph: the job's blueprint.
+        now: the moment, Unix seconds.
+        limits: the numbers to decide by.
+    """
+
+    def __init__(self, job: Job, graph: Graph, now: float, limits: Limits) -> None:
+        self.job = job
+        self.graph = graph
+        self.now = now
+        self.limits = limits
+        self._changes: dict[str, Any] = {}
+        self._effects: list[Effect] = []
+        self._unrecorded = False
+
+    @property
+    def state(self) -> State:
+        """The node that the job stands in."""
+        return self.graph.state(self.job.state)
+
+    @property
+    def status(self) -> JobStatus:
+        """The status that the job will have."""
+        status: JobStatus = self._changes.get("status", self.job.status)
+        return status
+
+    @property
+    def state_history(self) -> Document:
+        """The data that the job will have."""
+        document: Document = self._changes.get("state_history", self.job.state_history)
+        return document
+
+    def change(self, **fields: Any) -> None:
+        """Sets fields of the job."""
+        self._changes.update(fields)
+        self._unrecorded |= "state_history" in fields
+
+    def add(self, *effects: Effect) -> None:
+        """Adds effects."""
+        self._effects.extend(effects)
+
+    def record(self, type_: str, **facts: Any) -> None:
+        """Adds a row of history in the job's present state, with its data if they changed since the last row."""
+        if self._unrecorded:
+            facts["state_history"] = self.state_history
+            self._unrecorded = False
+        self.add(RecordHistory(type_, self.job.state, **facts))
+
+    def decision(self) -> Decision:
+        """Returns the new job, one version on, with the effects."""
+        job = replace(self.job, **self._changes, version=self.job.version + 1, updated_at=self.now)
+        return Decision(job, tuple(self._effects))
+
+    # --- how a job goes on ---
+
+    def enter(self, state: str, fan_out: FanOut | None = None) -> None:
+        """Leaves the present state for another, whose handler is to run.
+
+        Args:
+            state: name of the next state; an unknown one quarantines the job.
+            fan_out: what the next handler joins.
+        """
+        if state not in self.graph:
+            self.quarantine(self.unknown_state(state))
+            return
+        if self.job.transitions >= self.limits.max_transitions:
+            self.fail(
+                Failure(
+                    "LOOP_LIMIT_ERROR",
+                    f"the job made {self.job.transitions} transitions and would go on from '{self.job.state}' to "
+                    f"'{state}'; it seems to be in a loop. Check the condition that should end it, or raise "
+                    "MAX_TRANSITIONS_PER_JOB.",
+                    self.job.state,
+                )
+            )
+            return
+        self.record("state_finished", next_state=state, duration=self.now - self.job.entered_at)
+        self.change(
+            status=JobStatus.RUNNING,
+            state=state,
+            attempt=1,
+            transitions=self.job.transitions + 1,
+            entered_at=self.now,
+            task_id="",
+            fan_out=fan_out,
+        )
+        self.add(
+            RecordHistory("state_started", state, previous_state=self.job.state),
+            RunHandler(state, self.now),
+        )
+
+    def unknown_state(self, state: str) -> Failure:
+        """Returns the failure of a transition to nowhere."""
+        return Failure(
+            "TRANSITION_ERROR",
+            f"'{self.job.state}' leads to '{state}', which blueprint '{self.graph.name}' lacks; "
+            f"{self.graph.known_states(state)}",
+            self.job.state,
+        )
+
+    # --- how a job ends ---
+
+    def finish(self, status: JobStatus, result: Document) -> None:
+        """Ends the job in an end state."""
+        self.record("state_finished", duration=self.now - self.job.entered_at)
+        self.change(result=result, has_result=True)
+        self._end(status, {})
+
+    def fail(self, failure: Failure) -> None:
+        """Ends the job as failed."""
+        self._end_with(JobStatus.FAILED, failure)
+
+    def quarantine(self, failure: Failure) -> None:
+        """Ends the job as quarantined: somebody must look at it before it runs again."""
+        self._end_with(JobStatus.QUARANTINED, failure)
+
+    def cancel(self, by: str = "") -> None:
+        """Ends the job as cancelled."""
+        self._end(JobStatus.CANCELLED, {"by": by} if by else {})
+
+    def remember(self, failure: Failure) -> None:
+        """Writes a failure where the API and the handler of a failure state find it."""
+        history = self.state_history.merged({"last_error": failure.as_dict()}, "state_history")
+        self.change(failure=failure, state_history=history)
+
+    def _end_with(self, status: JobStatus, failure: Failure) -> None:
+        self.remember(failure)
+        self._end(status, {"code": failure.code, "message": failure.message})
+
+    def _end(self, status: JobStatus, details: dict[str, Any]) -> None:
+        self.record(_ENDING_EVENTS[status], details=details, duration=self.now - self.job.created_at)
+        self.change(status=status, task_id="", fan_out=None)
+        self.add(CancelOpenTasks(), FinishJob())
