@@ -1,0 +1,55 @@
+"""The long poll: what a worker says when it asks for a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from avtomatika.protocol.reading import read_number
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A worker asks for a task.
+
+    Args:
+        timeout: seconds that it will wait, or None if it does not say; older workers give up after 35 by default.
+        available: hand out only these skills; None if it does not say.
+        hot: names of what it has loaded; None if it does not say.
+    """
+
+    timeout: float | None = None
+    available: frozenset[str] | None = None
+    hot: frozenset[str] | None = None
+
+
+def parse_poll(query: Mapping[str, str]) -> Poll:
+    """Reads the query string of a poll; what cannot be read is taken as not said."""
+    return Poll(_seconds(query.get("timeout")), _names(query.get("available_skills")), _names(query.get("hot_skills")))
+
+
+def encode_poll(timeout: float, available: Iterable[str], hot: Iterable[str] = ()) -> dict[str, str]:
+    """Writes the query string of a poll.
+
+    Args:
+        timeout: seconds to wait for a task.
+        available: names of the skills that can be started now.
+        hot: names of what is loaded.
+    """
+    return {
+        "timeout": str(float(timeout)),
+        "available_skills": ",".join(sorted(available)),
+        "hot_skills": ",".join(sorted(hot)),
+    }
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        seconds = read_number(float(text or ""))
+    except ValueError:
+        return None
+    return None if seconds is None else max(0.0, seconds)
+
+
+def _names(text: str | None) -> frozenset[str] | None:
+    return None if text is None else frozenset(name.strip() for name in text.split(",") if name.strip())
