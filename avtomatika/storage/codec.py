@@ -1,0 +1,244 @@
+"""Records as msgpack bytes, field by field.
+
+A reader skips fields that it does not know and takes the default of fields that are missing, so that engines of two
+versions can share a storage; a field's default therefore never changes. Documents are bytes already and go in as
+they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any, Generic, TypeVar
+
+import msgpack
+
+from avtomatika.core.document import Document
+from avtomatika.core.history import HistoryEvent
+from avtomatika.core.job import Client, Failure, FanOut, Job, Task
+from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.errors import StorageError
+from avtomatika.protocol.messages import Skill, WorkerProfile
+
+R = TypeVar("R")
+_ABSENT = object()
+
+# Most fields of most jobs hold one of these; a look into a table is several times faster than msgpack.
+_COMMON: dict[bytes, Any] = {msgpack.packb(value): value for value in (None, "", False, True, 0, 1, 2, 3, 0.0)}
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+class _Kind:
+    """How the value of one field becomes plain data and back; neither direction sees None.
+
+    Args:
+        pack: record to plain data.
+        unpack: plain data to record.
+    """
+
+    __slots__ = ("pack", "unpack")
+
+    def __init__(self, pack: Callable[[Any], Any], unpack: Callable[[Any], Any]) -> None:
+        self.pack = pack
+        self.unpack = unpack
+
+
+class _Schema(Generic[R]):
+    """How one class of records is written; a field without a kind holds plain data.
+
+    Args:
+        record: the dataclass.
+        kinds: the kind of each field that is no plain data.
+    """
+
+    def __init__(self, record: type[R], **kinds: _Kind) -> None:
+        self.record = record
+        self.kinds = kinds
+        self.defaults: tuple[tuple[str, Any], ...] = tuple(
+            (f.name, f.default_factory() if f.default_factory is not MISSING else _or_absent(f.default))
+            for f in fields(record)  # type: ignore[arg-type]  # every record is a dataclass
+        )
+        self._names = frozenset(name for name, _ in self.defaults)
+
+    def pack(self, record: R) -> dict[str, Any]:
+        """Returns the fields that differ from their defaults as plain data."""
+        plain = {}
+        for name, default in self.defaults:
+            value = getattr(record, name)
+            if value is default or value == default:
+                continue
+            kind = self.kinds.get(name)
+            plain[name] = value if kind is None or value is None else kind.pack(value)
+        return plain
+
+    def unpack(self, plain: Mapping[str, Any]) -> R:
+        """Builds the record.
+
+        Raises:
+            StorageError: what is stored is no such record.
+        """
+        known = {}
+        kinds = self.kinds
+        try:
+            for name, value in plain.items():
+                if name in self._names:
+                    kind = kinds.get(name)
+                    known[name] = value if kind is None or value is None else kind.unpack(value)
+            return self.record(**known)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise _unreadable(self.record, error) from error
+
+    def dump(self, record: R) -> bytes:
+        """Returns the record as bytes."""
+        return Document.of(self.pack(record), self.record.__name__).raw
+
+    def load(self, raw: bytes) -> R:
+        """Builds the record from bytes.
+
+        Raises:
+            StorageError: what is stored is no such record.
+        """
+        return self.unpack(_loads(raw, self.record))
+
+
+def _or_absent(default: Any) -> Any:
+    return _ABSENT if default is MISSING else default
+
+
+def _unreadable(record: type, error: Exception) -> StorageError:
+    return StorageError(
+        f"a stored {record.__name__} cannot be read: {error}. It was written by a newer avtomatika or is damaged; "
+        "upgrade this engine, or restore the storage from a copy."
+    )
+
+
+def _loads(raw: bytes, record: type) -> Any:
+    """Unpacks bytes that belong to a record."""
+    common = _COMMON.get(raw, _ABSENT)
+    if common is not _ABSENT:
+        return common
+    try:
+        return msgpack.unpackb(raw, strict_map_key=False)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise _unreadable(record, error) from error
+
+
+def _nested(schema: _Schema[Any]) -> _Kind:
+    return _Kind(schema.pack, schema.unpack)
+
+
+_DOCUMENT = _Kind(lambda document: document.raw, Document)
+_SET = _Kind(sorted, frozenset)
+_TUPLE = _Kind(list, tuple)
+
+_FAILURE = _nested(_Schema(Failure))
+_SKILL = _nested(_Schema(Skill))
+_SKILLS = _Kind(lambda skills: [_SKILL.pack(skill) for skill in skills], lambda plain: tuple(map(_SKILL.unpack, plain)))
+
+_TASK = _Schema(Task, status=_Kind(str, TaskStatus), params=_DOCUMENT, data=_DOCUMENT, failure=_FAILURE)
+_WORKER = _Schema(WorkerProfile, skills=_SKILLS, available=_SET, hot=_SET, current_tasks=_TUPLE)
+_EVENT = _Schema(HistoryEvent, state_history=_DOCUMENT)
+_JOB = _Schema(
+    Job,
+    status=_Kind(str, JobStatus),
+    client=_nested(_Schema(Client)),
+    fan_out=_nested(_Schema(FanOut, failure=_FAILURE)),
+    failure=_FAILURE,
+)
+_JOB_DOCUMENTS = frozenset({"initial_data", "state_history", "result"})
+
+
+def encode_job_fields(job: Job, names: Iterable[str] | None = None) -> dict[str, bytes]:
+    """Returns the named fields of a job, each as bytes of its own, so that a step writes only what it changed.
+
+    Args:
+        job: the job.
+        names: which fields; None for those that differ from their defaults, which is what a new job needs.
+
+    Raises:
+        AttributeError: a job has no such field.
+        DocumentError: a value cannot be stored.
+    """
+    if names is not None:
+        return {name: _encode_job_field(name, getattr(job, name)) for name in names}
+    return {
+        name: _encode_job_field(name, value)
+        for name, default in _JOB.defaults
+        if (value := getattr(job, name)) is not default and value != default
+    }
+
+
+def _encode_job_field(name: str, value: Any) -> bytes:
+    if name in _JOB_DOCUMENTS:
+        raw: bytes = value.raw
+        return raw
+    if type(value) in _SCALARS:
+        packed: bytes = msgpack.packb(value)
+        return packed
+    kind = _JOB.kinds.get(name)
+    return Document.of(value if kind is None else kind.pack(value), name).raw
+
+
+def decode_job(stored: Mapping[str, bytes]) -> Job:
+    """Builds a job from the fields that ``encode_job_fields`` made.
+
+    Raises:
+        StorageError: a field is missing that has no default, or cannot be read.
+    """
+    return _JOB.unpack(
+        {name: Document(raw) if name in _JOB_DOCUMENTS else _loads(raw, Job) for name, raw in stored.items()}
+    )
+
+
+def encode_task(task: Task) -> bytes:
+    """Returns a task as bytes.
+
+    Raises:
+        DocumentError: a value cannot be stored.
+    """
+    return _TASK.dump(task)
+
+
+def decode_task(raw: bytes) -> Task:
+    """Builds a task from bytes.
+
+    Raises:
+        StorageError: the bytes are no task.
+    """
+    return _TASK.load(raw)
+
+
+def encode_worker(worker: WorkerProfile) -> bytes:
+    """Returns what is known of a worker as bytes.
+
+    Raises:
+        DocumentError: a value cannot be stored.
+    """
+    return _WORKER.dump(worker)
+
+
+def decode_worker(raw: bytes) -> WorkerProfile:
+    """Builds a worker from bytes.
+
+    Raises:
+        StorageError: the bytes are no worker.
+    """
+    return _WORKER.load(raw)
+
+
+def encode_event(event: HistoryEvent) -> bytes:
+    """Returns a history event as bytes.
+
+    Raises:
+        DocumentError: a value cannot be stored.
+    """
+    return _EVENT.dump(event)
+
+
+def decode_event(raw: bytes) -> HistoryEvent:
+    """Builds a history event from bytes.
+
+    Raises:
+        StorageError: the bytes are no history event.
+    """
+    return _EVENT.load(raw)
