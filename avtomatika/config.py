@@ -1,0 +1,362 @@
+"""The settings: environment variables as attributes, checked when they are read and when they are assigned."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import json
+import re
+import secrets
+import socket
+import zoneinfo
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from avtomatika.errors import ConfigError, suggest
+
+DEFAULT_CLIENT_TOKEN = "secure-orchestrator-token"  # noqa: S105 - public on purpose; bind_host keeps it on loopback
+DEFAULT_WORKER_TOKEN = "secure-worker-token"  # noqa: S105 - as above
+_PUBLIC_TOKENS = frozenset({DEFAULT_CLIENT_TOKEN, DEFAULT_WORKER_TOKEN})
+_SECRETS = frozenset({"CLIENT_TOKEN", "GLOBAL_WORKER_TOKEN"})
+_LOOPBACK = "127.0.0.1"
+
+_SECONDS = "a positive number of seconds"
+_TOKEN = "1 to 1024 printable ASCII characters without spaces"  # noqa: S105 - says what a token looks like
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _known_zone(name: str) -> str:
+    """Returns ``name`` if it is a time zone; ``UTC`` is known even where no zone database is installed."""
+    if name != "UTC":
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, OSError) as error:  # OSError: the name of a directory, such as Europe
+            raise ValueError("no such zone") from error
+    return name
+
+
+def _own_instance_id() -> str:
+    # Host name and process id are not enough: a restarted container has both again, and would take the claims of its
+    # dead predecessor for its own.
+    host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:100] or "engine"
+    return f"{host}-{secrets.token_hex(4)}"
+
+
+def _setting(default: Any, meaning: str, allowed: str, **limits: Any) -> Any:
+    """Declares one setting: its default, what it means, and what is allowed, in words."""
+    return Field(default=default, description=meaning, json_schema_extra={"allowed": allowed}, **limits)
+
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LogFormat = Literal["json", "text"]
+
+
+class Config(BaseSettings):
+    """The settings of an engine.
+
+    Each is read from the environment variable of its name; a keyword argument wins over the environment, and an
+    attribute can be assigned later. ``docs/reference/configuration.md`` lists them all.
+
+    Args: any of the settings, by name.
+
+    Raises:
+        ConfigError: a value is wrong (all wrong ones are listed), or there is no setting of that name.
+    """
+
+    model_config = SettingsConfigDict(
+        case_sensitive=True, validate_assignment=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+    API_HOST: str = _setting(
+        "0.0.0.0",  # noqa: S104 - the contract's default; bind_host narrows it while a public token is in force
+        "Address or host name that the server listens on. While a public default token is in force and this is not "
+        "set, the server listens on 127.0.0.1 only.",
+        "an IP address or a host name",
+        pattern=r"^[A-Za-z0-9._:%-]+$",
+    )
+    API_PORT: int = _setting(
+        8080,
+        "Port that the server listens on; 0 lets the system choose a free one.",
+        "a whole number from 0 to 65535",
+        ge=0,
+        le=65535,
+    )
+    ENABLE_CLIENT_API: bool = _setting(
+        True,
+        "Whether the client API exists. Without it, work comes through the worker protocol only.",
+        "true or false",
+    )
+    CLIENT_API_PREFIX: Annotated[str, AfterValidator(lambda prefix: prefix.strip("/"))] = _setting(
+        "api",
+        "First part of the paths of the client API, without slashes at its ends.",
+        "letters, digits, - and _, not beginning with _; parts separated by /",
+        pattern=r"^/?[A-Za-z0-9-][A-Za-z0-9_-]*(/[A-Za-z0-9_-]+)*/?$",
+    )
+    INSTANCE_ID: str = Field(
+        default_factory=_own_instance_id,
+        description="Name of this engine among several on one storage; no two may share it.",
+        json_schema_extra={
+            "allowed": "1 to 128 of the characters A-Z a-z 0-9 . _ -",
+            "default": "host name and a random part",
+        },
+        pattern=r"^[A-Za-z0-9._-]{1,128}$",
+    )
+    STORAGE_URI: Literal["memory:"] = _setting(
+        "memory:",
+        "Where jobs are kept. `memory:` keeps them in the process: they end with it.",
+        "memory:",
+    )
+    HISTORY_DATABASE_URI: str = _setting(
+        "",
+        "Where the history is kept. Empty keeps the newest events in the process.",
+        "empty, sqlite:path or sqlite:///path",
+        pattern=r"^(sqlite:.+)?$",
+    )
+    CLIENT_TOKEN: str = _setting(
+        DEFAULT_CLIENT_TOKEN,
+        "Secret that clients send as `X-Client-Token`. The default is public: set your own.",
+        _TOKEN,
+        pattern=r"^[\x21-\x7e]{1,1024}$",
+    )
+    GLOBAL_WORKER_TOKEN: str = _setting(
+        DEFAULT_WORKER_TOKEN,
+        "Secret that workers send as `X-Worker-Token`. The default is public: set your own.",
+        _TOKEN,
+        pattern=r"^[\x21-\x7e]{1,1024}$",
+    )
+    ALLOW_DEFAULT_TOKENS: bool = _setting(
+        False,
+        "Whether the public default tokens may serve on other addresses than loopback. Then anyone who reaches the "
+        "port can create jobs and take tasks.",
+        "true or false",
+    )
+    TZ: Annotated[str, AfterValidator(_known_zone)] = _setting(
+        "UTC",
+        "Time zone of moments in logs and in the history's answers.",
+        "the name of a time zone, such as UTC or Europe/Madrid",
+    )
+    LOG_LEVEL: Annotated[LogLevel, BeforeValidator(_upper)] = _setting(
+        "INFO", "Least severity that is logged.", "DEBUG, INFO, WARNING, ERROR or CRITICAL"
+    )
+    LOG_FORMAT: Annotated[LogFormat, BeforeValidator(_lower)] = _setting(
+        "json", "Shape of a log line: one JSON object, or text for people.", "json or text"
+    )
+    WORKER_TIMEOUT_SECONDS: float = _setting(
+        300.0, "How long a task may run where its blueprint does not say.", _SECONDS, gt=0
+    )
+    WORKER_POLL_TIMEOUT_SECONDS: float = _setting(
+        30.0, "How long a worker's poll is held open while there is no task.", _SECONDS, gt=0
+    )
+    WORKER_HEALTH_CHECK_INTERVAL_SECONDS: float = _setting(
+        60.0, "Seconds between two looks for workers that fell silent.", _SECONDS, gt=0
+    )
+    WORKER_TTL_SECONDS: float = _setting(120.0, "How long a silent worker is still listed.", _SECONDS, gt=0)
+    TASK_LEASE_SECONDS: float = _setting(
+        60.0,
+        "How long a task stays a worker's after its last heartbeat; then another worker gets it. Several heartbeats "
+        "(15 s apart) should fit into it.",
+        _SECONDS,
+        gt=0,
+    )
+    JOB_MAX_RETRIES: int = _setting(3, "How often a failed attempt is repeated.", "a whole number from 0", ge=0)
+    RETRY_DELAY_SECONDS: float = _setting(
+        1.0, "Upper bound of the first random delay before a retry; it doubles with each attempt.", _SECONDS, gt=0
+    )
+    RETRY_MAX_DELAY_SECONDS: float = _setting(60.0, "Upper bound of every delay before a retry.", _SECONDS, gt=0)
+    MAX_TRANSITIONS_PER_JOB: int = _setting(
+        1000, "How many changes of state a job may make before it counts as a loop.", "a whole number from 1", ge=1
+    )
+    WATCHER_INTERVAL_SECONDS: float = _setting(
+        20.0, "Longest pause between two looks for timers and leases that are due.", _SECONDS, gt=0
+    )
+    EXECUTOR_MAX_CONCURRENT_JOBS: int = _setting(
+        100, "How many jobs' handlers one engine runs at once.", "a whole number from 1", ge=1
+    )
+    API_MAX_BODY_BYTES: int = _setting(
+        4 * 1024**2, "Largest request of a client; larger data belongs into files.", "a whole number from 1024", ge=1024
+    )
+    RESULT_MAX_BODY_BYTES: int = _setting(
+        64 * 1024**2,
+        "Largest request of a worker. It is large because most workers lose a result that is refused.",
+        "a whole number from 1024",
+        ge=1024,
+    )
+
+    def __init__(self, **values: Any) -> None:
+        for name in values:
+            if not name.startswith("_"):
+                _require_known(name)
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _config_error(error) from None  # pydantic's error holds the tokens
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            _require_known(name)
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            raise _config_error(error) from None
+
+    def __repr__(self) -> str:
+        parts = (f"{name}={_shown(name, getattr(self, name))}" for name in type(self).model_fields)
+        return f"Config({', '.join(parts)})"
+
+    __str__ = __repr__
+
+    def is_set(self, name: str) -> bool:
+        """Returns whether the setting came from the environment, a keyword argument or an assignment.
+
+        Raises:
+            ConfigError: there is no setting of that name.
+        """
+        _require_known(name)
+        return name in self.model_fields_set
+
+    @property
+    def zone(self) -> datetime.tzinfo:
+        """The time zone that ``TZ`` names."""
+        return datetime.UTC if self.TZ == "UTC" else zoneinfo.ZoneInfo(self.TZ)
+
+    def bind_host(self) -> tuple[str, str | None]:
+        """Decides where the server may listen: the public default tokens are for loopback only.
+
+        Returns:
+            The host to bind, and a sentence for the log if it is not simply ``API_HOST`` or not safe, else None.
+
+        Raises:
+            ConfigError: ``API_HOST`` was set to reach beyond loopback while a public default token is in force.
+        """
+        public = self._public_tokens()
+        if not public or _is_loopback(self.API_HOST):
+            return self.API_HOST, None
+        names = " and ".join(public)
+        facts = f"{names} {'is a public default' if len(public) == 1 else 'are public defaults'}"
+        if self.ALLOW_DEFAULT_TOKENS:
+            return self.API_HOST, f"{facts}: anyone who reaches {self.API_HOST} can use this engine. Set {names}."
+        if not self.is_set("API_HOST"):
+            return _LOOPBACK, f"{facts}, so the engine serves {_LOOPBACK} only. Set {names} to serve other machines."
+        raise ConfigError(
+            f"API_HOST is '{self.API_HOST}', but {facts}, which serve on loopback only. Set {names} to a secret of "
+            f"your own (or API_HOST to {_LOOPBACK}, or ALLOW_DEFAULT_TOKENS=true where nobody else reaches the port)."
+        )
+
+    def _public_tokens(self) -> list[str]:
+        """Returns the names of the tokens in force that everybody knows."""
+        in_force = ["CLIENT_TOKEN"] if self.ENABLE_CLIENT_API else []
+        return [name for name in (*in_force, "GLOBAL_WORKER_TOKEN") if getattr(self, name) in _PUBLIC_TOKENS]
+
+
+def reference() -> str:
+    """Returns the reference page of all settings, as Markdown."""
+    return "\n".join([_REFERENCE_HEAD, *(_row(name, info) for name, info in Config.model_fields.items()), ""])
+
+
+_REFERENCE_HEAD = """\
+# Configuration
+
+`Config()` reads these environment variables. Each is an attribute of the same name, can be given as a keyword argument
+(which wins over the environment) and assigned later; it is checked every time. A wrong value raises `ConfigError`,
+which names the variable, the value and what is allowed. Names are case-sensitive; an empty variable counts as set.
+
+```python
+from avtomatika.config import Config
+
+config = Config(API_PORT=0)
+config.JOB_MAX_RETRIES = 5
+```
+
+While `CLIENT_TOKEN` or `GLOBAL_WORKER_TOKEN` is a public default, the engine listens on 127.0.0.1 unless `API_HOST` is
+set; set to anything but loopback, the engine refuses to start until you choose tokens of your own (or say
+`ALLOW_DEFAULT_TOKENS=true`).
+
+This page is made from the code: `python -c "from avtomatika.config import reference; print(reference(), end='')"`.
+
+| Variable | Default | Allowed | Meaning |
+|---|---|---|---|"""
+
+
+def _is_loopback(host: str) -> bool:
+    """Returns whether the host is one that only this machine reaches."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _require_known(name: str) -> None:
+    """Raises ConfigError if there is no setting of that name."""
+    known = Config.model_fields
+    if name not in known:
+        raise ConfigError(
+            f"there is no setting '{name}'.{suggest(name.upper(), known) or ' Known: ' + ', '.join(known) + '.'}"
+        )
+
+
+def _config_error(error: ValidationError) -> ConfigError:
+    """Turns the faults that pydantic found into sentences of ours, one a line."""
+    faults = {str(fault["loc"][0]): fault["input"] for fault in error.errors(include_url=False, include_context=False)}
+    return ConfigError("\n".join(_fault(name, value) for name, value in faults.items()))
+
+
+def _fault(name: str, value: Any) -> str:
+    """Says what is wrong with one setting."""
+    info = Config.model_fields[name]
+    guess = suggest(value, _choices(name)) if isinstance(value, str) else ""
+    return f"{name} is {_shown(name, value)}, but must be {_allowed(info)}.{guess}"
+
+
+def _choices(name: str) -> Iterable[str]:
+    """Returns the words that are allowed, if they can be listed."""
+    if name == "TZ":
+        return zoneinfo.available_timezones()
+    return [choice for choice in get_args(Config.model_fields[name].annotation) if isinstance(choice, str)]
+
+
+def _shown(name: str, value: Any) -> str:
+    """Returns the value as people may see it: no tokens, and no password of a URI."""
+    if name in _SECRETS:
+        if isinstance(value, str) and value in _PUBLIC_TOKENS:
+            return "<public default>"
+        return "empty" if value == "" else "<hidden>"
+    return re.sub(r"//[^/]*@", "//<hidden>@", repr(value))
+
+
+def _row(name: str, info: FieldInfo) -> str:
+    """Returns the setting's line of the reference table."""
+    return f"| `{name}` | {_default_text(info)} | {_allowed(info)} | {info.description} |"
+
+
+def _allowed(info: FieldInfo) -> str:
+    """Returns what is allowed, in words."""
+    return str(_notes(info)["allowed"])
+
+
+def _notes(info: FieldInfo) -> Mapping[str, Any]:
+    """Returns what ``_setting`` noted beside the limits."""
+    return info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+
+
+def _default_text(info: FieldInfo) -> str:
+    """Returns the default as one would write it into the environment."""
+    if "default" in _notes(info):
+        return str(_notes(info)["default"])
+    if isinstance(info.default, str):
+        return f"`{info.default}`" if info.default else "empty"
+    if isinstance(info.default, float):
+        return f"`{info.default:g}`"
+    return f"`{json.dumps(info.default)}`"
