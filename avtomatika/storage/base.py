@@ -228,12 +228,16 @@ class Signal:
         key: the queue's name for ``task``, the job's id for ``job`` and ``progress``, else empty.
         at: when a ``timer`` fires or a ``ready`` job is due; else 0.
         final: a ``job`` has ended.
+        queue: for ``task``: the kind of task that was queued; its length and age may be unset.
+        strategy: for ``task``: how to choose among waiting workers.
     """
 
     kind: str
     key: str = ""
     at: float = 0.0
     final: bool = False
+    queue: Queue | None = None
+    strategy: str = "default"
 
 
 Listener = Callable[[Signal], None]
@@ -358,14 +362,14 @@ class Storage(Protocol):
         """
         ...
 
-    async def renew_tasks(self, worker_id: str, task_ids: Sequence[str], lease: float) -> list[str]:
-        """Lets the worker's claims end ``lease`` seconds from now and marks them confirmed.
+    async def renew_tasks(self, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:
+        """Lets claims end ``lease`` seconds from now and marks them confirmed: their workers run these tasks.
 
-        A claim never lasts beyond ``claimed_at + timeout_seconds``. A task whose lease has ended, and that nobody has
-        taken over, is claimed again by the same worker.
+        A claim never lasts beyond ``claimed_at + timeout_seconds``. A task that is queued again after its lease ended,
+        at the same attempt, and that nobody has taken over, is claimed again by the same worker.
 
         Returns:
-            The ids of tasks that are not the worker's to run any more: closed, taken over, or unknown.
+            The claims that do not hold: the task is closed, unknown, at another attempt, or another worker's.
         """
         ...
 
