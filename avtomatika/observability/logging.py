@@ -1,0 +1,116 @@
+"""Logging: how the lines of the logger ``avtomatika`` look, and which job, task or worker they are about."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Literal, TextIO
+
+from pythonjsonlogger.json import JsonFormatter
+
+LOGGER = "avtomatika"
+"""The one logger that is set up; all modules of the package log below it."""
+
+_CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("avtomatika_log_context", default=MappingProxyType({}))
+_CONTEXT_FIELDS = ("job_id", "task_id", "worker_id")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@contextmanager
+def log_context(
+    *, job_id: str | None = None, task_id: str | None = None, worker_id: str | None = None
+) -> Iterator[None]:
+    """Adds ids to every line that is logged inside the ``with`` block, also by functions and tasks started there.
+
+    A block inside another adds to it; None leaves what the outer block says.
+    """
+    given = {"job_id": job_id, "task_id": task_id, "worker_id": worker_id}
+    mark = _CONTEXT.set({**_CONTEXT.get(), **{name: value for name, value in given.items() if value is not None}})
+    try:
+        yield
+    finally:
+        _CONTEXT.reset(mark)
+
+
+class ContextFilter(logging.Filter):
+    """Writes the ids of ``log_context`` into a record; for handlers, because a logger's filter misses its children."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Adds the ids that the record does not have yet; lets every record pass."""
+        for name, value in _CONTEXT.get().items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True
+
+
+def setup_logging(
+    level: str = "INFO",
+    style: Literal["json", "text"] = "json",
+    tz: datetime.tzinfo = datetime.UTC,
+    stream: TextIO | None = None,
+) -> None:
+    """Lets the logger ``avtomatika`` write to a stream. For programs (``engine.run()``, the CLI), never for imports.
+
+    The root logger and all others stay as they are. A second call replaces what the first one did.
+
+    Args:
+        level: the least severity, as in ``LOG_LEVEL``.
+        style: one JSON object a line, or text for people.
+        tz: the zone that moments are written in.
+        stream: where to; standard error if None.
+    """
+    handler = _EngineHandler(stream)
+    handler.addFilter(_MomentFilter(tz))
+    handler.addFilter(ContextFilter())
+    handler.setFormatter(_json_lines() if style == "json" else _TextLines())
+    logger = logging.getLogger(LOGGER)
+    for old in [old for old in logger.handlers if isinstance(old, _EngineHandler)]:
+        logger.removeHandler(old)
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = False  # else a root handler of the program prints every line a second time
+
+
+class _EngineHandler(logging.StreamHandler[TextIO]):
+    """A handler that ``setup_logging`` recognises as its own."""
+
+
+class _MomentFilter(logging.Filter):
+    """Writes when a record was made into it, in ISO 8601 with milliseconds and offset."""
+
+    def __init__(self, tz: datetime.tzinfo) -> None:
+        super().__init__()
+        self._tz = tz
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.timestamp = datetime.datetime.fromtimestamp(record.created, self._tz).isoformat(timespec="milliseconds")
+        return True
+
+
+def _json_lines() -> logging.Formatter:
+    """Returns what writes one JSON object a line: timestamp, level, logger, message, ids and what ``extra`` holds."""
+    return JsonFormatter(
+        "{timestamp}{levelname}{name}{message}",
+        style="{",
+        rename_fields={"levelname": "level", "name": "logger"},
+        json_ensure_ascii=False,
+    )
+
+
+class _TextLines(logging.Formatter):
+    """Text for people: moment, severity, logger, message, ids."""
+
+    def __init__(self) -> None:
+        super().__init__("{timestamp} {levelname:<8} {name}: {message}", style="{")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        # A message may quote what a worker or client sent: it must not be able to look like a line of its own, nor to
+        # send commands to the terminal.
+        line = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", super().formatMessage(record)).replace("\n", "\n    ")
+        ids = " ".join(f"{name}={getattr(record, name)}" for name in _CONTEXT_FIELDS if hasattr(record, name))
+        return f"{line} [{ids}]" if ids else line
