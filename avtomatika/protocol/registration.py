@@ -23,9 +23,9 @@ from avtomatika.protocol.skills import encode_skills, parse_skills
 def parse_register(body: Any, now: float) -> WorkerProfile:
     """Reads a registration of any generation.
 
-    Members that are missing, null or of an odd type are taken as not said. A device's memory stands as ``memory_gb``
-    in the device, wherever the worker wrote it. The fingerprint of the worker's object store, if it told one, is
-    ``extra["s3_config_hash"]``.
+    Members that are missing, null or of an odd type are taken as not said. A device's memory stands in its
+    ``properties`` as ``memory_gb``, wherever the worker wrote it. The fingerprint of the worker's object
+    store, if it told one, is ``extra["s3_config_hash"]``.
 
     Args:
         body: the decoded JSON.
@@ -113,10 +113,10 @@ def _resources(told: Mapping[str, Any]) -> dict[str, Any]:
 
 def _device(told: Mapping[str, Any]) -> dict[str, Any]:
     device = read_mapping(told)
+    properties = read_mapping(device.pop("properties", None))
     memory = read_number(device.pop("memory_gb", None))
-    if memory is None:
-        memory = read_number(read_mapping(device.get("properties")).get("memory_gb"))
-    return device | _set(memory_gb=memory)
+    properties = _set(memory_gb=memory) | properties
+    return device | ({"properties": properties} if properties else {})
 
 
 def _artifacts(told: object) -> dict[str, str]:

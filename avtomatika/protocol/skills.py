@@ -19,8 +19,12 @@ def parse_skills(value: object) -> tuple[Skill, ...] | None:
     """
     if not isinstance(value, list | tuple):
         return None
-    skills = (parse_skill(item) for item in value)
-    return tuple({skill.name: skill for skill in reversed([s for s in skills if s is not None])}.values())[::-1]
+    skills: dict[str, Skill] = {}
+    for item in value:
+        skill = parse_skill(item)
+        if skill is not None:
+            skills.setdefault(skill.name, skill)
+    return tuple(skills.values())
 
 
 def parse_skill(value: object) -> Skill | None:
