@@ -8,11 +8,13 @@ from avtomatika.blueprints.actions import Dispatch, Parallel, TaskSpec, Transiti
 from avtomatika.core.document import Document
 from avtomatika.core.effects import DispatchTask, RecordHistory, RunHandler, SetTimer
 from avtomatika.core.events import HandlerFailed, HandlerReturned, TimerKind
-from avtomatika.core.job import Failure, FanOut, Task
+from avtomatika.core.job import Failure, FanOut, Task, message_of
 from avtomatika.core.matching import queue_name
 from avtomatika.core.retry import Verdict, classify, retry_delay, spread
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Step
+from avtomatika.errors import DocumentError, ProtocolError
+from avtomatika.protocol.tasks import encode_task
 
 _EXPECTED = "actions.transition_to, actions.dispatch_task or actions.dispatch_parallel"
 
@@ -102,7 +104,11 @@ def _dispatch(step: Step, spec: TaskSpec) -> None:
     if missing:
         step.quarantine(missing)
         return
-    task = _task(step, spec, 0)
+    try:
+        task = _task(step, spec, 0)
+    except (DocumentError, ProtocolError) as error:
+        step.quarantine(_fault(step, f"dispatches a task that no worker could take: {error}"))
+        return
     step.change(status=JobStatus.WAITING_FOR_WORKER, task_id=task.id, fan_out=None)
     _first_dispatch(step, task)
 
@@ -117,13 +123,18 @@ def _fan_out(step: Step, action: Parallel) -> None:
     if fault:
         step.quarantine(fault)
         return
+    try:
+        tasks = [_task(step, spec, index) for index, spec in enumerate(action.tasks)]
+    except (DocumentError, ProtocolError) as error:
+        step.quarantine(_fault(step, f"dispatches a task that no worker could take: {error}"))
+        return
     fan_out = FanOut(f"{step.job.id}-{step.job.version + 1}", into, len(action.tasks), len(action.tasks))
     if not action.tasks:
         step.enter(into, fan_out)
         return
     step.change(status=JobStatus.WAITING_FOR_PARALLEL_TASKS, fan_out=fan_out, task_id="")
-    for index, spec in enumerate(action.tasks):
-        _first_dispatch(step, replace(_task(step, spec, index), fan_out=fan_out.id))
+    for task in tasks:
+        _first_dispatch(step, replace(task, fan_out=fan_out.id))
 
 
 def _first_dispatch(step: Step, task: Task) -> None:
@@ -135,7 +146,7 @@ def _first_dispatch(step: Step, task: Task) -> None:
 def _task(step: Step, spec: TaskSpec, index: int) -> Task:
     job = step.job
     timeout = spec.timeout_seconds if spec.timeout_seconds is not None else step.limits.task_timeout
-    return Task(
+    task = Task(
         # Derived from job, version and index, so that a commit repeated after an ambiguous error makes the same task.
         id=f"{job.id}-{job.version + 1}-{index}",
         job_id=job.id,
@@ -155,6 +166,9 @@ def _task(step: Step, spec: TaskSpec, index: int) -> Task:
         deadline_at=step.now + spec.result_timeout if spec.result_timeout is not None else None,
         tracing_context=job.tracing_context,
     )
+    # Found here, where the handler can be named: a malformed task would stop the worker that fetches it.
+    encode_task(message_of(task))
+    return task
 
 
 def _missing_target(step: Step, spec: TaskSpec) -> Failure | None:

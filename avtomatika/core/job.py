@@ -9,6 +9,7 @@ from typing import Any
 
 from avtomatika.core.document import EMPTY, NULL, Document
 from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.protocol.messages import TaskMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,19 @@ def parse_wire_id(wire_id: str) -> tuple[str, int]:
     """
     task_id, _, attempt = wire_id.rpartition("-")
     return (task_id, int(attempt)) if task_id and attempt.isdecimal() else (wire_id, 0)
+
+
+def message_of(task: Task) -> TaskMessage:
+    """Returns the task as it goes to a worker."""
+    return TaskMessage(
+        job_id=task.job_id,
+        task_id=task.wire_id,
+        type=task.type,
+        params=task.params.value(),
+        tracing_context=task.tracing_context,
+        priority=task.priority,
+        deadline=int(task.deadline_at) if task.deadline_at is not None else None,
+    )
 
 
 @cache

@@ -373,6 +373,10 @@ class Storage(Protocol):
         """
         ...
 
+    async def list_claims(self, worker_id: str) -> list[TaskClaim]:
+        """Returns the claims that the worker holds now, by task id."""
+        ...
+
     async def release_task(self, claim: TaskClaim) -> None:
         """Puts a task back that was never delivered, to its old place; ignored if the claim is not the stored one."""
         ...

@@ -1,0 +1,182 @@
+"""The dispatcher: parks the polls of free workers and hands tasks out, one lease each.
+
+No task is bound to a worker before the worker asks for one. A poll that finds nothing is parked in memory; when a task
+is queued, the strategy of that task chooses among the parked polls that qualify, and exactly one of them wakes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from avtomatika.clock import Clock
+from avtomatika.core.job import Task
+from avtomatika.core.matching import choose, is_qualified
+from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.storage.base import Signal, Storage, TaskClaim
+
+log = logging.getLogger(__name__)
+
+# A claim that no heartbeat has confirmed ends after this: longer than the 15 s between two heartbeats of any published
+# worker, so that a task that did arrive is confirmed in time, and one whose answer was lost is soon handed on.
+START_LEASE = 20.0
+
+
+@dataclass(eq=False)
+class _Poll:
+    """A worker that waits for a task."""
+
+    worker: WorkerProfile
+    skills: frozenset[str]
+    is_gone: Callable[[], bool]
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Dispatcher:
+    """Hands tasks to workers.
+
+    Args:
+        storage: where tasks wait.
+        clock: for parking.
+        lease: seconds that a claim lasts once a heartbeat confirmed it; no unconfirmed claim lasts longer.
+    """
+
+    def __init__(self, storage: Storage, clock: Clock, lease: float) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._lease = lease
+        # In the order in which they were parked; keyed by skill so that a signal looks only at polls that want it.
+        self._parked: dict[str, dict[_Poll, None]] = {}
+        self._turns: Counter[str] = Counter()
+        self._closed = False
+        self._unsubscribe = storage.subscribe(self._on_signal)
+
+    @property
+    def parked(self) -> int:
+        """How many polls wait now."""
+        return len({poll for polls in self._parked.values() for poll in polls})
+
+    def close(self) -> None:
+        """Answers all parked polls with nothing, and parks no more."""
+        self._closed = True
+        self._unsubscribe()
+        for polls in list(self._parked.values()):
+            for poll in polls:
+                poll.woken.set()
+
+    async def next_task(
+        self,
+        worker: WorkerProfile,
+        timeout: float,
+        *,
+        skills: Collection[str] | None = None,
+        is_gone: Callable[[], bool] = lambda: False,
+    ) -> Task | None:
+        """Waits for a task that the worker may do, and claims it.
+
+        Args:
+            worker: who asks.
+            timeout: seconds to wait at most.
+            skills: only these, if the poll said so; else what the worker can start now.
+            is_gone: whether the asking side has hung up; a task is not claimed for it then.
+
+        Returns:
+            The claimed task; None if there was none in time.
+        """
+        wanted = frozenset(worker.skill_names if skills is None else skills)
+        poll = _Poll(worker, wanted, is_gone)
+        now = self._clock.now()
+        ends_at = now + timeout
+        task: Task | None = None
+        self._park(poll)
+        try:
+            while not is_gone():
+                poll.woken.clear()
+                task = await self._claim(poll)
+                if task is not None:
+                    return task
+                left = ends_at - self._clock.now()
+                if self._closed or left <= 0:
+                    return None
+                try:
+                    await self._clock.wait_for(poll.woken.wait(), left)
+                except TimeoutError:
+                    return None
+            return None
+        finally:
+            self._unpark(poll)
+            if task is None and poll.woken.is_set():
+                self._pass_on(poll)
+
+    async def release(self, task: Task) -> None:
+        """Puts back a task whose answer could not be written to the worker."""
+        await self._storage.release_task(TaskClaim(task.id, task.attempt, task.worker_id))
+
+    async def _claim(self, poll: _Poll) -> Task | None:
+        names = await self._queues(poll)
+        if not names:
+            return None
+        task = await self._storage.claim_task(poll.worker.worker_id, names, min(START_LEASE, self._lease))
+        if task is not None:
+            self._turns[task.type] += 1
+            log.debug(
+                "handed out a task",
+                extra={
+                    "action": "task_claimed",
+                    "job_id": task.job_id,
+                    "task_id": task.id,
+                    "worker_id": poll.worker.worker_id,
+                },
+            )
+        return task
+
+    async def _queues(self, poll: _Poll) -> list[str]:
+        """Returns the queues that the worker qualifies for and in which tasks wait."""
+        return [
+            queue.name
+            for queue in await self._storage.list_queues()
+            if queue.task_type in poll.skills
+            and is_qualified(poll.worker, queue.task_type, queue.requirements, queue.max_cost)
+        ]
+
+    # --- parking ---
+
+    def _park(self, poll: _Poll) -> None:
+        for skill in poll.skills:
+            self._parked.setdefault(skill, {})[poll] = None
+
+    def _unpark(self, poll: _Poll) -> None:
+        for skill in poll.skills:
+            polls = self._parked.get(skill)
+            if polls is not None:
+                polls.pop(poll, None)
+                if not polls:
+                    del self._parked[skill]
+
+    def _on_signal(self, signal: Signal) -> None:
+        """Wakes one poll for one queued task, chosen by the task's strategy."""
+        if signal.kind != "task":
+            return
+        queue = signal.queue
+        task_type = queue.task_type if queue else signal.key.partition("#")[0]
+        free = [
+            poll
+            for poll in self._parked.get(task_type, ())
+            if not poll.woken.is_set()
+            and not poll.is_gone()
+            and (queue is None or is_qualified(poll.worker, task_type, queue.requirements, queue.max_cost))
+        ]
+        if not free:
+            return
+        index = choose(signal.strategy, task_type, [poll.worker for poll in free], self._turns[task_type])
+        free[index].woken.set()
+
+    def _pass_on(self, poll: _Poll) -> None:
+        """Wakes others in place of a poll that was woken and left without a task."""
+        for skill in poll.skills:
+            sleeping = next((one for one in self._parked.get(skill, ()) if not one.woken.is_set()), None)
+            if sleeping is not None:
+                sleeping.woken.set()

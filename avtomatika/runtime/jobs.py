@@ -1,0 +1,157 @@
+"""Jobs from outside: create, cancel, look up, wait."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from avtomatika.blueprints import CompiledBlueprint
+from avtomatika.clock import Clock
+from avtomatika.core.document import Document
+from avtomatika.core.events import CancelRequested, Event
+from avtomatika.core.job import INTERNAL, Client, Job, Task
+from avtomatika.core.states import JobStatus
+from avtomatika.errors import JobNotFoundError, JobStateError
+from avtomatika.runtime.performer import Performer
+from avtomatika.storage.base import Dedupe, Duplicate, Signal, Storage
+
+
+class Jobs:
+    """What clients can do with jobs.
+
+    Args:
+        storage: where jobs live.
+        performer: writes what happens to them.
+        clock: for waiting.
+    """
+
+    def __init__(self, storage: Storage, performer: Performer, clock: Clock) -> None:
+        self._storage = storage
+        self._performer = performer
+        self._clock = clock
+        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._unsubscribe = storage.subscribe(self._on_signal)
+
+    def close(self) -> None:
+        """Releases whoever waits."""
+        self._unsubscribe()
+        for events in self._waiting.values():
+            for event in events:
+                event.set()
+
+    async def create(
+        self,
+        blueprint: CompiledBlueprint,
+        initial_data: Mapping[str, Any],
+        *,
+        client: Client = INTERNAL,
+        source: str = "internal",
+        dedupe: Dedupe | None = None,
+        webhook_url: str = "",
+        dispatch_timeout: float | None = None,
+        result_timeout: float | None = None,
+        tracing_context: Mapping[str, str] | None = None,
+    ) -> tuple[str, Duplicate | None]:
+        """Creates a job.
+
+        Args:
+            blueprint: what it runs.
+            initial_data: a mapping.
+            client: who creates it.
+            source: how it came to be.
+            dedupe: makes the creation happen once.
+            webhook_url: where to send the outcome, or empty.
+            dispatch_timeout: default for its tasks, seconds.
+            result_timeout: seconds until the job must have ended.
+            tracing_context: W3C trace context.
+
+        Returns:
+            The job's id, and the earlier creation if the dedupe key is known.
+
+        Raises:
+            DocumentError: the data hold something that cannot be stored.
+        """
+        now = await self._storage.now()
+        start = blueprint.graph.start.name
+        job = Job(
+            id=str(uuid.uuid4()),
+            blueprint=blueprint.name,
+            blueprint_version=blueprint.graph.version,
+            status=JobStatus.PENDING,
+            state=start,
+            created_at=now,
+            updated_at=now,
+            initial_data=Document.of(dict(initial_data), "initial_data"),
+            client=client,
+            source=source,
+            webhook_url=webhook_url,
+            dispatch_timeout=dispatch_timeout,
+            deadline_at=now + result_timeout if result_timeout is not None else None,
+            tracing_context=dict(tracing_context or {}),
+        )
+        outcome = await self._performer.submit(job, dedupe)
+        if isinstance(outcome, Duplicate):
+            return outcome.job_id, outcome
+        return job.id, None
+
+    async def get(self, job_id: str, client: str | None = None) -> Job:
+        """Returns a job.
+
+        Args:
+            job_id: its id.
+            client: name of the client that asks; None for the engine itself.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's: the two must not be told apart.
+        """
+        job = await self._storage.find_job(job_id)
+        if job is None or client not in {None, job.client.name}:
+            raise JobNotFoundError(job_id)
+        return job
+
+    async def cancel(self, job_id: str, by: str = "") -> Job:
+        """Ends a job; workers that run its tasks are told at their next heartbeat.
+
+        Raises:
+            JobNotFoundError: no such job.
+            JobStateError: it has ended already.
+        """
+
+        async def find_event(_job: Job) -> tuple[Event, Task | None]:
+            return CancelRequested(by), None
+
+        decision = await self._performer.happen(job_id, find_event)
+        if decision.ignored:
+            raise JobStateError(f"job '{job_id}' is {decision.job.status} and cannot be cancelled any more.")
+        return decision.job
+
+    async def wait(self, job_id: str, version: int, seconds: float) -> Job:
+        """Returns the job as soon as it is newer than ``version`` or has ended, or after ``seconds``.
+
+        Raises:
+            JobNotFoundError: no such job.
+        """
+        changed = asyncio.Event()
+        self._waiting[job_id].add(changed)
+        try:
+            # Looked up after joining: a change in between is either seen here or sets the event.
+            job = await self.get(job_id)
+            if job.version > version or job.is_terminal or seconds <= 0:
+                return job
+            try:
+                await self._clock.wait_for(changed.wait(), seconds)
+            except TimeoutError:
+                return job
+            return await self.get(job_id)
+        finally:
+            self._waiting[job_id].discard(changed)
+            if not self._waiting[job_id]:
+                del self._waiting[job_id]
+
+    def _on_signal(self, signal: Signal) -> None:
+        if signal.kind in {"job", "progress"}:
+            for event in self._waiting.get(signal.key, ()):
+                event.set()

@@ -1,0 +1,176 @@
+"""The performer: asks ``decide`` and writes what it answers, in one commit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from avtomatika.core.decide import decide
+from avtomatika.core.effects import (
+    CancelOpenTasks,
+    ClearTimer,
+    Decision,
+    DispatchTask,
+    FinishJob,
+    RecordHistory,
+    RunHandler,
+    SaveTask,
+    SetTimer,
+)
+from avtomatika.core.events import Event, JobSubmitted
+from avtomatika.core.job import Job, Task, changed_fields, job_fields
+from avtomatika.core.steps import Limits
+from avtomatika.errors import JobNotFoundError, StorageError
+from avtomatika.runtime.registry import Registry
+from avtomatika.storage.base import Batch, Committed, Dedupe, Outcome, Ready, Storage, TaskClaim, Timer
+
+log = logging.getLogger(__name__)
+
+# Each lost race means that another commit on the same job succeeded; more than this in a row is no race any more.
+_MAX_RACES = 100
+
+
+def batch_of(
+    old: Job,
+    decision: Decision,
+    at: float,
+    *,
+    claim: str = "",
+    keep_claim: bool = False,
+    task_claim: TaskClaim | None = None,
+    dedupe: Dedupe | None = None,
+) -> Batch:
+    """Returns what a decision writes.
+
+    Args:
+        old: the job that was decided on.
+        decision: what came of it.
+        at: the moment of the decision.
+        claim: token of the job claim that the step consumes, or empty.
+        keep_claim: the caller goes on with the next handler itself: no wake-up is written.
+        task_claim: the claim that a result came from, if one did.
+        dedupe: for a creation that must happen once.
+    """
+    job, events, queue, save = decision.job, [], [], []
+    set_timers, clear_timers = [], []
+    ready: Ready | None = None
+    cancel_open = finish = False
+    for effect in decision.effects:
+        match effect:
+            case RecordHistory():
+                events.append(effect)
+            case RunHandler(_, due):
+                ready = None if keep_claim else Ready(due)
+            case DispatchTask(task):
+                queue.append(task)
+            case SaveTask(task):
+                save.append(task)
+            case SetTimer(kind, due, task_id):
+                set_timers.append(Timer(job.id, kind, due, task_id))
+            case ClearTimer(kind, task_id):
+                clear_timers.append(Timer(job.id, kind, 0.0, task_id))
+            case CancelOpenTasks():
+                cancel_open = True
+            case FinishJob():
+                finish = True
+    created = old.version == 0
+    return Batch(
+        job=job,
+        changed=frozenset(job_fields()) if created else changed_fields(old, job),
+        at=at,
+        claim=claim,
+        keep_claim=keep_claim,
+        task_claim=task_claim,
+        ready=ready,
+        queue_tasks=queue,
+        save_tasks=save,
+        cancel_open_tasks=cancel_open,
+        set_timers=set_timers,
+        clear_timers=clear_timers,
+        finish=finish,
+        events=events,
+        dedupe=dedupe,
+    )
+
+
+class Performer:
+    """Turns events into commits.
+
+    Args:
+        storage: where jobs live.
+        registry: the loaded blueprints.
+        limits: the numbers to decide by.
+    """
+
+    def __init__(self, storage: Storage, registry: Registry, limits: Limits) -> None:
+        self._storage = storage
+        self._registry = registry
+        self._limits = limits
+
+    async def submit(self, job: Job, dedupe: Dedupe | None = None) -> Outcome:
+        """Creates a job that stands at version 0."""
+        now = await self._storage.now()
+        decision = self._decide(job, JobSubmitted(), now)
+        return await self._storage.commit(batch_of(job, decision, now, dedupe=dedupe))
+
+    async def step(self, job: Job, event: Event, claim: str, *, go_on: bool) -> tuple[Job, bool] | None:
+        """Commits one step of a job that the caller holds a claim on.
+
+        Args:
+            job: as last committed.
+            event: what its handler did.
+            claim: token of the claim.
+            go_on: the caller is ready to run a handler that is due at once.
+
+        Returns:
+            The new job, and whether the caller keeps the claim to run the next handler; None if somebody else was
+            faster: then nothing was written and the work is void.
+        """
+        now = await self._storage.now()
+        decision = self._decide(job, event, now)
+        if decision.ignored:
+            return None
+        keep = go_on and any(isinstance(e, RunHandler) and e.at <= now for e in decision.effects)
+        # A handler that has just begun keeps the claim as well: the step that consumes it is its return.
+        keep = keep or not decision.effects
+        outcome = await self._storage.commit(batch_of(job, decision, now, claim=claim, keep_claim=keep))
+        return (decision.job, keep) if isinstance(outcome, Committed) else None
+
+    async def happen(
+        self,
+        job_id: str,
+        find_event: Callable[[Job], Awaitable[tuple[Event, Task | None]]],
+    ) -> Decision:
+        """Lets an event happen to a job, whatever else happens to it at the same time.
+
+        Args:
+            job_id: the job.
+            find_event: called with the job as stored, again after each lost race; returns the event, and the task whose
+                claim must still be the stored one when the event is a result.
+
+        Returns:
+            The decision that was committed, or one whose ``ignored`` says why nothing was.
+
+        Raises:
+            JobNotFoundError: no such job.
+            StorageError: the storage does not answer.
+        """
+        for _ in range(_MAX_RACES):
+            job = await self._storage.find_job(job_id)
+            if job is None:
+                raise JobNotFoundError(job_id)
+            event, task = await find_event(job)
+            now = await self._storage.now()
+            decision = self._decide(job, event, now)
+            if decision.ignored:
+                return decision
+            claim = TaskClaim(task.id, task.attempt, task.worker_id) if task else None
+            outcome = await self._storage.commit(batch_of(job, decision, now, task_claim=claim))
+            if isinstance(outcome, Committed):
+                return decision
+            log.debug("lost a race", extra={"action": "commit_conflict", "job_id": job_id})
+        raise StorageError(f"job {job_id} changed {_MAX_RACES} times while one event was to be written; try again.")
+
+    def _decide(self, job: Job, event: Event, now: float) -> Decision:
+        graph = self._registry.get_version(job.blueprint, job.blueprint_version).graph
+        return decide(job, event, graph, now, self._limits)

@@ -1,0 +1,282 @@
+"""The runner: claims ready jobs, calls their handlers, commits what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import traceback
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from avtomatika.blueprints import ActionFactory, Handler, JobContext
+from avtomatika.clock import Clock
+from avtomatika.core.document import NULL, Document
+from avtomatika.core.events import Event, HandlerFailed, HandlerReturned, HandlerStarted
+from avtomatika.core.job import Job
+from avtomatika.core.states import JobStatus
+from avtomatika.errors import BlueprintError, DocumentError, HandlerError
+from avtomatika.runtime.performer import Performer
+from avtomatika.runtime.registry import Registry
+from avtomatika.storage.base import JobClaim, Signal, Storage
+
+log = logging.getLogger(__name__)
+
+# A job that was claimed so often without one commit kills its engine; docs/explanation/durability.md.
+_POISON_DELIVERIES = 5
+# After so many steps in one go a job queues up again behind the others.
+_CHAIN_LIMIT = 100
+# The longest time without a look at the queue, should a signal be lost.
+_IDLE_SECONDS = 5.0
+
+
+class Runner:
+    """Runs handlers for as many jobs at a time as it may.
+
+    Args:
+        storage: where jobs live.
+        performer: writes what the handlers did.
+        registry: the loaded blueprints.
+        clock: for waiting.
+        owner: name of this engine, unique.
+        max_jobs: handlers that run at the same time.
+        lease: seconds that a claim lasts; it is extended while the handler runs.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        performer: Performer,
+        registry: Registry,
+        clock: Clock,
+        *,
+        owner: str,
+        max_jobs: int,
+        lease: float = 10.0,
+    ) -> None:
+        self._storage = storage
+        self._performer = performer
+        self._registry = registry
+        self._clock = clock
+        self._owner = owner
+        self._max_jobs = max_jobs
+        self._lease = lease
+        self._active: dict[str, tuple[JobClaim, asyncio.Task[None]]] = {}
+        self._wake = asyncio.Event()
+        self._draining = False
+        self._threads = ThreadPoolExecutor(max_jobs, thread_name_prefix="avtomatika-handler")
+        self._loops: list[asyncio.Task[None]] = []
+        self._unsubscribe = storage.subscribe(self._on_signal)
+
+    @property
+    def active(self) -> int:
+        """How many handlers run now."""
+        return len(self._active)
+
+    def start(self) -> None:
+        """Begins to claim jobs."""
+        self._loops = [
+            asyncio.create_task(self._claim_forever(), name="avtomatika-runner"),
+            asyncio.create_task(self._extend_forever(), name="avtomatika-leases"),
+        ]
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Takes nothing new, gives running handlers ``grace`` seconds, and hands the rest back."""
+        self._draining = True
+        self._unsubscribe()
+        self._wake.set()
+        await self._loops[0]
+        running = [task for _, task in self._active.values()]
+        if running:
+            # The machine's clock on purpose: a stop must end even if nobody moves a test's clock.
+            await asyncio.wait(running, timeout=grace)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._loops[1].cancel()
+        await asyncio.gather(self._loops[1], return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _on_signal(self, signal: Signal) -> None:
+        if signal.kind == "ready":
+            self._wake.set()
+        elif signal.kind == "job" and signal.final and signal.key in self._active:
+            claim, task = self._active[signal.key]
+            if task is not asyncio.current_task():
+                # Ended from outside, by a cancel or a deadline: what the handler still does is void.
+                log.info("stopping the handler of a job that has ended", extra={"job_id": claim.job.id})
+                task.cancel()
+
+    # --- claiming ---
+
+    async def _claim_forever(self) -> None:
+        while not self._draining:
+            self._wake.clear()
+            claims: list[JobClaim] = []
+            free = self._max_jobs - len(self._active)
+            if free > 0:
+                try:
+                    claims = await self._storage.claim_jobs(self._owner, free, self._lease)
+                except Exception:
+                    log.exception("cannot claim jobs; trying again", extra={"action": "claim_failed"})
+                    await self._clock.sleep(1.0)
+                    continue
+            if self._draining:
+                await self._storage.release_claims([claim.token for claim in claims])
+                return
+            for claim in claims:
+                self._begin(claim)
+            if not claims or len(claims) == free:
+                await self._idle()
+
+    async def _idle(self) -> None:
+        try:
+            await self._clock.wait_for(self._wake.wait(), _IDLE_SECONDS)
+        except TimeoutError:
+            return
+
+    def _begin(self, claim: JobClaim) -> None:
+        task = asyncio.create_task(self._run(claim), name=f"avtomatika-job-{claim.job.id}")
+        self._active[claim.job.id] = (claim, task)
+
+    async def _extend_forever(self) -> None:
+        """Keeps the claims of long handlers alive."""
+        while True:
+            await self._clock.sleep(self._lease / 3)
+            tokens = {claim.token: task for claim, task in self._active.values()}
+            if not tokens:
+                continue
+            try:
+                lost = await self._storage.extend_claims(list(tokens), self._lease)
+            except Exception:
+                log.exception("cannot extend claims; trying again", extra={"action": "extend_failed"})
+                continue
+            for token in lost:
+                tokens[token].cancel()
+
+    # --- one job ---
+
+    async def _run(self, claim: JobClaim) -> None:
+        job_id = claim.job.id
+        try:
+            await self._chain(claim)
+        except asyncio.CancelledError:
+            await self._storage.release_claims([claim.token])
+            raise
+        except Exception:
+            # The claim is kept on purpose: its lease is the pause before the next try, and its deliveries are counted.
+            log.exception("a step failed", extra={"action": "step_failed", "job_id": job_id})
+        finally:
+            self._active.pop(job_id, None)
+            self._wake.set()
+
+    async def _chain(self, claim: JobClaim) -> None:
+        """Runs handler after handler, one commit each, while the next one is due at once."""
+        job = claim.job
+        if claim.deliveries >= _POISON_DELIVERIES:
+            await self._quarantine(claim)
+            return
+        if job.status is not JobStatus.RUNNING:
+            began = await self._performer.step(job, HandlerStarted(), claim.token, go_on=True)
+            if began is None:
+                return
+            job = began[0]
+        for count in range(1, _CHAIN_LIMIT + 1):
+            event = await self._call(job)
+            go_on = count < _CHAIN_LIMIT and not self._draining
+            done = await self._performer.step(job, event, claim.token, go_on=go_on)
+            if done is None:
+                log.info("a step came too late", extra={"action": "step_void", "job_id": job.id})
+                return
+            job, keeps_claim = done
+            if not keeps_claim:
+                return
+
+    async def _quarantine(self, claim: JobClaim) -> None:
+        job = claim.job
+        if job.status is not JobStatus.RUNNING:
+            began = await self._performer.step(job, HandlerStarted(), claim.token, go_on=True)
+            if began is None:
+                return
+            job = began[0]
+        message = (
+            f"the handler was begun {claim.deliveries - 1} times, and each time its engine ended before it returned. "
+            "Look for what kills the process (memory, a native crash) before the job runs again."
+        )
+        await self._performer.step(job, HandlerFailed("PERMANENT_ERROR", message), claim.token, go_on=False)
+
+    async def _call(self, job: Job) -> Event:
+        """Calls the handler of the job's state; whatever it does becomes an event."""
+        began = self._clock.now()
+        name = job.state
+        try:
+            blueprint = self._registry.get_version(job.blueprint, job.blueprint_version)
+            context = await self._context(job, blueprint.data_stores)
+            handler = blueprint.select(context)
+            name = handler.name
+            returned = await self._invoke(handler, handler.arguments(context))
+            return HandlerReturned(
+                context.actions.requested,
+                Document.of(context.state_history, "state_history"),
+                Document.of(dict(returned), "the returned result") if isinstance(returned, Mapping) else NULL,
+                isinstance(returned, Mapping),
+                self._clock.now() - began,
+                name,
+            )
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            message = f"handler '{name}' raised CancelledError, though nobody cancelled it"
+            return HandlerFailed("TRANSIENT_ERROR", message, self._clock.now() - began, name)
+        except (HandlerError, DocumentError, BlueprintError) as error:
+            log.warning("%s", error, extra={"action": "handler_fault", "job_id": job.id, "state": job.state})
+            return HandlerFailed("PERMANENT_ERROR", str(error), self._clock.now() - began, name)
+        except Exception as error:
+            log.warning(
+                "handler '%s' raised", name, exc_info=error, extra={"action": "handler_raised", "job_id": job.id}
+            )
+            message = f"handler '{name}' raised {type(error).__name__}: {error}{_place(error)}"
+            return HandlerFailed("TRANSIENT_ERROR", message, self._clock.now() - began, name)
+
+    async def _context(self, job: Job, data_stores: Any) -> JobContext:
+        results: dict[str, dict[str, Any]] = {}
+        if job.fan_out is not None:
+            for task in await self._storage.list_tasks(job.id, job.fan_out.id):
+                results[task.id] = {
+                    "status": task.result_status,
+                    "data": task.data.value(),
+                    "task_type": task.type,
+                    "params": task.params.value(),
+                    "worker_id": task.worker_id,
+                    "attempt": task.attempt,
+                }
+        return JobContext(
+            job_id=job.id,
+            current_state=job.state,
+            initial_data=job.initial_data.value(),
+            state_history=job.state_history.value(),
+            actions=ActionFactory(),
+            client=job.client,
+            data_stores=data_stores,
+            aggregation_results=results,
+            tracing_context=dict(job.tracing_context),
+            webhook_url=job.webhook_url or None,
+            # The same for each try of this step, another one for the next step.
+            idempotency_key=f"{job.id}-{job.transitions}",
+            attempt=job.attempt,
+        )
+
+    async def _invoke(self, handler: Handler, arguments: Mapping[str, Any]) -> Any:
+        if handler.is_async:
+            return await handler.function(**arguments)
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: context.run(handler.function, **arguments))
+
+
+def _place(error: Exception) -> str:
+    """Returns `` (file.py, line 3)`` of the innermost frame, for people who see only the API."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

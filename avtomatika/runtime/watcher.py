@@ -1,0 +1,113 @@
+"""The watcher: lets moments that were written down come true, and leases end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from avtomatika.clock import Clock
+from avtomatika.core.events import Event, LeaseExpired, TimerFired
+from avtomatika.core.job import Job, Task
+from avtomatika.errors import JobNotFoundError
+from avtomatika.runtime.performer import Performer
+from avtomatika.storage.base import Signal, Storage, Timer
+
+log = logging.getLogger(__name__)
+
+_BATCH = 100
+# A timer taken and not dealt with (this engine died) comes back after so many seconds.
+_TIMER_LEASE = 10.0
+
+
+class Watcher:
+    """Wakes jobs by time: retries, timeouts, lost workers.
+
+    Args:
+        storage: where timers and leases are.
+        performer: writes what follows.
+        clock: for waiting.
+        interval: the longest time without a look, seconds, should a signal be lost.
+    """
+
+    def __init__(self, storage: Storage, performer: Performer, clock: Clock, interval: float) -> None:
+        self._storage = storage
+        self._performer = performer
+        self._clock = clock
+        self._interval = interval
+        self._sooner = asyncio.Event()
+        self._looks_at = float("inf")
+        self._loop: asyncio.Task[None] | None = None
+        self._unsubscribe = storage.subscribe(self._on_signal)
+
+    def start(self) -> None:
+        """Begins to watch."""
+        self._loop = asyncio.create_task(self._watch(), name="avtomatika-watcher")
+
+    async def stop(self) -> None:
+        """Stops watching; what is due then waits for the next engine."""
+        self._unsubscribe()
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+
+    def _on_signal(self, signal: Signal) -> None:
+        if signal.kind in {"timer", "ready"} and signal.at and signal.at < self._looks_at:
+            self._sooner.set()
+
+    async def _watch(self) -> None:
+        while True:
+            self._sooner.clear()
+            try:
+                busy = await self.look()
+                due = await self._storage.next_wake_at()
+                now = await self._storage.now()
+            except Exception:
+                log.exception("cannot look at timers; trying again", extra={"action": "watch_failed"})
+                await self._clock.sleep(1.0)
+                continue
+            if busy:
+                continue
+            wait = min(self._interval, max(0.0, due - now)) if due is not None else self._interval
+            self._looks_at = now + wait
+            try:
+                await self._clock.wait_for(self._sooner.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def look(self) -> bool:
+        """Deals with what is due; returns whether there may be more."""
+        timers = await self._storage.claim_timers(_BATCH, _TIMER_LEASE)
+        for timer in timers:
+            await self._apart(timer.job_id, self._fire(timer))
+        expired = await self._storage.expired_tasks(_BATCH)
+        for task in expired:
+            await self._apart(task.job_id, self._expire(task))
+        return len(timers) == _BATCH or len(expired) == _BATCH
+
+    async def _apart(self, job_id: str, work: asyncio.Future[None] | object) -> None:
+        """Keeps the trouble of one job from the others."""
+        try:
+            await work  # type: ignore[misc]
+        except JobNotFoundError:
+            log.info("a timer of a job that is gone", extra={"action": "timer_orphan", "job_id": job_id})
+        except Exception:
+            log.exception("a timer could not be dealt with", extra={"action": "timer_failed", "job_id": job_id})
+
+    async def _fire(self, timer: Timer) -> None:
+        async def find_event(_job: Job) -> tuple[Event, Task | None]:
+            task = await self._storage.find_task(timer.task_id) if timer.task_id else None
+            return TimerFired(timer.kind, timer.task_id, task), None
+
+        await self._performer.happen(timer.job_id, find_event)
+
+    async def _expire(self, task: Task) -> None:
+        async def find_event(_job: Job) -> tuple[Event, Task | None]:
+            stored = await self._storage.find_task(task.id)
+            return LeaseExpired(stored), stored
+
+        decision = await self._performer.happen(task.job_id, find_event)
+        if not decision.ignored:
+            log.warning(
+                "the claim of a task ended without a result",
+                extra={"action": "lease_expired", "job_id": task.job_id, "task_id": task.id, "worker_id": task.worker_id},
+            )

@@ -1,0 +1,197 @@
+"""Workers: what they say of themselves and of their tasks, and what they hear back."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import replace
+from typing import Any
+
+from avtomatika.core.document import NULL, Document
+from avtomatika.core.events import Event, TaskReported
+from avtomatika.core.history import WorkerEvent
+from avtomatika.core.job import Failure, Job, Task, parse_wire_id
+from avtomatika.errors import DocumentError, JobNotFoundError
+from avtomatika.protocol.answers import IgnoredReason, accepted, heartbeat_answer, ignored, registered, ttl_refreshed
+from avtomatika.protocol.heartbeats import adopt, apply_heartbeat
+from avtomatika.protocol.messages import Heartbeat, Result, WorkerEventMessage, WorkerProfile
+from avtomatika.protocol.worker_events import progress_of
+from avtomatika.runtime.historian import Historian
+from avtomatika.runtime.performer import Performer
+from avtomatika.storage.base import Progress, Storage, TaskClaim
+
+log = logging.getLogger(__name__)
+
+# What the engine itself ended by its clock; a late result of such a task is told apart from a repeated one.
+_OVERDUE = frozenset({"TIMEOUT_ERROR", "RESULT_TIMEOUT", "DISPATCH_TIMEOUT"})
+
+
+class Workers:
+    """The workers' side of an engine.
+
+    Args:
+        storage: where workers and tasks are.
+        performer: writes what results mean.
+        historian: keeps the workers' history.
+        ttl: seconds that a silent worker is remembered.
+        lease: seconds that a heartbeat keeps a task.
+    """
+
+    def __init__(
+        self, storage: Storage, performer: Performer, historian: Historian, *, ttl: float, lease: float
+    ) -> None:
+        self._storage = storage
+        self._performer = performer
+        self._historian = historian
+        self._ttl = ttl
+        self._lease = lease
+
+    async def register(self, profile: WorkerProfile) -> dict[str, Any]:
+        """Takes a worker in, or takes note of what changed; its tasks stay its own."""
+        await self._storage.put_worker(profile, self._ttl)
+        await self._note(profile, "worker_registered")
+        log.info(
+            "worker registered with skills %s",
+            ", ".join(profile.skill_names) or "none",
+            extra={"action": "worker_registered", "worker_id": profile.worker_id},
+        )
+        return registered()
+
+    async def heartbeat(self, heartbeat: Heartbeat) -> dict[str, Any]:
+        """Keeps the worker and its tasks alive; returns the answer, with tasks that it shall stop."""
+        now = await self._storage.now()
+        known = await self._storage.find_worker(heartbeat.worker_id)
+        # A worker that the engine forgot (it restarted) is taken in again from what it tells; the oldest ones never
+        # register twice.
+        profile = adopt(heartbeat, now) if known is None else apply_heartbeat(known, heartbeat, now)
+        if profile is None:
+            return heartbeat_answer(await self._renew(heartbeat, None), require_full_sync=True)
+        await self._storage.put_worker(profile, self._ttl)
+        if known is None:
+            await self._note(profile, "worker_registered")
+        elif profile.status == "offline" != known.status:
+            await self._note(profile, "worker_offline")
+        stop = await self._renew(heartbeat, profile)
+        return ttl_refreshed() if not heartbeat.dialect else heartbeat_answer(stop)
+
+    async def poller(self, worker_id: str) -> WorkerProfile | None:
+        """Returns the worker that polls, or None if it has to introduce itself first."""
+        return await self._storage.find_worker(worker_id)
+
+    async def result(self, result: Result, worker_id: str) -> dict[str, Any]:
+        """Takes a result; returns the answer, which is never an error.
+
+        Args:
+            result: as parsed.
+            worker_id: who is known to have sent it.
+
+        Raises:
+            StorageError: it could not be written; the worker shall send it again.
+        """
+        task_id, attempt = parse_wire_id(result.task_id)
+        found: list[Task | None] = [None]
+
+        async def find_event(_job: Job) -> tuple[Event, Task | None]:
+            task = await self._storage.find_task(task_id)
+            found[0] = task if task is not None and task.job_id == result.job_id else None
+            return await self._reported(found[0], attempt, result, worker_id), found[0]
+
+        try:
+            decision = await self._performer.happen(result.job_id, find_event)
+        except JobNotFoundError:
+            return ignored(IgnoredReason.JOB_NOT_FOUND)
+        if not decision.ignored:
+            return accepted()
+        task = found[0]
+        if task is not None and _is_repetition(task, attempt, result, worker_id):
+            return accepted()
+        reason = IgnoredReason(decision.ignored)
+        if reason is IgnoredReason.STALE_TASK and task and task.failure and task.failure.code in _OVERDUE:
+            reason = IgnoredReason.DEADLINE_EXCEEDED
+        log.info(
+            "a result came that changes nothing: %s",
+            reason,
+            extra={
+                "action": "result_ignored",
+                "job_id": result.job_id,
+                "task_id": result.task_id,
+                "worker_id": worker_id,
+            },
+        )
+        return ignored(reason)
+
+    async def event(self, event: WorkerEventMessage, worker_id: str) -> None:
+        """Takes an event; progress of a task that the worker holds becomes the job's."""
+        progress = progress_of(event)
+        if progress is None or not event.task_id:
+            return
+        task = await self._storage.find_task(parse_wire_id(event.task_id)[0])
+        if task is None or not task.status.is_open or task.worker_id != worker_id:
+            return
+        value, message = progress
+        now = await self._storage.now()
+        await self._storage.put_progress(task.job_id, Progress(value, message, task.id, now))
+
+    async def _reported(self, task: Task | None, attempt: int, result: Result, worker_id: str) -> TaskReported:
+        try:
+            data = Document.of(result.data, "data")
+        except DocumentError as error:
+            data = NULL
+            result = replace(
+                result, status="failure", error_code="CONTRACT_VIOLATION_ERROR", error_message=str(error)
+            )
+        failure = None
+        if result.status == "failure":
+            message = result.error_message or "the worker gave no reason"
+            failure = Failure(result.error_code or "TRANSIENT_ERROR", message)
+        leaving = False
+        if result.status == "cancelled":
+            worker = await self._storage.find_worker(worker_id)
+            leaving = worker is not None and worker.status == "offline"
+        return TaskReported(task, attempt, worker_id, result.status, data, failure, leaving)
+
+    async def _renew(self, heartbeat: Heartbeat, profile: WorkerProfile | None) -> list[str]:
+        """Keeps the claims of the tasks that the worker names; returns the ids of those that it shall stop."""
+        if heartbeat.current_tasks is None:
+            await self._renew_unnamed(heartbeat, profile)
+            return []
+        named = {}
+        for wire_id in heartbeat.current_tasks:
+            task_id, attempt = parse_wire_id(wire_id)
+            named[TaskClaim(task_id, attempt, heartbeat.worker_id)] = wire_id
+        if not named:
+            return []
+        lost = await self._storage.renew_tasks(list(named), self._lease)
+        # A worker may serve several engines and names the tasks of all of them: only our own may be stopped.
+        return [named[claim] for claim in lost if await self._storage.find_task(claim.task_id) is not None]
+
+    async def _renew_unnamed(self, heartbeat: Heartbeat, profile: WorkerProfile | None) -> None:
+        """Keeps all claims of a worker that does not tell what it runs: its sign of life has to stand for them."""
+        if profile is None:
+            return
+        claims = await self._storage.list_claims(heartbeat.worker_id)
+        if claims:
+            await self._storage.renew_tasks(claims, self._lease)
+
+    async def _note(self, profile: WorkerProfile, type_: str) -> None:
+        info = {
+            "type": profile.type,
+            "skills": list(profile.skill_names),
+            "status": profile.status,
+            "hostname": profile.hostname,
+            "address": profile.address,
+            "resources": dict(profile.resources),
+            "dialect": profile.dialect,
+        }
+        now = await self._storage.now()
+        self._historian.note(WorkerEvent(str(uuid.uuid4()), profile.worker_id, now, type_, info))
+
+
+def _is_repetition(task: Task, attempt: int, result: Result, worker_id: str) -> bool:
+    """Whether this is the result that ended the task, sent again because its answer was lost."""
+    return (
+        task.worker_id == worker_id
+        and task.attempt == attempt
+        and not task.status.is_open
+        and task.result_status == result.status
+    )
