@@ -1,0 +1,832 @@
+"""The storage in this process: the fastest one, the model of the others, and gone when the process ends.
+
+No method awaits anything, so each is one atomic step. Records are kept as bytes: nobody can change what is stored
+through an object that was handed out. Every queue is a heap, so no step looks at more than it changes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from bisect import bisect_left, insort
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from avtomatika.clock import Clock, SystemClock
+from avtomatika.core.effects import RecordHistory
+from avtomatika.core.events import TimerKind
+from avtomatika.core.history import HistoryEvent
+from avtomatika.core.job import Job, Task
+from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.storage.base import (
+    Batch,
+    Committed,
+    Duplicate,
+    Fault,
+    JobClaim,
+    JobQuery,
+    Listener,
+    Outcome,
+    Progress,
+    Queue,
+    Ready,
+    Signal,
+    Stale,
+    Storage,
+    TaskClaim,
+    Timer,
+    WakeUp,
+)
+from avtomatika.storage.codec import (
+    decode_event,
+    decode_job,
+    decode_task,
+    decode_worker,
+    encode_event,
+    encode_job_fields,
+    encode_task,
+    encode_worker,
+)
+from avtomatika.storage.heap import LazyHeap
+from avtomatika.storage.invariants import JobFacts, check_counts, check_job
+
+log = logging.getLogger(__name__)
+
+_TimerKey = tuple[str, TimerKind, str]
+
+
+@dataclass(slots=True)
+class _JobRow:
+    """A job as stored, with what must be known of it without decoding.
+
+    Args:
+        stored: its fields as bytes.
+        version: number of commits.
+        status: its status.
+        state: its state.
+        created_at: never changes, nor do the two below.
+        client: name of the client.
+        blueprint: name of the blueprint.
+        rows: rows that its history has had.
+        acknowledged: how many of them have left the outbox.
+        tasks: ids of all its tasks.
+        open_tasks: ids of those that have not ended, as keys.
+        timers: keys of its timers, as keys.
+    """
+
+    stored: dict[str, bytes]
+    version: int
+    status: JobStatus
+    state: str
+    created_at: float
+    client: str
+    blueprint: str
+    rows: int = 0
+    acknowledged: int = 0
+    tasks: list[str] = field(default_factory=list)
+    open_tasks: dict[str, None] = field(default_factory=dict)
+    timers: dict[_TimerKey, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _WakeUp:
+    """The one wake-up of a job."""
+
+    job_id: str
+    at: float
+    priority: float
+    sequence: int
+    deliveries: int = 0
+    token: str = ""
+    owner: str = ""
+    until: float = 0.0
+
+
+class _ReadyQueue:
+    """Wake-ups: some wait for their moment, some are due, some are claimed; each is in exactly one heap."""
+
+    def __init__(self) -> None:
+        self._wake_ups: dict[str, _WakeUp] = {}
+        self._tokens: dict[str, str] = {}
+        self._later: LazyHeap[str] = LazyHeap()
+        self._due: LazyHeap[str] = LazyHeap()
+        self._claimed: LazyHeap[str] = LazyHeap()
+        self._sequence = itertools.count()
+        self._token = itertools.count(1)
+
+    def find(self, job_id: str) -> _WakeUp | None:
+        """Returns the wake-up of the job."""
+        return self._wake_ups.get(job_id)
+
+    def holds(self, job_id: str, token: str) -> bool:
+        """Whether the claim is the job's last one; it may have ended, if nobody has taken over."""
+        return self._tokens.get(token) == job_id
+
+    def put(self, job_id: str, ready: Ready) -> None:
+        """Queues a new wake-up in place of whatever the job had."""
+        self.forget(job_id)
+        wake_up = _WakeUp(job_id, ready.at, ready.priority, next(self._sequence))
+        self._wake_ups[job_id] = wake_up
+        self._later.put(job_id, (wake_up.at,))
+
+    def renew(self, job_id: str, ready: Ready) -> None:
+        """Replaces a claimed wake-up by a new one that the same claim holds already."""
+        wake_up = self._wake_ups[job_id]
+        wake_up.at, wake_up.priority, wake_up.deliveries = ready.at, ready.priority, 1
+        wake_up.sequence = next(self._sequence)
+
+    def forget(self, job_id: str) -> None:
+        """Removes the job's wake-up, claimed or not."""
+        wake_up = self._wake_ups.pop(job_id, None)
+        if wake_up is not None:
+            self._tokens.pop(wake_up.token, None)
+            for heap in (self._later, self._due, self._claimed):
+                heap.discard(job_id)
+
+    def claim(self, owner: str, limit: int, until: float, now: float) -> list[_WakeUp]:
+        """Takes the first due wake-ups."""
+        self._refresh(now)
+        return [self._take(self._due.pop(), owner, until) for _ in range(min(limit, len(self._due)))]
+
+    def _take(self, job_id: str, owner: str, until: float) -> _WakeUp:
+        wake_up = self._wake_ups[job_id]
+        self._tokens.pop(wake_up.token, None)
+        wake_up.token, wake_up.owner, wake_up.until = f"{owner}/{next(self._token)}", owner, until
+        wake_up.deliveries += 1
+        self._tokens[wake_up.token] = job_id
+        self._claimed.put(job_id, (until,))
+        return wake_up
+
+    def extend(self, token: str, until: float) -> bool:
+        """Moves the end of a claim; False if the claim is lost."""
+        job_id = self._tokens.get(token)
+        if job_id is None:
+            return False
+        self._wake_ups[job_id].until = until
+        self._due.discard(job_id)
+        self._claimed.put(job_id, (until,))
+        return True
+
+    def release(self, token: str, now: float) -> _WakeUp | None:
+        """Gives a claim back; the wake-up is due at once, and the claim does not count as a delivery."""
+        job_id = self._tokens.pop(token, None)
+        if job_id is None:
+            return None
+        wake_up = self._wake_ups[job_id]
+        wake_up.token = wake_up.owner = ""
+        wake_up.deliveries -= 1
+        wake_up.at = min(wake_up.at, now)
+        self._claimed.discard(job_id)
+        self._put_due(job_id)
+        return wake_up
+
+    def next_at(self, now: float) -> list[float]:
+        """Returns the next moments at which a wake-up becomes due and at which a claim ends, if any."""
+        self._refresh(now)
+        return [first[0][0] for heap in (self._later, self._claimed) if (first := heap.first())]
+
+    def count(self, job_id: str) -> int:
+        """Returns in how many heaps the job stands: 0 or 1."""
+        return sum(job_id in heap for heap in (self._later, self._due, self._claimed))
+
+    def _refresh(self, now: float) -> None:
+        """Moves to the due ones whose moment has come or whose claim has ended."""
+        for job_id in self._later.pop_until(now):
+            self._put_due(job_id)
+        for job_id in self._claimed.pop_until(now):
+            self._put_due(job_id)
+
+    def _put_due(self, job_id: str) -> None:
+        wake_up = self._wake_ups[job_id]
+        self._due.put(job_id, (-wake_up.priority, wake_up.at, wake_up.sequence))
+
+
+@dataclass(slots=True)
+class _TaskRow:
+    """A task as stored, with what must be known of it without decoding."""
+
+    raw: bytes
+    job_id: str
+    status: TaskStatus
+    attempt: int
+    worker_id: str
+    queue: str
+    priority: float
+    created_at: float
+    index: int
+    fan_out: str
+    sequence: int
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Its place in its queue: higher priority first, then older, then first queued."""
+        return (-self.priority, self.created_at, self.sequence)
+
+
+class _TaskQueue:
+    """Tasks of one kind that wait."""
+
+    def __init__(self, task: Task) -> None:
+        self.kind = Queue(task.queue, task.type, task.requirements, task.max_cost)
+        self.by_rank: LazyHeap[str] = LazyHeap()
+        self._by_age: LazyHeap[str] = LazyHeap()
+
+    def put(self, task_id: str, row: _TaskRow) -> None:
+        """Adds the task."""
+        self.by_rank.put(task_id, row.rank)
+        self._by_age.put(task_id, (row.created_at,))
+
+    def discard(self, task_id: str) -> None:
+        """Removes the task if it is there."""
+        self.by_rank.discard(task_id)
+        self._by_age.discard(task_id)
+
+    def describe(self) -> Queue:
+        """Returns what waits here."""
+        oldest = self._by_age.first()
+        return replace(self.kind, length=len(self.by_rank), oldest_at=oldest[0][0] if oldest else None)
+
+
+class _Tasks:
+    """All tasks: the waiting ones in queues, the claimed ones under leases."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, _TaskRow] = {}
+        self.queues: dict[str, _TaskQueue] = {}
+        self.leases: LazyHeap[str] = LazyHeap()
+        self._sequence = itertools.count()
+
+    def write(self, task: Task, raw: bytes, *, in_queue: bool = False) -> None:
+        """Stores the task and puts it where it belongs: its queue, its lease, or neither.
+
+        Args:
+            task: the task.
+            raw: the same task, encoded.
+            in_queue: hand it out.
+        """
+        old = self.rows.get(task.id)
+        self._withdraw(task.id, old)
+        sequence = next(self._sequence) if old is None else old.sequence
+        row = _TaskRow(
+            raw,
+            task.job_id,
+            task.status,
+            task.attempt,
+            task.worker_id,
+            task.queue,
+            task.priority,
+            task.created_at,
+            task.index,
+            task.fan_out,
+            sequence,
+        )
+        self.rows[task.id] = row
+        if in_queue:
+            queue = self.queues.get(task.queue)
+            if queue is None:
+                # Decoded from the bytes: the caller's object may hold a dict that it changes later.
+                queue = self.queues[task.queue] = _TaskQueue(decode_task(raw))
+            queue.put(task.id, row)
+
+    def watch(self, task_id: str, until: float) -> None:
+        """Sets the end of the task's lease."""
+        self.leases.put(task_id, (until,))
+
+    def find_first(self, queues: Sequence[str]) -> str | None:
+        """Returns the id of the first waiting task of the queues."""
+        heads = [head for name in queues if (queue := self.queues.get(name)) and (head := queue.by_rank.first())]
+        return min(heads)[1] if heads else None
+
+    def is_held(self, claim: TaskClaim) -> bool:
+        """Whether the task was last claimed so, and has neither ended nor been taken over."""
+        row = self.rows.get(claim.task_id)
+        return (
+            row is not None and row.status.is_open and row.attempt == claim.attempt and row.worker_id == claim.worker_id
+        )
+
+    def is_reachable(self, task_id: str) -> bool:
+        """Whether somebody can take the task, or its lease is watched."""
+        row = self.rows[task_id]
+        if row.status is TaskStatus.QUEUED:
+            return row.queue in self.queues and task_id in self.queues[row.queue].by_rank
+        return row.status is not TaskStatus.CLAIMED or task_id in self.leases
+
+    def _withdraw(self, task_id: str, row: _TaskRow | None) -> None:
+        """Takes the task out of its queue and lease."""
+        if row is None:
+            return
+        self.leases.discard(task_id)
+        queue = self.queues.get(row.queue)
+        if queue is not None:
+            queue.discard(task_id)
+            if not queue.by_rank:
+                del self.queues[row.queue]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A batch in bytes: everything that can fail has been done, nothing is written."""
+
+    stored: dict[str, bytes]
+    cancelled: Sequence[tuple[Task, bytes]]
+    saved: Sequence[tuple[Task, bytes]]
+    queued: Sequence[tuple[Task, bytes]]
+    events: Sequence[tuple[str, bytes]]
+
+
+class MemoryStorage(Storage):
+    """A storage that lives in this process.
+
+    Args:
+        clock: what moments are measured by; None for the machine's clock.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._jobs: dict[str, _JobRow] = {}
+        self._by_creation: list[tuple[float, str]] = []
+        self._counts: Counter[JobStatus] = Counter()
+        self._created = 0
+        self._ready = _ReadyQueue()
+        self._tasks = _Tasks()
+        self._timers: dict[_TimerKey, Timer] = {}
+        self._timers_due: LazyHeap[_TimerKey] = LazyHeap()
+        self._outbox: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._progress: dict[str, Progress] = {}
+        self._dedupe: dict[str, Duplicate] = {}
+        self._dedupe_ends: LazyHeap[str] = LazyHeap()
+        self._workers: dict[str, tuple[bytes, float]] = {}
+        self._workers_end: LazyHeap[str] = LazyHeap()
+        self._listeners: dict[object, Listener] = {}
+
+    async def open(self) -> None:
+        """Does nothing: there is nothing to connect to."""
+
+    async def close(self) -> None:
+        """Does nothing: the jobs live as long as this object."""
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Calls ``listener`` at the end of each step; one that raises is logged and harms nobody."""
+        key = object()
+        self._listeners[key] = listener
+        return lambda: self._unsubscribe(key)
+
+    def _unsubscribe(self, key: object) -> None:
+        self._listeners.pop(key, None)
+
+    async def now(self) -> float:
+        """Returns the moment on the clock."""
+        return self._clock.now()
+
+    def _tell(self, *signals: Signal) -> None:
+        for listener in tuple(self._listeners.values()):
+            for signal in signals:
+                try:
+                    listener(signal)
+                except Exception:
+                    log.exception("a listener raised", extra={"action": "listener_failed", "signal": signal.kind})
+
+    # --- jobs ---
+
+    async def commit(self, batch: Batch) -> Outcome:
+        """Applies the batch or nothing."""
+        self._forget_dedupe_keys()
+        if batch.dedupe is not None and (first := self._dedupe.get(batch.dedupe.key)) is not None:
+            return first
+        row = self._jobs.get(batch.job.id)
+        if not self._is_current(row, batch):
+            return Stale(0 if row is None else row.version)
+        prepared = self._prepare(row, batch)
+        self._apply(self._write_job(row, batch, prepared), batch, prepared)
+        self._tell(*self._signals(batch))
+        return Committed(batch.job.version)
+
+    def _is_current(self, row: _JobRow | None, batch: Batch) -> bool:
+        """Whether nobody was faster."""
+        if batch.job.version != (1 if row is None else row.version + 1):
+            return False
+        if batch.claim and not self._ready.holds(batch.job.id, batch.claim):
+            return False
+        return batch.task_claim is None or self._tasks.is_held(batch.task_claim)
+
+    def _prepare(self, row: _JobRow | None, batch: Batch) -> _Prepared:
+        """Encodes all that the batch writes."""
+        job = batch.job
+        closed = [] if row is None or not batch.cancel_open_tasks else [self._load_task(t) for t in row.open_tasks]
+        first = 1 if row is None else row.rows + 1
+        events = [
+            _history_event(job.id, job.blueprint, number, batch.at, event)
+            for number, event in enumerate(batch.events, first)
+        ]
+        return _Prepared(
+            encode_job_fields(job, None if row is None else batch.changed | {"version"}),
+            _encoded(replace(task, status=TaskStatus.CANCELLED, ended_at=batch.at) for task in closed),
+            _encoded(batch.save_tasks),
+            _encoded(batch.queue_tasks),
+            [(event.event_id, encode_event(event)) for event in events],
+        )
+
+    def _write_job(self, row: _JobRow | None, batch: Batch, prepared: _Prepared) -> _JobRow:
+        job = batch.job
+        if row is None:
+            row = _JobRow(prepared.stored, 1, job.status, job.state, job.created_at, job.client.name, job.blueprint)
+            self._jobs[job.id] = row
+            insort(self._by_creation, (job.created_at, job.id))
+            self._created += 1
+            if batch.dedupe is not None:
+                self._remember(batch.dedupe.key, Duplicate(job.id, batch.dedupe.fingerprint), batch.dedupe.ttl)
+        else:
+            self._count(row.status, -1)
+            row.stored.update(prepared.stored)
+            row.version, row.status, row.state = job.version, job.status, job.state
+        self._count(job.status, 1)
+        return row
+
+    def _apply(self, row: _JobRow, batch: Batch, prepared: _Prepared) -> None:
+        """Writes everything but the job itself."""
+        # A batch may close all open tasks and say more of some of them: what it says in particular comes last.
+        for task, raw in (*prepared.cancelled, *prepared.saved):
+            self._write_task(row, task, raw)
+        for task, raw in prepared.queued:
+            self._write_task(row, task, raw, in_queue=True)
+        for timer in batch.clear_timers:
+            self._clear_timer(row, (timer.job_id, timer.kind, timer.task_id))
+        for timer in batch.set_timers:
+            self._set_timer(row, timer)
+        for event_id, raw in prepared.events:
+            self._append(row, batch.job.id, event_id, raw)
+        self._write_wake_up(batch)
+        if batch.finish:
+            for key in tuple(row.timers):
+                self._clear_timer(row, key)
+            self._progress.pop(batch.job.id, None)
+
+    def _write_wake_up(self, batch: Batch) -> None:
+        job_id = batch.job.id
+        if batch.finish:
+            self._ready.forget(job_id)
+        elif batch.claim and batch.keep_claim:
+            if batch.ready is not None:
+                self._ready.renew(job_id, batch.ready)
+        elif batch.ready is not None:
+            self._ready.put(job_id, batch.ready)
+        elif batch.claim:
+            self._ready.forget(job_id)
+
+    def _signals(self, batch: Batch) -> list[Signal]:
+        """Returns what the commit of a batch tells."""
+        signals = [Signal("job", batch.job.id, final=batch.finish)]
+        if batch.ready is not None and not batch.finish and not (batch.claim and batch.keep_claim):
+            signals.append(Signal("ready", at=batch.ready.at))
+        signals += [self._task_signal(task) for task in batch.queue_tasks]
+        if batch.set_timers and not batch.finish:
+            signals.append(Signal("timer", at=min(timer.at for timer in batch.set_timers)))
+        if batch.events:
+            signals.append(Signal("event"))
+        return signals
+
+    def _task_signal(self, task: Task) -> Signal:
+        return Signal("task", task.queue, queue=self._tasks.queues[task.queue].kind, strategy=task.strategy)
+
+    def _count(self, status: JobStatus, change: int) -> None:
+        self._counts[status] += change
+        if not self._counts[status]:
+            del self._counts[status]
+
+    def _remember(self, key: str, first: Duplicate, ttl: float) -> None:
+        self._dedupe[key] = first
+        self._dedupe_ends.put(key, (self._clock.now() + ttl,))
+
+    def _forget_dedupe_keys(self) -> None:
+        for key in self._dedupe_ends.pop_until(self._clock.now()):
+            del self._dedupe[key]
+
+    def _append(self, row: _JobRow, job_id: str, event_id: str, raw: bytes) -> None:
+        self._outbox[event_id] = (job_id, raw)
+        row.rows += 1
+
+    async def find_job(self, job_id: str) -> Job | None:
+        """Returns the job as last committed."""
+        row = self._jobs.get(job_id)
+        return None if row is None else decode_job(row.stored)
+
+    async def list_jobs(self, query: JobQuery) -> list[Job]:
+        """Returns jobs, newest first."""
+        chosen = itertools.islice(self._newest(query), query.offset, query.offset + query.limit)
+        return [decode_job(row.stored) for row in chosen]
+
+    def _newest(self, query: JobQuery) -> Iterator[_JobRow]:
+        """Returns the rows that the query means, newest first."""
+        end = len(self._by_creation) if query.before is None else bisect_left(self._by_creation, query.before)
+        for position in range(end - 1, -1, -1):
+            created_at, job_id = self._by_creation[position]
+            if query.since is not None and created_at < query.since:
+                return
+            row = self._jobs[job_id]
+            if (
+                query.client in {None, row.client}
+                and query.status in {None, row.status}
+                and query.blueprint in {None, row.blueprint}
+            ):
+                yield row
+
+    async def count_jobs(self) -> dict[JobStatus, int]:
+        """Returns the numbers that the commits kept."""
+        return dict(self._counts)
+
+    async def find_wake_up(self, job_id: str) -> WakeUp:
+        """Returns what the job waits for."""
+        row = self._jobs.get(job_id)
+        if row is None:
+            return WakeUp()
+        timers = sorted((self._timers[key] for key in row.timers), key=lambda t: (t.at, t.kind, t.task_id))
+        tasks = self._in_order(row.open_tasks)
+        entry = self._ready.find(job_id)
+        if entry is None:
+            return WakeUp(timers=timers, tasks=tasks)
+        if entry.token and entry.until > self._clock.now():
+            return WakeUp(claimed_by=entry.owner, claimed_until=entry.until, timers=timers, tasks=tasks)
+        return WakeUp(ready_at=entry.at, timers=timers, tasks=tasks)
+
+    async def put_progress(self, job_id: str, progress: Progress) -> None:
+        """Remembers the progress until the job ends."""
+        row = self._jobs.get(job_id)
+        if row is not None and not row.status.is_terminal:
+            self._progress[job_id] = progress
+            self._tell(Signal("progress", job_id))
+
+    async def find_progress(self, job_id: str) -> Progress | None:
+        """Returns the last progress."""
+        return self._progress.get(job_id)
+
+    # --- the ready queue ---
+
+    async def claim_jobs(self, owner: str, limit: int, lease: float) -> list[JobClaim]:
+        """Takes due wake-ups."""
+        now = self._clock.now()
+        taken = self._ready.claim(owner, limit, now + lease, now)
+        if taken:
+            self._tell(Signal("timer", at=now + lease))
+        return [JobClaim(decode_job(self._jobs[w.job_id].stored), w.token, w.deliveries) for w in taken]
+
+    async def extend_claims(self, tokens: Sequence[str], lease: float) -> list[str]:
+        """Moves the ends of claims."""
+        until = self._clock.now() + lease
+        lost = [token for token in tokens if not self._ready.extend(token, until)]
+        if len(lost) < len(tokens):
+            self._tell(Signal("timer", at=until))
+        return lost
+
+    async def release_claims(self, tokens: Sequence[str]) -> None:
+        """Gives claims back."""
+        now = self._clock.now()
+        released = [wake_up for token in tokens if (wake_up := self._ready.release(token, now))]
+        self._tell(*(Signal("ready", at=wake_up.at) for wake_up in released))
+
+    # --- tasks ---
+
+    async def claim_task(self, worker_id: str, queues: Sequence[str], lease: float) -> Task | None:
+        """Takes the first task of the queues."""
+        task_id = self._tasks.find_first(queues)
+        if task_id is None:
+            return None
+        now = self._clock.now()
+        waiting = self._load_task(task_id)
+        until = now + min(lease, waiting.timeout_seconds)
+        task = replace(
+            waiting,
+            status=TaskStatus.CLAIMED,
+            worker_id=worker_id,
+            claimed_at=now,
+            lease_until=until,
+            confirmed=False,
+            deliveries=waiting.deliveries + 1,
+        )
+        self._hold(task, until)
+        self._record_start(task, now)
+        self._tell(Signal("timer", at=until), Signal("event"))
+        return task
+
+    def _hold(self, task: Task, until: float) -> None:
+        """Writes a claimed task and watches its lease."""
+        self._write_task(self._jobs[task.job_id], task, encode_task(task))
+        self._tasks.watch(task.id, until)
+
+    def _record_start(self, task: Task, now: float) -> None:
+        row = self._jobs[task.job_id]
+        started = RecordHistory(
+            "task_started", row.state, worker_id=task.worker_id, attempt=task.attempt, task_id=task.id
+        )
+        event = _history_event(task.job_id, row.blueprint, row.rows + 1, now, started)
+        self._append(row, task.job_id, event.event_id, encode_event(event))
+
+    async def renew_tasks(self, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:
+        """Moves the ends of claims."""
+        now = self._clock.now()
+        lost, ends = [], []
+        for claim in claims:
+            until = self._renew(claim, now, lease)
+            if until is None:
+                lost.append(claim)
+            else:
+                ends.append(until)
+        if ends:
+            self._tell(Signal("timer", at=min(ends)))
+        return lost
+
+    def _renew(self, claim: TaskClaim, now: float, lease: float) -> float | None:
+        """Moves the end of one claim and returns it, or None if the claim does not hold."""
+        if not self._tasks.is_held(claim):
+            return None
+        task = self._load_task(claim.task_id)
+        claimed_at = now if task.claimed_at is None else task.claimed_at
+        limit = claimed_at + task.timeout_seconds
+        if task.status is not TaskStatus.CLAIMED:
+            # Queued again: the worker may go on with the attempt that it was given, within the time it was given.
+            was_given = task.status is TaskStatus.QUEUED and task.deliveries > 0
+            if not was_given or limit <= now:
+                return None
+        until = min(now + lease, limit)
+        self._hold(
+            replace(task, status=TaskStatus.CLAIMED, claimed_at=claimed_at, lease_until=until, confirmed=True), until
+        )
+        return until
+
+    async def release_task(self, claim: TaskClaim) -> None:
+        """Puts a task back."""
+        row = self._tasks.rows.get(claim.task_id)
+        if row is None or row.status is not TaskStatus.CLAIMED or not self._tasks.is_held(claim):
+            return
+        held = self._load_task(claim.task_id)
+        task = replace(
+            held,
+            status=TaskStatus.QUEUED,
+            worker_id="",
+            claimed_at=None,
+            lease_until=None,
+            confirmed=False,
+            deliveries=held.deliveries - 1,
+        )
+        self._write_task(self._jobs[task.job_id], task, encode_task(task), in_queue=True)
+        self._tell(self._task_signal(task))
+
+    def _write_task(self, job: _JobRow, task: Task, raw: bytes, *, in_queue: bool = False) -> None:
+        if task.id not in self._tasks.rows:
+            job.tasks.append(task.id)
+        if task.status.is_open:
+            job.open_tasks[task.id] = None
+        else:
+            job.open_tasks.pop(task.id, None)
+        self._tasks.write(task, raw, in_queue=in_queue)
+
+    def _load_task(self, task_id: str) -> Task:
+        return decode_task(self._tasks.rows[task_id].raw)
+
+    def _in_order(self, task_ids: Sequence[str] | Mapping[str, None]) -> list[Task]:
+        """Returns the tasks by creation, then by index."""
+        rows = [self._tasks.rows[task_id] for task_id in task_ids]
+        rows.sort(key=lambda row: (row.created_at, row.index, row.sequence))
+        return [decode_task(row.raw) for row in rows]
+
+    async def find_task(self, task_id: str) -> Task | None:
+        """Returns the task as stored."""
+        return self._load_task(task_id) if task_id in self._tasks.rows else None
+
+    async def list_tasks(self, job_id: str, fan_out: str | None = None) -> list[Task]:
+        """Returns the tasks of a job."""
+        row = self._jobs.get(job_id)
+        if row is None:
+            return []
+        return self._in_order([t for t in row.tasks if fan_out in {None, self._tasks.rows[t].fan_out}])
+
+    async def list_queues(self) -> list[Queue]:
+        """Returns the queues in which tasks wait, by name."""
+        return [self._tasks.queues[name].describe() for name in sorted(self._tasks.queues)]
+
+    # --- time ---
+
+    def _set_timer(self, row: _JobRow, timer: Timer) -> None:
+        key = (timer.job_id, timer.kind, timer.task_id)
+        self._timers[key] = timer
+        row.timers[key] = None
+        self._timers_due.put(key, (timer.at,))
+
+    def _clear_timer(self, row: _JobRow, key: _TimerKey) -> None:
+        if self._timers.pop(key, None) is not None:
+            del row.timers[key]
+            self._timers_due.discard(key)
+
+    async def claim_timers(self, limit: int, lease: float) -> list[Timer]:
+        """Takes timers that are due."""
+        now = self._clock.now()
+        keys = self._timers_due.pop_until(now, limit)
+        for key in keys:
+            self._timers_due.put(key, (now + lease,))
+        if keys:
+            self._tell(Signal("timer", at=now + lease))
+        return [self._timers[key] for key in keys]
+
+    async def expired_tasks(self, limit: int) -> list[Task]:
+        """Returns claimed tasks whose lease has ended."""
+        return [self._load_task(task_id) for task_id in self._tasks.leases.peek_until(self._clock.now(), limit)]
+
+    async def next_wake_at(self) -> float | None:
+        """Returns the earliest moment at which there is something to do."""
+        moments = self._ready.next_at(self._clock.now())
+        moments += [first[0][0] for heap in (self._timers_due, self._tasks.leases) if (first := heap.first())]
+        return min(moments, default=None)
+
+    # --- the outbox ---
+
+    async def read_events(self, limit: int) -> list[HistoryEvent]:
+        """Returns the oldest events."""
+        return [decode_event(raw) for _, raw in itertools.islice(self._outbox.values(), limit)]
+
+    async def ack_events(self, event_ids: Sequence[str]) -> None:
+        """Forgets events."""
+        for event_id in event_ids:
+            acknowledged = self._outbox.pop(event_id, None)
+            if acknowledged is not None:
+                self._jobs[acknowledged[0]].acknowledged += 1
+
+    # --- workers ---
+
+    async def put_worker(self, worker: WorkerProfile, ttl: float) -> None:
+        """Remembers the worker."""
+        self._forget_workers()
+        until = self._clock.now() + ttl
+        self._workers[worker.worker_id] = (encode_worker(worker), until)
+        self._workers_end.put(worker.worker_id, (until,))
+
+    async def find_worker(self, worker_id: str) -> WorkerProfile | None:
+        """Returns the worker if its time has not run out."""
+        self._forget_workers()
+        known = self._workers.get(worker_id)
+        return None if known is None else decode_worker(known[0])
+
+    async def list_workers(self) -> list[WorkerProfile]:
+        """Returns the workers by id."""
+        self._forget_workers()
+        return [decode_worker(self._workers[worker_id][0]) for worker_id in sorted(self._workers)]
+
+    async def remove_worker(self, worker_id: str) -> None:
+        """Forgets the worker."""
+        self._workers.pop(worker_id, None)
+        self._workers_end.discard(worker_id)
+
+    def _forget_workers(self) -> None:
+        for worker_id in self._workers_end.pop_until(self._clock.now()):
+            del self._workers[worker_id]
+
+    # --- proof ---
+
+    async def audit(self) -> list[Fault]:
+        """Collects the facts of every job and checks them."""
+        jobs = {job_id: decode_job(row.stored) for job_id, row in self._jobs.items()}
+        parents = {job.parent_job_id for job in jobs.values() if not job.is_terminal}
+        waiting: dict[str, list[int]] = {}
+        for job_id, raw in self._outbox.values():
+            waiting.setdefault(job_id, []).append(decode_event(raw).sequence)
+        faults = check_counts(self._created, self._counts, Counter(job.status for job in jobs.values()))
+        for job_id, job in jobs.items():
+            row = self._jobs[job_id]
+            facts = JobFacts(
+                job,
+                wake_ups=self._ready.count(job_id),
+                timers=sum(key in self._timers_due for key in row.timers),
+                open_tasks=self._in_order(row.open_tasks),
+                unreachable=[task_id for task_id in row.open_tasks if not self._tasks.is_reachable(task_id)],
+                has_live_child=job_id in parents,
+                rows=row.rows,
+                acknowledged=row.acknowledged,
+                waiting_rows=waiting.get(job_id, ()),
+                has_progress=job_id in self._progress,
+            )
+            faults += check_job(facts)
+        return faults
+
+
+def _encoded(tasks: Iterator[Task] | Sequence[Task]) -> list[tuple[Task, bytes]]:
+    return [(task, encode_task(task)) for task in tasks]
+
+
+def _history_event(job_id: str, blueprint: str, sequence: int, at: float, event: RecordHistory) -> HistoryEvent:
+    """Returns a row of a job's history."""
+    return HistoryEvent(
+        job_id,
+        sequence,
+        at,
+        event.type,
+        blueprint,
+        event.state,
+        event.previous_state,
+        event.next_state,
+        event.duration,
+        event.worker_id,
+        event.attempt,
+        event.task_id,
+        event.details,
+        event.state_history,
+    )
