@@ -47,7 +47,11 @@ class Timer:
 
 @dataclass(frozen=True, slots=True)
 class TaskClaim:
-    """Proof that a result belongs to the claim that the storage knows."""
+    """Proof that a result belongs to the claim that the storage knows.
+
+    It holds as long as the task is open, at this attempt, and was last claimed by this worker: also when the lease has
+    ended, and when the task waits in its queue again, until another worker takes it over.
+    """
 
     task_id: str
     attempt: int
@@ -61,7 +65,8 @@ class JobClaim:
     Args:
         job: as stored.
         token: names this claim in a batch, and when it is extended or released.
-        deliveries: how often the same wake-up was claimed, this time included.
+        deliveries: how often the same wake-up was claimed, this time included; claims that were given back do not
+            count, so that only an engine that vanished leaves a trace.
     """
 
     job: Job
@@ -89,20 +94,25 @@ class Batch:
     """All that one step writes, applied whole or not at all.
 
     Args:
-        job: the new job; its version is one above the stored one (1 creates it).
-        changed: names of the job's fields to write; all of them when it is created.
+        job: the new job; its version is one above the stored one (1 creates it). Its id, created_at, client and
+            blueprint never change.
+        changed: names of the job's fields to write; all of them when it is created, and the version always.
         at: the moment of the step.
-        claim: token of the job claim that this step consumes, or empty.
+        claim: token of the job claim that this step consumes, or empty. A step without one leaves a claim alone, unless
+            it brings a new wake-up or ends the job.
         keep_claim: the claim stays, for a handler that is called next in the same breath.
         task_claim: the task must still be claimed so, else Stale; None if no result is involved.
-        ready: the job's new wake-up, or None.
-        queue_tasks: tasks to write and to hand out.
-        save_tasks: tasks to write and to take out of their queues and leases.
-        cancel_open_tasks: close all open tasks of the job as cancelled.
+        ready: the job's new wake-up in place of any other, or None. With ``keep_claim`` it is not queued: the claim
+            holds it from the start, as its first delivery, and it comes forth when the claim ends by itself.
+        queue_tasks: tasks to write as they are and to hand out. The first time decides about the place among equals.
+            What is no new attempt keeps ``worker_id`` and ``deliveries``, so that its last worker may still answer.
+        save_tasks: tasks to write as they are and to take out of their queues and leases.
+        cancel_open_tasks: close all open tasks of the job: status ``cancelled``, ``ended_at`` is ``at``. The tasks
+            above are written afterwards.
         set_timers: timers to write, replacing those of the same job, kind and task.
         clear_timers: timers to forget.
-        finish: the job has ended: forget its wake-up, claim and timers.
-        events: rows of its history, numbered by the storage.
+        finish: the job has ended: forget its wake-up, claim, timers and progress, whatever else the batch says of them.
+        events: rows of its history, numbered by the storage in this order.
         dedupe: for a creation that must happen once.
     """
 
@@ -143,7 +153,7 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The dedupe key is known; nothing was written.
+    """The dedupe key is known; nothing was written. A creation that is repeated sees its own.
 
     Args:
         job_id: the job that was created under it.
@@ -168,7 +178,7 @@ class JobQuery:
         since: created at or after this moment.
         limit: at most so many.
         offset: skip so many.
-        before: (created_at, id) of the last job of the page before, or None.
+        before: (created_at, id) of the last job of the page before, or None; the next page begins behind it.
     """
 
     client: str | None = None
@@ -223,10 +233,11 @@ class Signal:
     """Something that a waiting part of an engine wants to know at once; losing one costs time, never work.
 
     Args:
-        kind: ``ready`` (a job can be claimed), ``task`` (a task was queued), ``timer`` (a timer or lease was set),
-            ``job`` (a job was committed), ``progress``, ``event`` (rows wait in the outbox).
+        kind: ``ready`` (a wake-up was queued or given back), ``task`` (a task was queued; one signal for each),
+            ``timer`` (timers or leases were set), ``job`` (a job was committed), ``progress``, ``event`` (rows wait in
+            the outbox).
         key: the queue's name for ``task``, the job's id for ``job`` and ``progress``, else empty.
-        at: when a ``timer`` fires or a ``ready`` job is due; else 0.
+        at: when the earliest ``timer`` fires or a ``ready`` job is due; else 0.
         final: a ``job`` has ended.
         queue: for ``task``: the kind of task that was queued; its length and age may be unset.
         strategy: for ``task``: how to choose among waiting workers.
@@ -263,11 +274,11 @@ class WakeUp:
     """What a job waits for.
 
     Args:
-        ready_at: its wake-up is due then, or None.
+        ready_at: its wake-up is due then, or None; one whose claim has ended by itself counts again.
         claimed_by: the engine that works on it, or empty.
         claimed_until: when that claim ends by itself, or None.
-        timers: moments at which it is woken.
-        tasks: its open tasks.
+        timers: moments at which it is woken, earliest first.
+        tasks: its open tasks, by creation, then by index.
     """
 
     ready_at: float | None = None
@@ -291,7 +302,8 @@ class Storage(Protocol):
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Calls ``listener`` in the event loop for signals of all engines; returns the function that ends it.
 
-        A listener must not block nor raise.
+        Signals come after what they tell of can be read. A listener must not block nor raise; one that raises is
+        logged, and neither the step nor the other listeners suffer.
         """
         ...
 
@@ -306,7 +318,10 @@ class Storage(Protocol):
 
         Checks before it writes: the dedupe key is new (else Duplicate); the stored version is ``job.version - 1``, the
         job claim and the task claim are the ones stored (else Stale). Of two commits on the same version exactly one
-        is applied.
+        is applied. A claim that ended is still the one stored until somebody takes the job over.
+
+        Raises:
+            DocumentError: something in the batch cannot be stored; nothing was written.
         """
         ...
 
@@ -323,15 +338,15 @@ class Storage(Protocol):
         ...
 
     async def find_wake_up(self, job_id: str) -> WakeUp:
-        """Returns what the job waits for."""
+        """Returns what the job waits for; nothing if there is no such job."""
         ...
 
     async def put_progress(self, job_id: str, progress: Progress) -> None:
-        """Remembers the progress until the job ends; the last one wins."""
+        """Remembers the progress until the job ends; the last one wins. Ignored if the job has ended or is unknown."""
         ...
 
     async def find_progress(self, job_id: str) -> Progress | None:
-        """Returns the last progress."""
+        """Returns the last progress, or None if there was none or the job has ended."""
         ...
 
     # --- the ready queue ---
@@ -345,20 +360,27 @@ class Storage(Protocol):
         ...
 
     async def extend_claims(self, tokens: Sequence[str], lease: float) -> list[str]:
-        """Lets the claims end ``lease`` seconds from now; returns the tokens of those that are lost."""
+        """Lets the claims end ``lease`` seconds from now.
+
+        A claim that has ended comes back to life if nobody has taken the job over.
+
+        Returns:
+            The tokens of claims that are lost: consumed, given back, taken over, or unknown.
+        """
         ...
 
     async def release_claims(self, tokens: Sequence[str]) -> None:
-        """Gives claims back: the wake-ups are due at once. Unknown tokens are ignored."""
+        """Gives claims back: the wake-ups are due at once, in their old places. Lost tokens are ignored."""
         ...
 
     # --- tasks ---
 
     async def claim_task(self, worker_id: str, queues: Sequence[str], lease: float) -> Task | None:
-        """Takes the first task of ``queues``: higher priority first, then older.
+        """Takes the first task of ``queues``: higher priority first, then older, then first queued.
 
-        The task becomes ``claimed`` by the worker for ``lease`` seconds, ``deliveries`` rises by one, and an event
-        ``task_started`` joins the job's history. No task is ever claimed twice at a time.
+        The task becomes ``claimed`` by the worker for ``lease`` seconds, but not beyond its ``timeout_seconds``;
+        ``deliveries`` rises by one, and an event ``task_started`` joins the job's history. The job's version stays. No
+        task is ever claimed twice at a time; one whose lease ends stays claimed until a commit says otherwise.
         """
         ...
 
@@ -366,7 +388,8 @@ class Storage(Protocol):
         """Lets claims end ``lease`` seconds from now and marks them confirmed: their workers run these tasks.
 
         A claim never lasts beyond ``claimed_at + timeout_seconds``. A task that is queued again after its lease ended,
-        at the same attempt, and that nobody has taken over, is claimed again by the same worker.
+        at the same attempt, and that nobody has taken over, is claimed again by the same worker while that moment has
+        not come; ``claimed_at`` and ``deliveries`` stay.
 
         Returns:
             The claims that do not hold: the task is closed, unknown, at another attempt, or another worker's.
@@ -378,7 +401,10 @@ class Storage(Protocol):
         ...
 
     async def release_task(self, claim: TaskClaim) -> None:
-        """Puts a task back that was never delivered, to its old place; ignored if the claim is not the stored one."""
+        """Puts a task back that was never delivered, to its old place, as if it had not been claimed.
+
+        Ignored if the task is not claimed so.
+        """
         ...
 
     async def find_task(self, task_id: str) -> Task | None:
@@ -390,7 +416,7 @@ class Storage(Protocol):
         ...
 
     async def list_queues(self) -> list[Queue]:
-        """Returns the queues in which tasks wait."""
+        """Returns the queues in which tasks wait, by name."""
         ...
 
     # --- time ---
@@ -403,27 +429,31 @@ class Storage(Protocol):
         ...
 
     async def expired_tasks(self, limit: int) -> list[Task]:
-        """Returns up to ``limit`` claimed tasks whose lease has ended, earliest first."""
+        """Returns up to ``limit`` claimed tasks whose lease has ended, earliest first, until a commit changes them."""
         ...
 
     async def next_wake_at(self) -> float | None:
-        """Returns the earliest moment at which a timer, a lease or a delayed wake-up is due, or None."""
+        """Returns the earliest moment at which a timer, a lease or a delayed wake-up is due, or None.
+
+        Timers and tasks' leases whose moment has passed count until they are dealt with; wake-ups that can be claimed
+        now do not count. So ask first, then claim: what falls due in between is not missed.
+        """
         ...
 
     # --- the outbox ---
 
     async def read_events(self, limit: int) -> list[HistoryEvent]:
-        """Returns up to ``limit`` history events that nobody has acknowledged, oldest first."""
+        """Returns up to ``limit`` history events that nobody has acknowledged, oldest first; they stay."""
         ...
 
     async def ack_events(self, event_ids: Sequence[str]) -> None:
-        """Forgets the events: they are safely elsewhere."""
+        """Forgets the events: they are safely elsewhere. Unknown ids are ignored."""
         ...
 
     # --- workers ---
 
     async def put_worker(self, worker: WorkerProfile, ttl: float) -> None:
-        """Remembers the worker for ``ttl`` seconds from now."""
+        """Remembers the worker for ``ttl`` seconds from now, in place of what was known of it."""
         ...
 
     async def find_worker(self, worker_id: str) -> WorkerProfile | None:
