@@ -1,1 +1,31 @@
 """Blueprints: states, handlers, conditions and the graph they make."""
+
+from __future__ import annotations
+
+from magic_filter import F
+
+from avtomatika.blueprints.actions import ActionFactory
+from avtomatika.blueprints.blueprint import Blueprint, CompiledBlueprint, StateMachineBlueprint
+from avtomatika.blueprints.context import JobContext
+from avtomatika.blueprints.graph import Edge, EdgeKind, Graph, State
+from avtomatika.blueprints.handlers import Handler
+from avtomatika.blueprints.render import to_dict, to_dot, to_mermaid
+from avtomatika.blueprints.stores import DataStore
+
+__all__ = [
+    "ActionFactory",
+    "Blueprint",
+    "CompiledBlueprint",
+    "DataStore",
+    "Edge",
+    "EdgeKind",
+    "F",
+    "Graph",
+    "Handler",
+    "JobContext",
+    "State",
+    "StateMachineBlueprint",
+    "to_dict",
+    "to_dot",
+    "to_mermaid",
+]

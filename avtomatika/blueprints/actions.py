@@ -23,7 +23,7 @@ _TASK_OPTIONS = (
     "dispatch_timeout",
     "result_timeout",
 )
-# The identifier rule of the worker protocol (section 4.3): a worker refuses any other name, so it is refused here first.
+# The identifier rule of the worker protocol (section 4.3); a worker refuses any other name, so it is refused here.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 

@@ -58,7 +58,8 @@ class State:
         is_aggregator: entered when all branches of a fan-out have ended.
         is_open: the targets of a handler could not be read from its source and are not declared, so that the edges
             leaving this state are incomplete.
-        handlers: names of the handler functions, conditional ones first.
+        handlers: names of the handler functions, conditional ones first; empty for a state of an unfinished blueprint
+            that edges lead to although nobody has defined it.
     """
 
     name: str
