@@ -138,7 +138,7 @@ def test_exception_is_logged_with_its_trace(style: Any) -> None:
     setup_logging("INFO", style, stream=stream)
 
     try:
-        _ = {}["no such thing"]
+        _ = dict[str, int]()["no such thing"]
     except KeyError:
         log.exception("failed")
 

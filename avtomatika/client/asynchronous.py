@@ -1,0 +1,236 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import yarl
+
+from avtomatika.client.following import CHANGE_WAIT, Waiting, has_changed, is_terminal
+from avtomatika.client.requests import (
+    Answer,
+    Request,
+    Requests,
+    as_list,
+    as_object,
+    endpoint_path,
+    is_endpoint,
+    read_answer,
+)
+from avtomatika.errors import ConnectionFailedError
+
+
+class AsyncClient:
+    """Talks to an engine from a coroutine: ``async with AsyncClient(url, token) as client: ...``.
+
+    One client serves many calls at once and keeps its connections; ``close`` gives them up.
+
+    Every call may raise ``ConnectionFailedError`` (no engine answered), ``AuthError`` (the token is wrong) and
+    ``ClientError`` (the engine refused; it has the engine's sentence and its stable ``code``).
+
+    Args:
+        url: address of the engine, such as ``http://127.0.0.1:8080``.
+        token: the client token.
+        prefix: the engine's ``CLIENT_API_PREFIX``.
+        timeout: seconds to wait for an answer, besides what the call itself waits.
+
+    Raises:
+        ConfigError: the address or the token cannot be used.
+    """
+
+    def __init__(self, url: str, token: str, *, prefix: str = "api", timeout: float = 30.0) -> None:
+        self._requests = Requests(url, token, prefix)
+        self._timeout = timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._requests.url!r})"
+
+    async def close(self) -> None:
+        """Gives the connections up. Idempotent; a later call opens new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def submit(
+        self,
+        endpoint_or_blueprint: str,
+        initial_data: Mapping[str, Any] | None = None,
+        *,
+        version: str = "v1",
+        idempotency_key: str | None = None,
+        webhook_url: str | None = None,
+        dispatch_timeout: float | None = None,
+        result_timeout: float | None = None,
+    ) -> str:
+        """Creates a job.
+
+        Args:
+            endpoint_or_blueprint: an endpoint with its leading ``/``, or the name of a blueprint, which costs one more
+                request.
+            initial_data: what the job starts with; JSON values.
+            version: API version of an endpoint; a blueprint brings its own.
+            idempotency_key: the same key and data give the same job, so that a call can be repeated safely.
+            webhook_url: where to send the outcome.
+            dispatch_timeout: seconds that a task of the job may wait for a worker.
+            result_timeout: seconds for the whole job.
+
+        Returns:
+            The id of the job.
+
+        Raises:
+            BlueprintError: there is no blueprint of that name, or it has no endpoint.
+            DocumentError: the data is no JSON object.
+        """
+        blueprints = [] if is_endpoint(endpoint_or_blueprint) else await self.blueprints()
+        request = self._requests.submit(
+            endpoint_path(endpoint_or_blueprint, version, blueprints),
+            initial_data,
+            idempotency_key,
+            {"webhook_url": webhook_url, "dispatch_timeout": dispatch_timeout, "result_timeout": result_timeout},
+        )
+        return str(as_object(await self._send(request), "job_id")["job_id"])
+
+    async def job(self, job_id: str, wait: float | None = None) -> dict[str, Any]:
+        """Returns the job.
+
+        Args:
+            job_id: from ``submit``.
+            wait: seconds to wait for its next change; a job that has ended comes at once.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+        """
+        return as_object(await self._send(self._requests.job(job_id, wait)))
+
+    async def wait(self, job_id: str, timeout: float | None = None) -> dict[str, Any]:  # noqa: ASYNC109 - told to the engine
+        """Returns the job when it has ended.
+
+        Args:
+            job_id: from ``submit``.
+            timeout: seconds, or None for ever.
+
+        Raises:
+            TimeoutError: it has not ended in time; it goes on.
+            JobNotFoundError: there is none, or it is another client's.
+        """
+        waiting = Waiting(job_id, timeout, time.monotonic())
+        while True:
+            job = await self.job(job_id, waiting.next_wait(time.monotonic()))
+            if waiting.is_over(job, time.monotonic()):
+                return job
+
+    async def events(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
+        """Yields the job now and after each change, until it has ended.
+
+        Changes that follow each other quickly come as one; none is told later than about five seconds.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+        """
+        last: dict[str, Any] | None = None
+        while True:
+            job = await self.job(job_id, None if last is None else CHANGE_WAIT)
+            if has_changed(last, job):
+                yield job
+            if is_terminal(job):
+                return
+            last = job
+
+    async def cancel(self, job_id: str) -> str:
+        """Asks to end the job.
+
+        Returns:
+            The engine's word: ``cancellation_request_sent`` or ``cancellation_request_accepted``.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+            ClientError: with status 409: it has ended already.
+        """
+        return str(as_object(await self._send(self._requests.cancel(job_id)), "status")["status"])
+
+    async def history(self, job_id: str) -> list[dict[str, Any]]:
+        """Returns the events of the job, oldest first.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+        """
+        return as_list(await self._send(self._requests.history(job_id)))
+
+    async def jobs(
+        self,
+        status: str | None = None,
+        blueprint: str | None = None,
+        since: float | datetime.datetime | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Returns own jobs, newest first.
+
+        Args:
+            status: only these.
+            blueprint: only of this blueprint.
+            since: only those created since, as Unix seconds or a datetime with a time zone.
+            limit: at most so many; the engine has a limit of its own.
+            offset: leave so many out.
+        """
+        request = self._requests.jobs(since, status=status, blueprint=blueprint, limit=limit, offset=offset)
+        return as_list(await self._send(request))
+
+    async def blueprints(self) -> list[dict[str, Any]]:
+        """Returns the registered blueprints."""
+        return as_list(await self._send(self._requests.blueprints()))
+
+    async def graph(self, name: str, format: str = "dot") -> Any:  # noqa: A002 - the API's own word
+        """Returns the graph of a blueprint.
+
+        Args:
+            name: of the blueprint.
+            format: ``dot``, ``svg`` or ``mermaid`` for text, ``json`` for an object.
+        """
+        return await self._send(self._requests.graph(name, format))
+
+    async def workers(self) -> list[dict[str, Any]]:
+        """Returns the live workers."""
+        return as_list(await self._send(self._requests.workers()))
+
+    async def dashboard(self) -> dict[str, Any]:
+        """Returns the numbers of workers and of jobs by status."""
+        return as_object(await self._send(self._requests.dashboard()))
+
+    async def status(self) -> dict[str, Any]:
+        """Returns how the engine is: ``{"status": "ok", ...}``; another word while it is degraded."""
+        return as_object(await self._send(self._requests.status()))
+
+    async def _send(self, request: Request) -> Any:
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        try:
+            async with self._session.request(
+                request.method,
+                yarl.URL(self._requests.url + request.path, encoded=True),
+                headers=self._requests.headers(request),
+                data=request.body,
+                timeout=aiohttp.ClientTimeout(total=self._timeout + request.wait),
+                allow_redirects=False,  # the token is for this address, not for another
+            ) as response:
+                location = response.headers.get("Location", "")
+                answer = Answer(response.status, response.content_type, await response.read(), location)
+        except TimeoutError:
+            raise ConnectionFailedError(self._requests.url, f"silent for {self._timeout:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise ConnectionFailedError(self._requests.url, str(error) or type(error).__name__) from error
+        return read_answer(request, answer)

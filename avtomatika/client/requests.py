@@ -1,0 +1,310 @@
+"""What the client asks and how it reads the answers, without I/O; both shells send exactly this."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from avtomatika.errors import (
+    AuthError,
+    BlueprintError,
+    ClientError,
+    ConfigError,
+    DocumentError,
+    JobNotFoundError,
+    suggest,
+)
+
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of the API.
+
+    Args:
+        method: HTTP method.
+        path: below the server's address, quoted, with its query.
+        headers: besides the token.
+        body: JSON, or None.
+        wait: seconds that the server may hold the answer back.
+        job_id: the job that the call is about, or empty.
+        answers: status codes whose body is the answer, besides 2xx.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    wait: float = 0.0
+    job_id: str = ""
+    answers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back.
+
+    Args:
+        status: HTTP status code.
+        content_type: without parameters.
+        body: not decoded.
+        location: where a redirect leads, or empty.
+    """
+
+    status: int
+    content_type: str
+    body: bytes
+    location: str = ""
+
+
+class Requests:
+    """Makes the requests.
+
+    Args:
+        url: address of the engine, such as ``http://127.0.0.1:8080``.
+        token: the client token.
+        prefix: the engine's ``CLIENT_API_PREFIX``.
+
+    Raises:
+        ConfigError: the address or the token cannot be used.
+    """
+
+    def __init__(self, url: str, token: str, prefix: str = "api") -> None:
+        self.url = _checked_url(url)
+        self._headers = {"X-Client-Token": _header_value("token", token), "Accept": "*/*"}
+        self._prefix = "/" + prefix.strip("/")
+
+    def headers(self, request: Request) -> dict[str, str]:
+        """Returns all headers that the request is sent with."""
+        return {**self._headers, **request.headers}
+
+    def submit(
+        self,
+        path: str,
+        initial_data: Mapping[str, Any] | None,
+        idempotency_key: str | None,
+        options: Mapping[str, Any],
+    ) -> Request:
+        """Asks for a new job.
+
+        Args:
+            path: version and endpoint, from ``endpoint_path``.
+            initial_data: what the job starts with.
+            idempotency_key: the same key gives the same job, or None.
+            options: further members of the body; None is left out.
+
+        Raises:
+            DocumentError: the data is no JSON object.
+        """
+        headers = {"Content-Type": "application/json"}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = _header_value("idempotency_key", idempotency_key)
+        given = {name: value for name, value in options.items() if value is not None}
+        body = _json_bytes({"initial_data": _mapping(initial_data), **given})
+        return Request("POST", f"{self._prefix}{path}", headers, body)
+
+    def job(self, job_id: str, wait: float | None) -> Request:
+        """Asks for a job, or for its next change within ``wait`` seconds."""
+        return Request("GET", self._job_path(job_id, "", wait=wait or None), wait=wait or 0.0, job_id=job_id)
+
+    def cancel(self, job_id: str) -> Request:
+        """Asks to end a job."""
+        return Request("POST", self._job_path(job_id, "/cancel"), job_id=job_id)
+
+    def history(self, job_id: str) -> Request:
+        """Asks for the events of a job."""
+        return Request("GET", self._job_path(job_id, "/history"), job_id=job_id)
+
+    def jobs(self, since: float | datetime.datetime | None, **filters: Any) -> Request:
+        """Asks for a list of jobs."""
+        return Request("GET", self._path("/jobs", since=_unix_seconds(since), **filters))
+
+    def blueprints(self) -> Request:
+        """Asks which blueprints there are."""
+        return Request("GET", self._path("/blueprints"))
+
+    def graph(self, name: str, kind: str) -> Request:
+        """Asks for the graph of a blueprint; DOT is what the server gives when nothing is said."""
+        return Request("GET", self._path(f"/blueprints/{quote(name, safe='')}/graph", format=kind))
+
+    def workers(self) -> Request:
+        """Asks for the live workers."""
+        return Request("GET", self._path("/workers"))
+
+    def dashboard(self) -> Request:
+        """Asks for the numbers of workers and jobs."""
+        return Request("GET", self._path("/dashboard"))
+
+    def status(self) -> Request:
+        """Asks how the engine is; 503 is an answer, too."""
+        return Request("GET", "/_public/status", answers=(503,))
+
+    def _job_path(self, job_id: str, rest: str, **query: Any) -> str:
+        return self._path(f"/jobs/{quote(job_id, safe='')}{rest}", **query)
+
+    def _path(self, path: str, **query: Any) -> str:
+        given = {name: value for name, value in query.items() if value is not None}
+        return f"{self._prefix}/v1{path}" + (f"?{urlencode(given)}" if given else "")
+
+
+def read_answer(request: Request, answer: Answer) -> Any:
+    """Returns what the server said: parsed JSON, or text where it is no JSON.
+
+    Raises:
+        AuthError: the token is missing or wrong.
+        JobNotFoundError: there is no such job, or it is another client's.
+        ClientError: the server refused for another reason, or what answered is no engine.
+    """
+    content = _content(answer)
+    if 200 <= answer.status < 300 or answer.status in request.answers:
+        return content
+    told = content if isinstance(content, dict) else {}
+    code = str(told.get("code") or f"http_{answer.status}")
+    message = str(told.get("error") or _unexplained(request, answer))
+    if answer.status in {401, 403}:
+        raise AuthError(message)
+    if request.job_id and code == JobNotFoundError.code:
+        raise JobNotFoundError(request.job_id)
+    raise ClientError(answer.status, code, message)
+
+
+def as_object(content: Any, member: str = "") -> dict[str, Any]:
+    """Returns an answer that must be a JSON object.
+
+    Args:
+        content: from ``read_answer``.
+        member: what it must have, or empty.
+
+    Raises:
+        ClientError: it is something else.
+    """
+    if not isinstance(content, dict) or (member and member not in content):
+        raise _unexpected(content, f"an object with '{member}'" if member else "an object")
+    return content
+
+
+def as_list(content: Any) -> list[dict[str, Any]]:
+    """Returns an answer that must be a JSON array.
+
+    Raises:
+        ClientError: it is something else.
+    """
+    if not isinstance(content, list):
+        raise _unexpected(content, "a list")
+    return content
+
+
+def is_endpoint(target: str) -> bool:
+    """Returns whether ``target`` of a submit is an endpoint; else it is the name of a blueprint."""
+    return target.startswith("/")
+
+
+def endpoint_path(target: str, version: str, blueprints: Iterable[Mapping[str, Any]] = ()) -> str:
+    """Returns the path under which a job is created.
+
+    Args:
+        target: an endpoint such as ``/orders``, or the name of a blueprint.
+        version: API version of an endpoint; a blueprint brings its own.
+        blueprints: the server's list, needed for a name.
+
+    Raises:
+        BlueprintError: no blueprint has that name, or it has no endpoint.
+    """
+    if is_endpoint(target):
+        return f"/{quote(version)}{quote(target)}"
+    by_name = {str(blueprint.get("name")): blueprint for blueprint in blueprints}
+    if target not in by_name:
+        raise BlueprintError(
+            f"the engine has no blueprint '{target}'; known: {', '.join(by_name) or 'none'}.{suggest(target, by_name)} "
+            "An endpoint begins with '/'."
+        )
+    endpoint = by_name[target].get("api_endpoint")
+    if not endpoint:
+        raise BlueprintError(
+            f"blueprint '{target}' has no api_endpoint, so its jobs cannot be created over HTTP; give it one."
+        )
+    return f"/{quote(str(by_name[target].get('api_version') or version))}/{quote(str(endpoint).lstrip('/'))}"
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port_is_good = parts.port is None or parts.port > 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        port_is_good = False
+    if not port_is_good or parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        hint = f" Did you mean 'http://{url}'?" if "//" not in url else ""
+        raise ConfigError(f"the engine's address is '{url}', but must look like http://127.0.0.1:8080.{hint}")
+    return url.rstrip("/")
+
+
+def _header_value(name: str, value: str) -> str:
+    """Returns a value that a header can carry; the message does not repeat it, it may be a secret."""
+    if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        raise ConfigError(f"{name} must be printable ASCII characters without spaces, at least one.")
+    return value
+
+
+def _mapping(initial_data: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if initial_data is None:
+        return {}
+    if not isinstance(initial_data, Mapping):
+        raise DocumentError("initial_data", f"it is a {type(initial_data).__name__}, but a job starts with a dict")
+    return initial_data
+
+
+def _json_bytes(body: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, default=_plain, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DocumentError("initial_data", str(error)) from None
+
+
+def _plain(value: Any) -> Any:
+    """Turns what json does not know into what it knows: mappings, and moments as ISO 8601."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    raise TypeError(f"it holds a {type(value).__name__}")
+
+
+def _unix_seconds(moment: float | datetime.datetime | None) -> float | None:
+    if not isinstance(moment, datetime.datetime):
+        return moment
+    if moment.tzinfo is None:
+        raise ValueError(f"since is {moment.isoformat()} without a time zone; add one, such as tzinfo=datetime.UTC.")
+    return moment.timestamp()
+
+
+def _content(answer: Answer) -> Any:
+    """Returns the body, parsed if it is JSON."""
+    if answer.content_type == "application/json":
+        try:
+            return json.loads(answer.body)
+        except ValueError:
+            raise ClientError(
+                answer.status, "invalid_answer", "the server's answer is broken JSON; is a proxy in between?"
+            ) from None
+    return answer.body.decode("utf-8", "replace")
+
+
+def _unexpected(content: Any, expected: str) -> ClientError:
+    return ClientError(
+        200,
+        "invalid_answer",
+        f"the server answered with a {type(content).__name__} instead of {expected}; is this an avtomatika engine?",
+    )
+
+
+def _unexplained(request: Request, answer: Answer) -> str:
+    """Says something of an answer that says nothing itself."""
+    if answer.location:
+        return f"the server sends {request.path} on to {answer.location}; use that address"
+    return f"{request.method} {request.path} was refused without an explanation; is this an avtomatika engine?"

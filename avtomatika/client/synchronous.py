@@ -1,0 +1,159 @@
+"""The client for plain code: scripts, threads, notebook cells."""
+
+from __future__ import annotations
+
+import datetime
+import http.client
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from avtomatika.client.following import CHANGE_WAIT, Waiting, has_changed, is_terminal
+from avtomatika.client.requests import (
+    Answer,
+    Request,
+    Requests,
+    as_list,
+    as_object,
+    endpoint_path,
+    is_endpoint,
+    read_answer,
+)
+from avtomatika.errors import ConnectionFailedError
+
+
+class Client:
+    """Talks to an engine from plain code, also inside a running event loop, from any thread.
+
+    Each call opens a connection of its own and closes it, so there is nothing to give up, an interrupt ends a call at
+    once, and one client may serve many threads. Calls, answers and errors are those of ``AsyncClient``.
+
+    Args:
+        url: address of the engine, such as ``http://127.0.0.1:8080``.
+        token: the client token.
+        prefix: the engine's ``CLIENT_API_PREFIX``.
+        timeout: seconds that the engine may be silent, besides what the call itself waits.
+
+    Raises:
+        ConfigError: the address or the token cannot be used.
+    """
+
+    def __init__(self, url: str, token: str, *, prefix: str = "api", timeout: float = 30.0) -> None:
+        self._requests = Requests(url, token, prefix)
+        self._timeout = timeout
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Does nothing: for code that treats both clients alike."""
+
+    def __repr__(self) -> str:
+        return f"Client({self._requests.url!r})"
+
+    def submit(
+        self,
+        endpoint_or_blueprint: str,
+        initial_data: Mapping[str, Any] | None = None,
+        *,
+        version: str = "v1",
+        idempotency_key: str | None = None,
+        webhook_url: str | None = None,
+        dispatch_timeout: float | None = None,
+        result_timeout: float | None = None,
+    ) -> str:
+        """Creates a job and returns its id; see ``AsyncClient.submit``."""
+        blueprints = [] if is_endpoint(endpoint_or_blueprint) else self.blueprints()
+        request = self._requests.submit(
+            endpoint_path(endpoint_or_blueprint, version, blueprints),
+            initial_data,
+            idempotency_key,
+            {"webhook_url": webhook_url, "dispatch_timeout": dispatch_timeout, "result_timeout": result_timeout},
+        )
+        return str(as_object(self._send(request), "job_id")["job_id"])
+
+    def job(self, job_id: str, wait: float | None = None) -> dict[str, Any]:
+        """Returns the job, after its next change or ``wait`` seconds; see ``AsyncClient.job``."""
+        return as_object(self._send(self._requests.job(job_id, wait)))
+
+    def wait(self, job_id: str, timeout: float | None = None) -> dict[str, Any]:
+        """Returns the job when it has ended; see ``AsyncClient.wait``. An interrupt ends the waiting, not the job."""
+        waiting = Waiting(job_id, timeout, time.monotonic())
+        while True:
+            job = self.job(job_id, waiting.next_wait(time.monotonic()))
+            if waiting.is_over(job, time.monotonic()):
+                return job
+
+    def events(self, job_id: str) -> Iterator[dict[str, Any]]:
+        """Yields the job now and after each change, until it has ended; see ``AsyncClient.events``."""
+        last: dict[str, Any] | None = None
+        while True:
+            job = self.job(job_id, None if last is None else CHANGE_WAIT)
+            if has_changed(last, job):
+                yield job
+            if is_terminal(job):
+                return
+            last = job
+
+    def cancel(self, job_id: str) -> str:
+        """Asks to end the job and returns the engine's word for it; see ``AsyncClient.cancel``."""
+        return str(as_object(self._send(self._requests.cancel(job_id)), "status")["status"])
+
+    def history(self, job_id: str) -> list[dict[str, Any]]:
+        """Returns the events of the job, oldest first."""
+        return as_list(self._send(self._requests.history(job_id)))
+
+    def jobs(
+        self,
+        status: str | None = None,
+        blueprint: str | None = None,
+        since: float | datetime.datetime | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Returns own jobs, newest first; see ``AsyncClient.jobs``."""
+        request = self._requests.jobs(since, status=status, blueprint=blueprint, limit=limit, offset=offset)
+        return as_list(self._send(request))
+
+    def blueprints(self) -> list[dict[str, Any]]:
+        """Returns the registered blueprints."""
+        return as_list(self._send(self._requests.blueprints()))
+
+    def graph(self, name: str, format: str = "dot") -> Any:  # noqa: A002 - the API's own word
+        """Returns the graph of a blueprint as text, or as an object for ``json``; see ``AsyncClient.graph``."""
+        return self._send(self._requests.graph(name, format))
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Returns the live workers."""
+        return as_list(self._send(self._requests.workers()))
+
+    def dashboard(self) -> dict[str, Any]:
+        """Returns the numbers of workers and of jobs by status."""
+        return as_object(self._send(self._requests.dashboard()))
+
+    def status(self) -> dict[str, Any]:
+        """Returns how the engine is: ``{"status": "ok", ...}``; another word while it is degraded."""
+        return as_object(self._send(self._requests.status()))
+
+    def _send(self, request: Request) -> Any:
+        address = urlsplit(self._requests.url)
+        connect = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+        connection = connect(address.hostname or "", address.port, timeout=self._timeout + request.wait)
+        try:
+            connection.request(
+                request.method, address.path + request.path, body=request.body, headers=self._requests.headers(request)
+            )
+            response = connection.getresponse()
+            location = response.headers.get("Location", "")
+            answer = Answer(response.status, response.headers.get_content_type(), response.read(), location)
+        except TimeoutError:
+            raise ConnectionFailedError(self._requests.url, f"silent for {self._timeout:g} s") from None
+        except (http.client.HTTPException, OSError) as error:
+            raise ConnectionFailedError(self._requests.url, str(error) or type(error).__name__) from error
+        finally:
+            connection.close()
+        return read_answer(request, answer)
