@@ -70,7 +70,7 @@ class Dispatcher:
     async def next_task(
         self,
         worker: WorkerProfile,
-        timeout: float,
+        seconds: float,
         *,
         skills: Collection[str] | None = None,
         is_gone: Callable[[], bool] = lambda: False,
@@ -79,7 +79,7 @@ class Dispatcher:
 
         Args:
             worker: who asks.
-            timeout: seconds to wait at most.
+            seconds: how long to wait at most.
             skills: only these, if the poll said so; else what the worker can start now.
             is_gone: whether the asking side has hung up; a task is not claimed for it then.
 
@@ -89,7 +89,7 @@ class Dispatcher:
         wanted = frozenset(worker.skill_names if skills is None else skills)
         poll = _Poll(worker, wanted, is_gone)
         now = self._clock.now()
-        ends_at = now + timeout
+        ends_at = now + seconds
         task: Task | None = None
         self._park(poll)
         try:

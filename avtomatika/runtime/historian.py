@@ -96,7 +96,7 @@ class Historian:
         workers = list(self._worker_events)
         if workers:
             await self._history.write_workers(workers)
-            for _ in workers:
+            while self._worker_events and self._worker_events[0] in workers:
                 self._worker_events.popleft()
         events = await self._storage.read_events(_BATCH)
         if events:

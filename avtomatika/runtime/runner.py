@@ -64,7 +64,7 @@ class Runner:
         self._lease = lease
         self._active: dict[str, tuple[JobClaim, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
-        self._draining = False
+        self._drain = asyncio.Event()
         self._threads = ThreadPoolExecutor(max_jobs, thread_name_prefix="avtomatika-handler")
         self._loops: list[asyncio.Task[None]] = []
         self._unsubscribe = storage.subscribe(self._on_signal)
@@ -83,7 +83,7 @@ class Runner:
 
     async def stop(self, grace: float = 5.0) -> None:
         """Takes nothing new, gives running handlers ``grace`` seconds, and hands the rest back."""
-        self._draining = True
+        self._drain.set()
         self._unsubscribe()
         self._wake.set()
         await self._loops[0]
@@ -111,7 +111,7 @@ class Runner:
     # --- claiming ---
 
     async def _claim_forever(self) -> None:
-        while not self._draining:
+        while not self._drain.is_set():
             self._wake.clear()
             claims: list[JobClaim] = []
             free = self._max_jobs - len(self._active)
@@ -122,7 +122,7 @@ class Runner:
                     log.exception("cannot claim jobs; trying again", extra={"action": "claim_failed"})
                     await self._clock.sleep(1.0)
                     continue
-            if self._draining:
+            if self._drain.is_set():
                 await self._storage.release_claims([claim.token for claim in claims])
                 return
             for claim in claims:
@@ -184,7 +184,7 @@ class Runner:
             job = began[0]
         for count in range(1, _CHAIN_LIMIT + 1):
             event = await self._call(job)
-            go_on = count < _CHAIN_LIMIT and not self._draining
+            go_on = count < _CHAIN_LIMIT and not self._drain.is_set()
             done = await self._performer.step(job, event, claim.token, go_on=go_on)
             if done is None:
                 log.info("a step came too late", extra={"action": "step_void", "job_id": job.id})

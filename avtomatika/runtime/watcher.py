@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 
 from avtomatika.clock import Clock
 from avtomatika.core.events import Event, LeaseExpired, TimerFired
@@ -84,10 +85,10 @@ class Watcher:
             await self._apart(task.job_id, self._expire(task))
         return len(timers) == _BATCH or len(expired) == _BATCH
 
-    async def _apart(self, job_id: str, work: asyncio.Future[None] | object) -> None:
+    async def _apart(self, job_id: str, work: Awaitable[None]) -> None:
         """Keeps the trouble of one job from the others."""
         try:
-            await work  # type: ignore[misc]
+            await work
         except JobNotFoundError:
             log.info("a timer of a job that is gone", extra={"action": "timer_orphan", "job_id": job_id})
         except Exception:
@@ -109,5 +110,10 @@ class Watcher:
         if not decision.ignored:
             log.warning(
                 "the claim of a task ended without a result",
-                extra={"action": "lease_expired", "job_id": task.job_id, "task_id": task.id, "worker_id": task.worker_id},
+                extra={
+                    "action": "lease_expired",
+                    "job_id": task.job_id,
+                    "task_id": task.id,
+                    "worker_id": task.worker_id,
+                },
             )

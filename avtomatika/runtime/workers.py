@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from dataclasses import replace
 from typing import Any
 
+from avtomatika.clock import Clock
 from avtomatika.core.document import NULL, Document
 from avtomatika.core.events import Event, TaskReported
 from avtomatika.core.history import WorkerEvent
@@ -14,7 +16,8 @@ from avtomatika.core.job import Failure, Job, Task, parse_wire_id
 from avtomatika.errors import DocumentError, JobNotFoundError
 from avtomatika.protocol.answers import IgnoredReason, accepted, heartbeat_answer, ignored, registered, ttl_refreshed
 from avtomatika.protocol.heartbeats import adopt, apply_heartbeat
-from avtomatika.protocol.messages import Heartbeat, Result, WorkerEventMessage, WorkerProfile
+from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage, WorkerProfile
+from avtomatika.protocol.polls import Poll
 from avtomatika.protocol.worker_events import progress_of
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.performer import Performer
@@ -33,22 +36,25 @@ class Workers:
         storage: where workers and tasks are.
         performer: writes what results mean.
         historian: keeps the workers' history.
+        clock: for waiting.
         ttl: seconds that a silent worker is remembered.
         lease: seconds that a heartbeat keeps a task.
     """
 
     def __init__(
-        self, storage: Storage, performer: Performer, historian: Historian, *, ttl: float, lease: float
+        self, storage: Storage, performer: Performer, historian: Historian, clock: Clock, *, ttl: float, lease: float
     ) -> None:
+        self._clock = clock
         self._storage = storage
         self._performer = performer
         self._historian = historian
         self._ttl = ttl
         self._lease = lease
+        self._unknown: dict[str, asyncio.Event] = {}
 
     async def register(self, profile: WorkerProfile) -> dict[str, Any]:
         """Takes a worker in, or takes note of what changed; its tasks stay its own."""
-        await self._storage.put_worker(profile, self._ttl)
+        await self._put(profile)
         await self._note(profile, "worker_registered")
         log.info(
             "worker registered with skills %s",
@@ -66,7 +72,7 @@ class Workers:
         profile = adopt(heartbeat, now) if known is None else apply_heartbeat(known, heartbeat, now)
         if profile is None:
             return heartbeat_answer(await self._renew(heartbeat, None), require_full_sync=True)
-        await self._storage.put_worker(profile, self._ttl)
+        await self._put(profile)
         if known is None:
             await self._note(profile, "worker_registered")
         elif profile.status == "offline" != known.status:
@@ -74,9 +80,42 @@ class Workers:
         stop = await self._renew(heartbeat, profile)
         return ttl_refreshed() if not heartbeat.dialect else heartbeat_answer(stop)
 
-    async def poller(self, worker_id: str) -> WorkerProfile | None:
-        """Returns the worker that polls, or None if it has to introduce itself first."""
-        return await self._storage.find_worker(worker_id)
+    async def poller(self, worker_id: str, poll: Poll, seconds: float) -> WorkerProfile | None:
+        """Returns the worker that polls.
+
+        One that the engine forgot is known by the skills in its poll, or has to be waited for: its next heartbeat
+        tells them. An immediate answer would make old workers poll a hundred times a second.
+
+        Args:
+            worker_id: who polls.
+            poll: what it said.
+            seconds: how long to wait at most.
+        """
+        profile = await self._storage.find_worker(worker_id)
+        if profile is None and poll.available:
+            profile = WorkerProfile(worker_id, skills=tuple(Skill(name) for name in sorted(poll.available)))
+        if profile is None:
+            known = self._unknown.setdefault(worker_id, asyncio.Event())
+            try:
+                await self._clock.wait_for(known.wait(), seconds)
+            except TimeoutError:
+                return None
+            finally:
+                self._unknown.pop(worker_id, None)
+            profile = await self._storage.find_worker(worker_id)
+        if profile is not None and poll.hot is not None:
+            profile = replace(profile, hot=poll.hot)
+        return profile
+
+    async def pause(self, seconds: float) -> None:
+        """Holds a worker off for a while."""
+        await self._clock.sleep(seconds)
+
+    async def _put(self, profile: WorkerProfile) -> None:
+        await self._storage.put_worker(profile, self._ttl)
+        waiting = self._unknown.get(profile.worker_id)
+        if waiting is not None:
+            waiting.set()
 
     async def result(self, result: Result, worker_id: str) -> dict[str, Any]:
         """Takes a result; returns the answer, which is never an error.
@@ -137,9 +176,7 @@ class Workers:
             data = Document.of(result.data, "data")
         except DocumentError as error:
             data = NULL
-            result = replace(
-                result, status="failure", error_code="CONTRACT_VIOLATION_ERROR", error_message=str(error)
-            )
+            result = replace(result, status="failure", error_code="CONTRACT_VIOLATION_ERROR", error_message=str(error))
         failure = None
         if result.status == "failure":
             message = result.error_message or "the worker gave no reason"

@@ -1,0 +1,323 @@
+"""The engine: puts the parts together, starts them and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+
+from avtomatika.blueprints import StateMachineBlueprint
+from avtomatika.clock import Clock, SystemClock
+from avtomatika.config import Config
+from avtomatika.core.job import Client
+from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.steps import Limits
+from avtomatika.errors import AvtomatikaError, ConfigError
+from avtomatika.history.base import History
+from avtomatika.history.sqlite import SQLiteHistory
+from avtomatika.history.uris import parse_history_uri
+from avtomatika.observability.logging import setup_logging
+from avtomatika.runtime.dispatcher import Dispatcher
+from avtomatika.runtime.historian import Historian
+from avtomatika.runtime.jobs import Jobs
+from avtomatika.runtime.performer import Performer
+from avtomatika.runtime.registry import Registry
+from avtomatika.runtime.runner import Runner
+from avtomatika.runtime.watcher import Watcher
+from avtomatika.runtime.workers import Workers
+from avtomatika.security.tokens import TokenTable
+from avtomatika.server.app import build_app
+from avtomatika.server.keys import (
+    CLIENT_TOKENS_KEY,
+    DISPATCHER_KEY,
+    HISTORIAN_KEY,
+    HISTORY_KEY,
+    JOBS_KEY,
+    REGISTRY_KEY,
+    RUNNER_KEY,
+    STORAGE_KEY,
+    WORKER_TOKENS_KEY,
+    WORKERS_KEY,
+    Settings,
+)
+from avtomatika.server.middleware.auth import CLIENT_HEADER, WORKER_HEADER
+from avtomatika.storage import MemoryStorage
+from avtomatika.storage.base import Storage
+
+log = logging.getLogger(__name__)
+
+# A history in memory must not grow for ever; a database keeps everything.
+_ROWS_IN_MEMORY = 100_000
+# What a stop may take: requests in flight, handlers in flight, the last rows of history.
+_STOP_GRACE = 5.0
+
+
+class OrchestratorEngine:
+    """Runs jobs through their blueprints.
+
+    Either ``engine.run()`` in a script, or ``await engine.start()`` and ``await engine.stop()`` (or ``async with
+    engine:``) in an application, or ``engine.app`` under an aiohttp server such as Gunicorn's
+    ``aiohttp.GunicornWebWorker``.
+
+    Args:
+        storage: where jobs live; None for what the configuration names.
+        config: settings; None to read them from the environment.
+        history: where history goes; None for what the configuration names.
+        clock: for tests that move time by hand; it must be the storage's clock.
+
+    Attributes:
+        app: the aiohttp application.
+        config: the settings.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        storage: Storage | None = None,
+        config: Config | None = None,
+        *,
+        history: History | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config if config is not None else Config()
+        self._clock: Clock = clock or SystemClock()
+        self._storage: Storage = storage if storage is not None else MemoryStorage(self._clock)
+        uri = parse_history_uri(self.config.HISTORY_DATABASE_URI)
+        self._history: History = history if history is not None else SQLiteHistory(self.config.HISTORY_DATABASE_URI)
+        self._registry = Registry()
+        self._site: web.TCPSite | None = None
+        self._app_runner: web.AppRunner | None = None
+        self._stopped = False
+        self._host = ""
+        self._build(keep=_ROWS_IN_MEMORY if history is None and uri.kind == "memory" else None)
+
+    def _build(self, keep: int | None) -> None:
+        """Puts the parts together."""
+        config = self.config
+        limits = Limits(
+            retry=RetryPolicy(
+                config.JOB_MAX_RETRIES, config.RETRY_DELAY_SECONDS, max_delay=config.RETRY_MAX_DELAY_SECONDS
+            ),
+            max_transitions=config.MAX_TRANSITIONS_PER_JOB,
+            task_timeout=config.WORKER_TIMEOUT_SECONDS,
+        )
+        performer = Performer(self._storage, self._registry, limits)
+        historian = Historian(self._storage, self._history, self._clock, keep)
+        self._watcher = Watcher(self._storage, performer, self._clock, config.WATCHER_INTERVAL_SECONDS)
+        self.app = build_app(
+            Settings(
+                api_prefix=config.CLIENT_API_PREFIX,
+                client_api=config.ENABLE_CLIENT_API,
+                max_body=config.API_MAX_BODY_BYTES,
+                max_result=config.RESULT_MAX_BODY_BYTES,
+                poll_timeout=config.WORKER_POLL_TIMEOUT_SECONDS,
+                zone=config.zone,
+                instance_id=config.INSTANCE_ID,
+            )
+        )
+        app = self.app
+        app[ENGINE_KEY] = self
+        app[STORAGE_KEY] = self._storage
+        app[HISTORY_KEY] = self._history
+        app[HISTORIAN_KEY] = historian
+        app[REGISTRY_KEY] = self._registry
+        app[JOBS_KEY] = Jobs(self._storage, performer, self._clock)
+        app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS)
+        app[WORKERS_KEY] = Workers(
+            self._storage,
+            performer,
+            historian,
+            self._clock,
+            ttl=config.WORKER_TTL_SECONDS,
+            lease=config.TASK_LEASE_SECONDS,
+        )
+        app[RUNNER_KEY] = Runner(
+            self._storage,
+            performer,
+            self._registry,
+            self._clock,
+            owner=config.INSTANCE_ID,
+            max_jobs=config.EXECUTOR_MAX_CONCURRENT_JOBS,
+        )
+        app[CLIENT_TOKENS_KEY] = TokenTable(CLIENT_HEADER)
+        app[WORKER_TOKENS_KEY] = TokenTable(WORKER_HEADER)
+        app.cleanup_ctx.append(self._serve)
+        app.on_shutdown.append(self._let_go)
+
+    # --- blueprints and jobs ---
+
+    def register_blueprint(self, blueprint: StateMachineBlueprint) -> None:
+        """Validates a blueprint and takes it in; a registered one of the same name is replaced for new jobs.
+
+        Raises:
+            ValidationError: its graph has faults; all of them are listed.
+            BlueprintError: another blueprint has its endpoint.
+        """
+        self._registry.add(blueprint.compile())
+
+    async def create_background_job(
+        self, blueprint_name: str, initial_data: Mapping[str, Any], source: str = "internal"
+    ) -> str:
+        """Creates a job without HTTP.
+
+        Args:
+            blueprint_name: a registered blueprint, with or without an endpoint.
+            initial_data: what the job starts with.
+            source: how it came to be, for its record.
+
+        Returns:
+            The job's id.
+
+        Raises:
+            BlueprintError: the blueprint is not registered.
+            DocumentError: the data hold something that cannot be stored.
+        """
+        blueprint = self._registry.get(blueprint_name)
+        job_id, _ = await self.app[JOBS_KEY].create(blueprint, initial_data, source=source)
+        return job_id
+
+    # --- life ---
+
+    @property
+    def port(self) -> int:
+        """The port that the server listens on.
+
+        Raises:
+            AvtomatikaError: it does not run.
+        """
+        if self._app_runner is None or not self._app_runner.addresses:
+            raise AvtomatikaError("the engine does not run; await engine.start() first.")
+        port: int = self._app_runner.addresses[0][1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """The address for clients and workers on this machine."""
+        host = self._host
+        if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+            host = "127.0.0.1"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    async def start(self) -> None:
+        """Starts the server and the background work; returns when requests are answered.
+
+        Raises:
+            ConfigError: a setting forbids it, or the port is taken.
+            AvtomatikaError: it runs already, or was stopped.
+        """
+        if self._app_runner is not None or self._stopped:
+            state = "was stopped; make a new OrchestratorEngine" if self._stopped else "runs already"
+            raise AvtomatikaError(f"this engine {state}. The same storage may be used again.")
+        self._host, notice = self.config.bind_host()
+        if notice:
+            log.warning("%s", notice, extra={"action": "default_tokens"})
+        self._app_runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=_STOP_GRACE)
+        try:
+            await self._app_runner.setup()
+            self._site = web.TCPSite(self._app_runner, self._host, self.config.API_PORT)
+            await self._site.start()
+        except OSError as error:
+            await self._app_runner.cleanup()
+            self._app_runner = None
+            raise _cannot_listen(error, self._host, self.config.API_PORT) from error
+        except BaseException:
+            await self._app_runner.cleanup()
+            self._app_runner = None
+            raise
+        log.info("the engine serves at %s", self.url, extra={"action": "engine_started"})
+
+    async def stop(self) -> None:
+        """Takes nothing new, lets requests and handlers finish for some seconds, and closes everything. Idempotent."""
+        if self._app_runner is None:
+            return
+        app_runner, self._app_runner, self._stopped = self._app_runner, None, True
+        await app_runner.cleanup()
+        log.info("the engine has stopped", extra={"action": "engine_stopped"})
+
+    async def __aenter__(self) -> OrchestratorEngine:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def run(self) -> None:
+        """Serves until SIGINT or SIGTERM; for scripts in which the engine is the only part.
+
+        Raises:
+            ConfigError: a setting forbids it, or the port is taken.
+            AvtomatikaError: an event loop runs already, as in a notebook.
+        """
+        setup_logging(self.config.LOG_LEVEL, self.config.LOG_FORMAT, self.config.zone)
+        serving = self._run()
+        try:
+            # Not refused beforehand when a loop runs: where nest_asyncio is in force this works inside it.
+            asyncio.run(serving)
+        except RuntimeError as error:
+            serving.close()
+            if "running event loop" not in str(error):
+                raise
+            raise AvtomatikaError(
+                "engine.run() blocks, and an event loop runs here already. In a notebook use "
+                "avtomatika.notebook.Workbench; in an application, await engine.start() and await engine.stop()."
+            ) from None
+
+    async def _run(self) -> None:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        await self.start()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        for number in signals:
+            with contextlib.suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(number, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            await self.stop()
+
+    # --- the application's life, whoever serves it ---
+
+    async def _serve(self, app: web.Application) -> AsyncIterator[None]:
+        """Starts the background work before the first request, and ends it after the last one."""
+        app[CLIENT_TOKENS_KEY].add(self.config.CLIENT_TOKEN, Client())
+        app[WORKER_TOKENS_KEY].add(self.config.GLOBAL_WORKER_TOKEN, "*")
+        await self._storage.open()
+        await self._history.open()
+        app[HISTORIAN_KEY].start()
+        app[RUNNER_KEY].start()
+        self._watcher.start()
+        yield
+        await self._watcher.stop()
+        await app[RUNNER_KEY].stop(_STOP_GRACE)
+        await app[HISTORIAN_KEY].stop()
+        await self._history.close()
+        await self._storage.close()
+
+    async def _let_go(self, app: web.Application) -> None:
+        """Answers whoever waits, so that no held request delays the stop."""
+        app[DISPATCHER_KEY].close()
+        app[JOBS_KEY].close()
+
+
+ENGINE_KEY = web.AppKey("engine", OrchestratorEngine)
+
+
+def _cannot_listen(error: OSError, host: str, port: int) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            f"port {port} on {host} is in use by another program. Stop it, or set API_PORT to a free port "
+            "(0 chooses one)."
+        )
+    if error.errno == errno.EACCES:
+        return ConfigError(f"port {port} on {host} needs rights that this process lacks. Set API_PORT above 1023.")
+    return ConfigError(f"cannot listen on {host}, port {port}: {error.strerror or error}. Check API_HOST and API_PORT.")

@@ -1,0 +1,48 @@
+"""The application: which path leads to which handler."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from avtomatika.server import blueprints, jobs, overview, worker_protocol
+from avtomatika.server.keys import SETTINGS_KEY, Settings
+from avtomatika.server.middleware.auth import auth
+from avtomatika.server.middleware.errors import errors
+
+
+def build_app(settings: Settings) -> web.Application:
+    """Returns the application; the caller puts the parts of the engine under their keys.
+
+    Bodies are limited by the handlers, each with its own limit, so the framework's is off.
+    """
+    app = web.Application(middlewares=[errors, auth], client_max_size=0)
+    app[SETTINGS_KEY] = settings
+    app.router.add_get("/_public/status", overview.status)
+    # SDK 1.0b1 and 1.0b2 put two slashes before the first segment.
+    for slashes in ("", "/"):
+        _add_worker_routes(app, f"{slashes}/_worker")
+    if settings.client_api:
+        _add_client_routes(app, f"/{settings.api_prefix}")
+    return app
+
+
+def _add_worker_routes(app: web.Application, root: str) -> None:
+    app.router.add_post(f"{root}/workers/register", worker_protocol.register)
+    app.router.add_patch(f"{root}/workers/{{worker_id}}", worker_protocol.heartbeat)
+    app.router.add_get(f"{root}/workers/{{worker_id}}/tasks/next", worker_protocol.next_task)
+    app.router.add_post(f"{root}/tasks/result", worker_protocol.result)
+    app.router.add_post(f"{root}/events", worker_protocol.event)
+
+
+def _add_client_routes(app: web.Application, root: str) -> None:
+    app.router.add_get(f"{root}/v1/jobs", jobs.list_)
+    app.router.add_get(f"{root}/v1/jobs/{{job_id}}", jobs.get)
+    app.router.add_post(f"{root}/v1/jobs/{{job_id}}/cancel", jobs.cancel)
+    app.router.add_get(f"{root}/v1/jobs/{{job_id}}/history", jobs.history)
+    app.router.add_get(f"{root}/v1/blueprints", blueprints.list_)
+    app.router.add_get(f"{root}/v1/blueprints/{{name}}/graph", blueprints.graph)
+    app.router.add_get(f"{root}/v1/workers", overview.workers)
+    app.router.add_get(f"{root}/v1/workers/catalog", overview.catalog)
+    app.router.add_get(f"{root}/v1/dashboard", overview.dashboard)
+    # Last: blueprints can be registered while the engine runs, so their endpoints are looked up, not routed.
+    app.router.add_post(f"{root}/{{path:.+}}", jobs.create)

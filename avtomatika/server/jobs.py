@@ -1,0 +1,190 @@
+"""Jobs over HTTP: create, look up, wait, list, cancel, history."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from avtomatika.core.job import Job
+from avtomatika.errors import suggest
+from avtomatika.runtime.registry import Registry
+from avtomatika.server.bodies import RequestError, answer, read_object
+from avtomatika.server.keys import (
+    CLIENT_KEY,
+    HISTORIAN_KEY,
+    HISTORY_KEY,
+    JOBS_KEY,
+    REGISTRY_KEY,
+    SETTINGS_KEY,
+    STORAGE_KEY,
+)
+from avtomatika.server.queries import encode_cursor, job_query, wait_seconds
+from avtomatika.server.views import job_view
+from avtomatika.storage.base import Dedupe
+
+_OPTIONS = frozenset({"initial_data", "webhook_url", "dispatch_timeout", "result_timeout"})
+_IDEMPOTENCY_SECONDS = 24 * 3600.0
+_MAX_KEY_LENGTH = 255
+
+
+async def create(request: web.Request) -> web.Response:
+    """``POST /api/{version}{endpoint}``: creates a job of the blueprint that has this endpoint."""
+    registry, client = request.app[REGISTRY_KEY], request[CLIENT_KEY]
+    path = "/" + request.match_info["path"].strip("/")
+    version, _, rest = path[1:].partition("/")
+    blueprint = registry.find_endpoint(version, f"/{rest}") or registry.find_endpoint("", path)
+    if blueprint is None:
+        raise _no_endpoint(request, registry)
+    body = await read_object(request, request.app[SETTINGS_KEY].max_body)
+    initial_data, options = _split(body)
+    job_id, earlier = await request.app[JOBS_KEY].create(
+        blueprint,
+        initial_data,
+        client=client,
+        source="api",
+        dedupe=_dedupe(request, client.name, blueprint.name, body),
+        tracing_context=_tracing(request),
+        **options,
+    )
+    if earlier is not None and earlier.fingerprint != _fingerprint(blueprint.name, body):
+        raise RequestError(
+            409,
+            "idempotency_conflict",
+            f"the Idempotency-Key was used for another request, which made job '{job_id}'. Use a new key for new data.",
+            job_id=job_id,
+        )
+    return answer({"status": "accepted", "job_id": job_id}, 202)
+
+
+async def get(request: web.Request) -> web.Response:
+    """``GET /api/v1/jobs/{id}?wait=&version=``: a job, with ``wait`` as soon as it changes."""
+    jobs, client = request.app[JOBS_KEY], request[CLIENT_KEY]
+    seconds = wait_seconds(request)
+    job = await jobs.get(request.match_info["job_id"], client.name)
+    if seconds and not job.is_terminal:
+        known = request.query.get("version", "")
+        job = await jobs.wait(job.id, int(known) if known.isdecimal() else job.version, seconds)
+    return answer(await _view(request, job))
+
+
+async def list_(request: web.Request) -> web.Response:
+    """``GET /api/v1/jobs``: the caller's jobs, newest first."""
+    query = job_query(request, request[CLIENT_KEY].name)
+    jobs = await request.app[STORAGE_KEY].list_jobs(query)
+    views = [await _view(request, job) for job in jobs]
+    if "cursor" not in request.query:
+        return answer(views)
+    last = jobs[-1] if len(jobs) == query.limit else None
+    cursor = encode_cursor(last.created_at, last.id) if last else None
+    return answer({"jobs": views, "next_cursor": cursor})
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """``POST /api/v1/jobs/{id}/cancel``."""
+    jobs, client = request.app[JOBS_KEY], request[CLIENT_KEY]
+    job = await jobs.get(request.match_info["job_id"], client.name)
+    await jobs.cancel(job.id, client.name)
+    return answer({"status": "cancellation_request_accepted", "job_id": job.id})
+
+
+async def history(request: web.Request) -> web.Response:
+    """``GET /api/v1/jobs/{id}/history``: what happened, as an array of events."""
+    job = await request.app[JOBS_KEY].get(request.match_info["job_id"], request[CLIENT_KEY].name)
+    # What was committed a moment ago may still be on its way.
+    await request.app[HISTORIAN_KEY].flush()
+    zone = request.app[SETTINGS_KEY].zone
+    rows = await request.app[HISTORY_KEY].job_events(job.id)
+    return answer([{**row, "timestamp": _in_zone(row["timestamp"], zone)} for row in rows])
+
+
+async def _view(request: web.Request, job: Job) -> dict[str, Any]:
+    storage = request.app[STORAGE_KEY]
+    if not job.task_id:
+        return job_view(job)
+    return job_view(job, await storage.find_task(job.task_id), await storage.find_progress(job.id))
+
+
+def _split(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Separates the initial data from the options of a creation.
+
+    A body without ``initial_data`` is itself the initial data.
+    """
+    if "initial_data" not in body:
+        return body, {}
+    unknown = [name for name in body if name not in _OPTIONS]
+    if unknown:
+        raise RequestError(
+            400,
+            "invalid_body",
+            f"'{unknown[0]}' is not an option of a new job; known: {', '.join(sorted(_OPTIONS))}."
+            f"{suggest(unknown[0], _OPTIONS)}",
+        )
+    initial_data = body["initial_data"]
+    if initial_data is None:
+        initial_data = {}
+    if not isinstance(initial_data, dict):
+        raise RequestError(400, "invalid_body", "'initial_data' must be a JSON object.")
+    if body.get("webhook_url"):
+        raise RequestError(
+            400,
+            "webhooks_unavailable",
+            "this engine delivers no webhooks; leave webhook_url out and wait with GET .../jobs/{id}?wait=30.",
+        )
+    options = {name: _seconds(body, name) for name in ("dispatch_timeout", "result_timeout")}
+    return initial_data, options
+
+
+def _seconds(body: Mapping[str, Any], name: str) -> float | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise RequestError(400, "invalid_body", f"'{name}' must be a positive number of seconds; got {value!r}.")
+    return float(value)
+
+
+def _dedupe(request: web.Request, client: str, blueprint: str, body: Mapping[str, Any]) -> Dedupe | None:
+    key = request.headers.get("Idempotency-Key")
+    if not key:
+        return None
+    if len(key) > _MAX_KEY_LENGTH:
+        raise RequestError(
+            400,
+            "invalid_header",
+            f"the Idempotency-Key has {len(key)} characters; at most {_MAX_KEY_LENGTH} are allowed.",
+        )
+    return Dedupe(f"create:{client}:{key}", _fingerprint(blueprint, body), _IDEMPOTENCY_SECONDS)
+
+
+def _fingerprint(blueprint: str, body: Mapping[str, Any]) -> str:
+    canonical = json.dumps([blueprint, body], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _tracing(request: web.Request) -> dict[str, str]:
+    """Returns the W3C trace context of the request, for the job's tasks."""
+    return {name: request.headers[name] for name in ("traceparent", "tracestate") if name in request.headers}
+
+
+def _in_zone(timestamp: str, zone: datetime.tzinfo) -> str:
+    return datetime.datetime.fromisoformat(timestamp).astimezone(zone).isoformat()
+
+
+def _no_endpoint(request: web.Request, registry: Registry) -> RequestError:
+    prefix = request.app[SETTINGS_KEY].api_prefix
+    known = [
+        f"/{prefix}/{blueprint.api_version or 'v1'}{blueprint.api_endpoint}"
+        for blueprint in registry
+        if blueprint.api_endpoint
+    ]
+    listed = ", ".join(known) or "none; register a blueprint with an api_endpoint"
+    return RequestError(
+        404,
+        "blueprint_not_found",
+        f"no blueprint creates jobs at {request.path}; known: {listed}.{suggest(request.path, known)}",
+    )

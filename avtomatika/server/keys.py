@@ -1,0 +1,57 @@
+"""The parts of an engine that request handlers find in the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from aiohttp import web
+
+from avtomatika.core.job import Client
+from avtomatika.history.base import History
+from avtomatika.runtime.dispatcher import Dispatcher
+from avtomatika.runtime.historian import Historian
+from avtomatika.runtime.jobs import Jobs
+from avtomatika.runtime.registry import Registry
+from avtomatika.runtime.runner import Runner
+from avtomatika.runtime.workers import Workers
+from avtomatika.security.tokens import TokenTable
+from avtomatika.storage.base import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the server needs of the configuration, as plain values.
+
+    Args:
+        api_prefix: first path segment of the client API, without slashes.
+        client_api: whether the client API exists.
+        max_body: largest body of a client, bytes.
+        max_result: largest body of a worker, bytes.
+        poll_timeout: longest time that a poll is held, seconds.
+        zone: time zone of the moments in answers.
+        instance_id: name of this engine.
+    """
+
+    api_prefix: str
+    client_api: bool
+    max_body: int
+    max_result: int
+    poll_timeout: float
+    zone: tzinfo
+    instance_id: str
+
+
+STORAGE_KEY = web.AppKey("storage", Storage)
+HISTORY_KEY = web.AppKey("history", History)
+HISTORIAN_KEY = web.AppKey("historian", Historian)
+REGISTRY_KEY = web.AppKey("registry", Registry)
+JOBS_KEY = web.AppKey("jobs", Jobs)
+WORKERS_KEY = web.AppKey("workers", Workers)
+DISPATCHER_KEY = web.AppKey("dispatcher", Dispatcher)
+RUNNER_KEY = web.AppKey("runner", Runner)
+SETTINGS_KEY = web.AppKey("settings", Settings)
+CLIENT_TOKENS_KEY = web.AppKey("client_tokens", TokenTable[Client])
+WORKER_TOKENS_KEY = web.AppKey("worker_tokens", TokenTable[str])
+CLIENT_KEY = web.RequestKey("client", Client)
+"""The client that a request's token belongs to."""

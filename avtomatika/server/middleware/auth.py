@@ -1,0 +1,32 @@
+"""Every path but the public ones needs a token: a client's under the API, a worker's under the worker protocol."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from avtomatika.errors import AuthError
+from avtomatika.server.bodies import RequestError
+from avtomatika.server.keys import CLIENT_KEY, CLIENT_TOKENS_KEY, SETTINGS_KEY, WORKER_TOKENS_KEY
+
+CLIENT_HEADER = "X-Client-Token"
+WORKER_HEADER = "X-Worker-Token"
+
+
+@web.middleware
+async def auth(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Lets a request through to its handler if its token is right."""
+    path = request.path
+    if path.startswith("/_public/"):
+        return await handler(request)
+    if path.startswith(("/_worker/", "//_worker/")):
+        try:
+            request.app[WORKER_TOKENS_KEY].require(request.headers.get(WORKER_HEADER))
+        except AuthError as error:
+            # 403 on purpose: a 401 makes published workers give up their token for good (protocol, section 5.1).
+            raise RequestError(403, "forbidden", str(error)) from None
+        return await handler(request)
+    if not request.app[SETTINGS_KEY].client_api:
+        return await handler(request)
+    request[CLIENT_KEY] = request.app[CLIENT_TOKENS_KEY].require(request.headers.get(CLIENT_HEADER))
+    return await handler(request)

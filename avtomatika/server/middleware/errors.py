@@ -1,0 +1,80 @@
+"""Errors become JSON answers with a sentence and a stable code."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from avtomatika.errors import (
+    AuthError,
+    AvtomatikaError,
+    BlueprintError,
+    DocumentError,
+    JobNotFoundError,
+    JobStateError,
+    ProtocolError,
+    StorageError,
+    suggest,
+)
+from avtomatika.server.bodies import RequestError, answer
+
+log = logging.getLogger(__name__)
+
+_STATUSES: tuple[tuple[type[AvtomatikaError], int], ...] = (
+    (AuthError, 401),
+    (JobNotFoundError, 404),
+    (JobStateError, 409),
+    (BlueprintError, 404),
+    (DocumentError, 400),
+    (ProtocolError, 400),
+    (StorageError, 503),
+)
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answers every error in the contract's form."""
+    try:
+        return await handler(request)
+    except RequestError as error:
+        return answer({"error": error.message, "code": error.code, **error.facts}, error.status)
+    except AvtomatikaError as error:
+        status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+        if status >= 500:
+            log.exception("a request failed", extra={"action": "request_failed", "path": request.path})
+        response = answer({"error": str(error), "code": error.code}, status)
+        if status == 503:
+            response.headers["Retry-After"] = "5"
+        return response
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _http_error(request, error)
+    except Exception:
+        reference = uuid.uuid4().hex[:12]
+        log.exception(
+            "a request failed (reference %s)",
+            reference,
+            extra={"action": "request_failed", "path": request.path, "reference": reference},
+        )
+        message = f"the server failed to answer; its log says why, under reference {reference}."
+        return answer({"error": message, "code": "internal_error", "reference": reference}, 500)
+
+
+def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
+    match error:
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            message = f"{request.method} is not possible at {request.path}; use {allowed}."
+            response = answer({"error": message, "code": "method_not_allowed"}, 405)
+            response.headers["Allow"] = allowed
+            return response
+        case web.HTTPNotFound():
+            paths = {resource.canonical for resource in request.app.router.resources()}
+            message = f"there is nothing at {request.path}.{suggest(request.path, paths)}"
+            return answer({"error": message, "code": "not_found"}, 404)
+        case _:
+            return answer({"error": error.reason, "code": f"http_{error.status}"}, error.status)

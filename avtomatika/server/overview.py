@@ -1,0 +1,74 @@
+"""The overview over HTTP: status, live workers, the catalogue of skills, the dashboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from avtomatika.core.states import JobStatus
+from avtomatika.server.bodies import answer
+from avtomatika.server.keys import DISPATCHER_KEY, REGISTRY_KEY, RUNNER_KEY, SETTINGS_KEY, STORAGE_KEY
+from avtomatika.server.views import worker_view
+from avtomatika.version import __version__
+
+
+async def status(request: web.Request) -> web.Response:
+    """``GET /_public/status``: whether the engine serves."""
+    return answer(
+        {
+            "status": "ok",
+            "version": __version__,
+            "instance_id": request.app[SETTINGS_KEY].instance_id,
+            "blueprints": len(request.app[REGISTRY_KEY]),
+        }
+    )
+
+
+async def workers(request: web.Request) -> web.Response:
+    """``GET /api/v1/workers``: the workers that were heard of lately."""
+    return answer([worker_view(worker) for worker in await request.app[STORAGE_KEY].list_workers()])
+
+
+async def catalog(request: web.Request) -> web.Response:
+    """``GET /api/v1/workers/catalog``: the skills on offer, and by whom."""
+    skills: dict[str, dict[str, Any]] = {}
+    for worker in await request.app[STORAGE_KEY].list_workers():
+        for skill in worker.skills:
+            entry = skills.setdefault(
+                skill.name,
+                {
+                    "name": skill.name,
+                    "description": skill.description,
+                    "input_schema": skill.input_schema,
+                    "output_schema": skill.output_schema,
+                    "workers": [],
+                },
+            )
+            entry["workers"].append(worker.worker_id)
+    return answer([skills[name] for name in sorted(skills)])
+
+
+async def dashboard(request: web.Request) -> web.Response:
+    """``GET /api/v1/dashboard``: counts of workers, jobs and waiting tasks."""
+    storage = request.app[STORAGE_KEY]
+    counts = await storage.count_jobs()
+    known = await storage.list_workers()
+    by_status: dict[str, int] = {}
+    for worker in known:
+        by_status[worker.status] = by_status.get(worker.status, 0) + 1
+    queues = await storage.list_queues()
+    return answer(
+        {
+            "workers": {"total": len(known), "polling": request.app[DISPATCHER_KEY].parked, **by_status},
+            "jobs": {"queued": counts.get(JobStatus.PENDING, 0), **{str(name): n for name, n in counts.items()}},
+            "tasks": {
+                "waiting": sum(queue.length for queue in queues),
+                "queues": {queue.name: {"waiting": queue.length, "oldest_at": queue.oldest_at} for queue in queues},
+            },
+            "engine": {
+                "instance_id": request.app[SETTINGS_KEY].instance_id,
+                "handlers": request.app[RUNNER_KEY].active,
+            },
+        }
+    )

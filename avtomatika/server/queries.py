@@ -1,0 +1,104 @@
+"""Query strings: read with a clear sentence when a value is wrong."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+
+from aiohttp import web
+
+from avtomatika.core.states import JobStatus
+from avtomatika.errors import suggest
+from avtomatika.server.bodies import RequestError
+from avtomatika.storage.base import JobQuery
+
+_MAX_LIMIT = 1000
+MAX_WAIT = 60.0
+"""Longest time that ``?wait=`` holds an answer, seconds; proxies commonly cut connections at 60."""
+
+
+def job_query(request: web.Request, client: str) -> JobQuery:
+    """Reads which jobs to list.
+
+    Raises:
+        RequestError: a value is wrong.
+    """
+    query = request.query
+    status = query.get("status") or None
+    if status is not None and status not in set(JobStatus):
+        known = ", ".join(JobStatus)
+        raise _wrong("status", status, f"one of {known}", suggest(status, list(JobStatus)))
+    cursor = query.get("cursor")
+    return JobQuery(
+        client=client,
+        status=JobStatus(status) if status else None,
+        blueprint=query.get("blueprint") or None,
+        since=_moment(query.get("since")),
+        limit=_whole(query.get("limit"), "limit", 100, 1, _MAX_LIMIT),
+        offset=_whole(query.get("offset"), "offset", 0, 0, 10**9),
+        before=decode_cursor(cursor) if cursor else None,
+    )
+
+
+def wait_seconds(request: web.Request) -> float:
+    """Reads ``?wait=``, at most 60 seconds.
+
+    Raises:
+        RequestError: it is not a number, or negative.
+    """
+    text = request.query.get("wait")
+    if text is None:
+        return 0.0
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise _wrong("wait", text, "a number of seconds, at least 0")
+    return min(seconds, MAX_WAIT)
+
+
+def encode_cursor(created_at: float, job_id: str) -> str:
+    """Returns the cursor that continues after a job."""
+    return base64.urlsafe_b64encode(f"{created_at!r} {job_id}".encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> tuple[float, str]:
+    """Returns creation and id of the job that the cursor stands after.
+
+    Raises:
+        RequestError: it was not made by ``encode_cursor``.
+    """
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        created_at, job_id = text.split(" ")
+        return float(created_at), job_id
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise _wrong("cursor", cursor, "the next_cursor of the page before, or empty for the first page") from None
+
+
+def _moment(text: str | None) -> float | None:
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise _wrong("since", text, "Unix seconds or an ISO 8601 date, such as 2026-01-31T12:00:00Z") from None
+    return moment.replace(tzinfo=moment.tzinfo or datetime.UTC).timestamp()
+
+
+def _whole(text: str | None, name: str, default: int, least: int, most: int) -> int:
+    if not text:
+        return default
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise _wrong(name, text, f"a whole number from {least} to {most}")
+    return int(text)
+
+
+def _wrong(name: str, value: str, expected: str, guess: str = "") -> RequestError:
+    return RequestError(400, "invalid_query", f"'{name}' is '{value}'; expected {expected}.{guess}")

@@ -1,0 +1,125 @@
+"""Views: records as the JSON that the contract promises. Never a token, never another client's data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avtomatika.blueprints import CompiledBlueprint
+from avtomatika.core.job import Failure, Job, Task
+from avtomatika.core.states import JobStatus
+from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.storage.base import Progress
+
+
+def job_view(job: Job, task: Task | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Returns a job as clients see it.
+
+    Args:
+        job: the job.
+        task: the task that it waits for, if any.
+        progress: the last progress that a worker reported, if any.
+    """
+    value, message = _progress(job, progress)
+    view: dict[str, Any] = {
+        "id": job.id,
+        "blueprint_name": job.blueprint,
+        "blueprint_version": job.blueprint_version,
+        "status": job.status,
+        "current_state": job.state,
+        "initial_data": job.initial_data.value(),
+        "state_history": job.state_history.value(),
+        "result": job.result.value() if job.has_result else None,
+        "progress": value,
+        "progress_message": message,
+        "error_message": error_message(job.failure) if job.failure and _shows_failure(job) else None,
+        "created_at": job.created_at,
+        "updated_at": job.updated_at,
+        "current_task_id": job.task_id or None,
+        "task_worker_id": task.worker_id or None if task else None,
+        "parent_job_id": job.parent_job_id or None,
+        "source": job.source,
+        "client": job.client.name,
+        "attempt": task.attempt if task else job.attempt,
+        "version": job.version,
+    }
+    if job.fan_out is not None:
+        fan_out = job.fan_out
+        view["parallel"] = {
+            "aggregate_into": fan_out.aggregate_into,
+            "total": fan_out.total,
+            "ended": fan_out.total - fan_out.open,
+        }
+    return view
+
+
+def error_message(failure: Failure) -> str:
+    """Returns what failed, its code, message and attempt, as one sentence."""
+    what = f"task '{failure.task_type}' ({failure.task_id})" if failure.task_type else "the handler"
+    by = f" at worker {failure.worker_id}" if failure.worker_id else ""
+    return (
+        f"{failure.code}: {what} in state '{failure.state}' failed at attempt {failure.attempt}{by}: {failure.message}"
+    )
+
+
+def blueprint_view(blueprint: CompiledBlueprint, prefix: str) -> dict[str, Any]:
+    """Returns a blueprint as clients see it.
+
+    Args:
+        blueprint: the latest version.
+        prefix: first path segment of the client API.
+    """
+    graph = blueprint.graph
+    version = blueprint.api_version or "v1"
+    return {
+        "name": blueprint.name,
+        "version": graph.version,
+        "url": f"/{prefix}/{version}{blueprint.api_endpoint}" if blueprint.api_endpoint else None,
+        "states": [state.name for state in graph],
+        "start": graph.start.name,
+        "ends": [state.name for state in graph if state.is_end],
+    }
+
+
+def worker_view(worker: WorkerProfile) -> dict[str, Any]:
+    """Returns a worker as clients see it."""
+    return {
+        "worker_id": worker.worker_id,
+        "worker_type": worker.type,
+        "status": worker.status,
+        "skills": list(worker.skill_names),
+        "available_skills": sorted(worker.available) if worker.available is not None else None,
+        "hot_skills": sorted(worker.hot),
+        "current_tasks": list(worker.current_tasks or ()),
+        "max_concurrent_tasks": worker.max_tasks,
+        "cost_per_skill": dict(worker.costs),
+        "resources": dict(worker.resources),
+        "installed_software": dict(worker.software),
+        "load": worker.load,
+        "hostname": worker.hostname or None,
+        "protocol": worker.dialect or None,
+        "registered_at": worker.registered_at,
+        "last_seen_at": worker.seen_at,
+    }
+
+
+def _progress(job: Job, progress: Progress | None) -> tuple[float, str | None]:
+    if job.status is JobStatus.FINISHED:
+        return 1.0, None
+    if job.fan_out is not None and job.fan_out.total:
+        done = job.fan_out.total - job.fan_out.open
+        return done / job.fan_out.total, f"{done} of {job.fan_out.total} parallel tasks ended"
+    if progress is None or progress.task_id != job.task_id:
+        return 0.0, None
+    return progress.value, progress.message or None
+
+
+def _shows_failure(job: Job) -> bool:
+    """Whether the last failure explains the job's present status; a job that went on has left it behind."""
+    return job.status in {
+        JobStatus.FAILED,
+        JobStatus.QUARANTINED,
+        JobStatus.ERROR,
+        JobStatus.AWAITING_RETRY,
+        JobStatus.WAITING_FOR_WORKER,
+        JobStatus.WAITING_FOR_PARALLEL_TASKS,
+    }
