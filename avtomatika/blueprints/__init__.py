@@ -9,7 +9,7 @@ from avtomatika.blueprints.blueprint import Blueprint, CompiledBlueprint, StateM
 from avtomatika.blueprints.context import JobContext
 from avtomatika.blueprints.graph import Edge, EdgeKind, Graph, State
 from avtomatika.blueprints.handlers import Handler
-from avtomatika.blueprints.render import to_dict, to_dot, to_mermaid
+from avtomatika.blueprints.render import dot, graph_dict, mermaid
 from avtomatika.blueprints.stores import DataStore
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "JobContext",
     "State",
     "StateMachineBlueprint",
-    "to_dict",
-    "to_dot",
-    "to_mermaid",
+    "dot",
+    "graph_dict",
+    "mermaid",
 ]

@@ -357,7 +357,7 @@ class StateMachineBlueprint:
             AvtomatikaError: Graphviz is not installed; the message says how to get it.
         """
         if output_filename is None:
-            return render.to_dot(self.graph)
+            return render.dot(self.graph)
         return render.write_picture(self.graph, output_filename, output_format)
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ _EDGE_STYLE: Final = {
 }
 
 
-def to_dict(graph: Graph) -> dict[str, Any]:
+def graph_dict(graph: Graph) -> dict[str, Any]:
     """Returns name, version, states and edges as plain dicts and lists, with the field names of ``State`` and ``Edge``.
 
     Two values differ in type only: ``handlers`` is a list, ``kind`` a string.
@@ -37,19 +37,19 @@ def edge_text(edge: Edge) -> str:
     return " ".join(part for part in (edge.label, condition) if part)
 
 
-def to_dot(graph: Graph) -> str:
+def dot(graph: Graph) -> str:
     """Returns the graph in the DOT language; the same graph gives the same bytes.
 
     The start has a thick border, end states a double one (green, or red for ``failed``), an aggregator is a trapezium,
     a state whose ways out are not all known is dashed, one that nobody has defined dotted.
     """
     lines = [
-        f"digraph {_dot(graph.name)} {{",
+        f"digraph {_quoted(graph.name)} {{",
         "  rankdir=LR;",
         '  node [shape=box, style="rounded,filled", fillcolor="#f6f8fa", color="#57606a", fontname="Helvetica"];',
         '  edge [color="#57606a", fontname="Helvetica", fontsize=10];',
-        *(f"  {_dot(state.name)} [{_attributes(_node_attributes(state))}];" for state in graph.states),
-        *(f"  {_dot(e.source)} -> {_dot(e.target)} [{_attributes(_edge_attributes(e))}];" for e in graph.edges),
+        *(f"  {_quoted(state.name)} [{_attributes(_node_attributes(state))}];" for state in graph.states),
+        *(f"  {_quoted(e.source)} -> {_quoted(e.target)} [{_attributes(_edge_attributes(e))}];" for e in graph.edges),
         "}",
     ]
     return "\n".join(lines) + "\n"
@@ -81,16 +81,16 @@ def _edge_attributes(edge: Edge) -> Iterator[tuple[str, str]]:
 
 
 def _attributes(pairs: Iterator[tuple[str, str]]) -> str:
-    return ", ".join(f"{name}={_dot(value)}" for name, value in pairs)
+    return ", ".join(f"{name}={_quoted(value)}" for name, value in pairs)
 
 
-def _dot(text: str) -> str:
+def _quoted(text: str) -> str:
     """Quotes a string; backslashes would begin one of DOT's escapes."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "").replace("\n", "\\n").replace("\0", "")
     return f'"{escaped}"'
 
 
-def to_mermaid(graph: Graph) -> str:
+def mermaid(graph: Graph) -> str:
     """Returns the graph as a Mermaid state diagram; the same graph gives the same bytes."""
     ids = {state.name: f"s{index}" for index, state in enumerate(graph.states)}
     lines = ["stateDiagram-v2", "  direction LR"]
@@ -144,7 +144,7 @@ def write_picture(graph: Graph, filename: str | Path, output_format: str) -> str
     path = Path(filename)
     path = path if path.name.endswith(suffix) else path.with_name(path.name + suffix)
     try:
-        picture: bytes = graphviz.Source(to_dot(graph)).pipe(format=output_format)
+        picture: bytes = graphviz.Source(dot(graph)).pipe(format=output_format)
     except graphviz.ExecutableNotFound:
         raise AvtomatikaError(
             "drawing a file needs the program dot, which was not found on PATH; on Debian and Ubuntu: "
