@@ -1,0 +1,89 @@
+"""What a task's function may know and say while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+
+from avtomatika.protocol.messages import TaskMessage
+
+Report = Callable[[TaskMessage, float, str], None]
+"""Takes a progress, from any thread, and returns at once."""
+
+
+class Reported:
+    """A progress on its way; waiting for it is allowed, and lets other tasks run, but never needed."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        """Gives way once, so that a cancellation can take effect."""
+        yield
+
+
+class Context:
+    """The task that a function works on.
+
+    Args:
+        task: the task.
+        report: where progress goes.
+    """
+
+    def __init__(self, task: TaskMessage, report: Report) -> None:
+        self._task = task
+        self._report = report
+        self._cancelled = False
+
+    @property
+    def task_id(self) -> str:
+        """Id of this attempt at the task."""
+        return self._task.task_id
+
+    @property
+    def job_id(self) -> str:
+        """Id of the job that waits for the result."""
+        return self._task.job_id
+
+    @property
+    def task_type(self) -> str:
+        """Name of the skill that was asked for."""
+        return self._task.type
+
+    @property
+    def priority(self) -> float:
+        """The task's priority; larger is more urgent."""
+        return self._task.priority
+
+    @property
+    def deadline(self) -> int | None:
+        """Unix seconds after which the result is too late, or None."""
+        return self._task.deadline
+
+    @property
+    def tracing_context(self) -> Mapping[str, str]:
+        """W3C trace context of the job."""
+        return self._task.tracing_context
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the result is not wanted any more.
+
+        An async function is interrupted by itself; a plain function runs in a thread, which cannot be interrupted, so a
+        long one looks here now and then and returns.
+        """
+        return self._cancelled
+
+    def progress(self, value: float, message: str = "") -> Reported:
+        """Tells how far the work is. Works in async functions, with or without ``await``, and in plain ones.
+
+        It never waits for the network: if reports come faster than they can be sent, the latest one counts.
+
+        Args:
+            value: 0 to 1.
+            message: for people.
+        """
+        self._report(self._task, min(max(float(value), 0.0), 1.0), str(message))
+        return Reported()
+
+    def cancel(self) -> None:
+        """Notes that the result is not wanted any more. For the worker, not for functions."""
+        self._cancelled = True

@@ -1,0 +1,79 @@
+"""Delivery of results: patient, for a result may be hours of work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from avtomatika.clock import Clock
+from avtomatika.protocol.messages import Result
+from avtomatika.protocol.results import encode_result
+from avtomatika.worker.lifecycle import Backoff, Reply, ResultStep, after_result, why_ignored
+from avtomatika.worker.outcome import failed_like
+from avtomatika.worker.settings import Settings
+from avtomatika.worker.transport import Transport
+
+logger = logging.getLogger("avtomatika.worker")
+_LONGEST_DELAY = 30.0
+
+
+class Delivery:
+    """Sends results until the engine has taken them.
+
+    Args:
+        transport: the connection.
+        settings: delays, and how long to go on.
+        clock: measures them.
+    """
+
+    def __init__(self, transport: Transport, settings: Settings, clock: Clock) -> None:
+        self._transport = transport
+        self._worker_id = settings.worker_id
+        self._timeout = settings.delivery_timeout
+        self._backoff = Backoff(settings.retry_initial, min(settings.retry_max, _LONGEST_DELAY))
+        self._clock = clock
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Repeats at once whatever waits to be repeated; the worker is about to end."""
+        self._hurry.set()
+
+    async def deliver(self, result: Result) -> None:
+        """Returns when the engine has taken the result, or it had to be given up."""
+        result = replace(result, worker_id=self._worker_id)
+        reply = await self._send(encode_result(result, self._clock.now()), result.task_id)
+        if reply is not None and after_result(reply) is ResultStep.REPLACE:
+            logger.error("the result of task %s is refused (%s); reporting a failure", result.task_id, reply)
+            refused = failed_like(result, "CONTRACT_VIOLATION_ERROR", f"the engine refused the result: {reply}")
+            await self._send(encode_result(refused, self._clock.now()), result.task_id)
+
+    async def _send(self, body: Mapping[str, Any], task_id: str) -> Reply | None:
+        """Sends until there is an answer that more tries cannot change; None if the time is up."""
+        give_up_at = self._clock.now() + self._timeout
+        failures = 0
+        while True:
+            reply = await self._transport.result(body)
+            if after_result(reply) is not ResultStep.RETRY:
+                reason = why_ignored(reply)
+                if reason:
+                    logger.info("the result of task %s was not wanted: %s", task_id, reason)
+                return reply
+            failures += 1
+            delay = self._backoff.delay(failures, reply.retry_after)
+            if self._clock.now() + delay > give_up_at:
+                logger.error("the result of task %s is lost: %s (%d tries)", task_id, reply, failures)
+                return None
+            logger.warning("the result of task %s waits %.1f s: %s", task_id, delay, reply)
+            await self._pause(delay)
+
+    async def _pause(self, seconds: float) -> None:
+        if self._hurry.is_set():
+            seconds = min(seconds, self._backoff.initial)
+            await self._clock.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            await self._clock.wait_for(self._hurry.wait(), seconds)

@@ -1,0 +1,128 @@
+"""The functions of a worker: which skill each is, and how the params of a task become its arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from avtomatika.errors import ConfigError, suggest
+from avtomatika.protocol.identity import is_identifier
+from avtomatika.protocol.messages import Skill
+from avtomatika.worker.context import Context
+from avtomatika.worker.task_errors import InvalidInputError
+
+_INJECTED = frozenset({"params", "context"})
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFunction:
+    """A function that does tasks of one type.
+
+    Args:
+        name: the type of the tasks.
+        function: what is called.
+        is_async: it is a coroutine function; a plain one runs in a thread.
+        required: names of params that it must get.
+        optional: names of params that it may get.
+        wants: ``params`` and ``context``, as far as it asks for them.
+        takes_more: it has a ``**`` argument for the other params.
+        concurrency: how many of its tasks may run at once, or None for no limit of its own.
+        cost: what a task costs here, or None.
+        description: for people.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    is_async: bool
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    wants: frozenset[str] = frozenset()
+    takes_more: bool = False
+    concurrency: int | None = None
+    cost: float | None = None
+    description: str = ""
+
+    @property
+    def skill(self) -> Skill:
+        """What the engine is told of it."""
+        return Skill(self.name, self.name, self.description)
+
+    def arguments(self, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        """Returns what the function is called with.
+
+        Args:
+            params: of the task.
+            context: of the call.
+
+        Raises:
+            InvalidInputError: a param that the function needs is missing, or there is one that it does not know.
+        """
+        injected: dict[str, Any] = {"params": dict(params), "context": context}
+        given = {name: injected[name] for name in self.wants}
+        named = (*self.required, *self.optional)
+        missing = [name for name in self.required if name not in params]
+        unknown = [name for name in params if name not in named]
+        if missing:
+            raise InvalidInputError(self._missing(missing[0], unknown))
+        if unknown and not self.takes_more and "params" not in self.wants:
+            known = ", ".join(named) or "none"
+            raise InvalidInputError(
+                f"task '{self.name}' got param '{unknown[0]}', which it does not know; it takes: {known}."
+                f"{suggest(unknown[0], named)}"
+            )
+        given |= {name: params[name] for name in named if name in params}
+        if self.takes_more and "params" not in self.wants:
+            given |= {name: params[name] for name in unknown if name not in self.wants}
+        return given
+
+    def _missing(self, name: str, unknown: list[str]) -> str:
+        near = suggest(name, unknown).replace("Did you mean", "Was it sent as")
+        return f"task '{self.name}' needs param '{name}', which was not sent.{near} Send it or give it a default."
+
+
+def task_function(
+    function: Callable[..., Any],
+    name: str | None = None,
+    *,
+    cost: float | None = None,
+    concurrency: int | None = None,
+    description: str | None = None,
+) -> TaskFunction:
+    """Describes a function by its signature.
+
+    ``params`` is the whole dict, ``context`` the Context; every other argument is the param of its name.
+
+    Raises:
+        ConfigError: the name is no identifier, a number is below its minimum, or an argument cannot be given by name.
+    """
+    name = name or str(getattr(function, "__name__", ""))
+    if not is_identifier(name):
+        raise ConfigError(f"a task is named {name!r}; use 1 to 128 of the characters A-Z a-z 0-9 _ and -.")
+    if concurrency is not None and concurrency < 1:
+        raise ConfigError(f"task '{name}': concurrency is {concurrency}; expected at least 1, or None for no limit.")
+    if cost is not None and cost < 0:
+        raise ConfigError(f"task '{name}': cost is {cost}; expected 0 or more.")
+    parameters = inspect.signature(function).parameters.values()
+    for parameter in parameters:
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise ConfigError(
+                f"task '{name}': argument '{parameter.name}' is positional only, but params are given by name. "
+                "Remove the '/' from the signature."
+            )
+    named = [p for p in parameters if p.kind in _BY_NAME and p.name not in _INJECTED]
+    doc = (inspect.getdoc(function) or "").partition("\n")[0]
+    return TaskFunction(
+        name=name,
+        function=function,
+        is_async=inspect.iscoroutinefunction(function),
+        required=tuple(p.name for p in named if p.default is p.empty),
+        optional=tuple(p.name for p in named if p.default is not p.empty),
+        wants=_INJECTED & {p.name for p in parameters if p.kind in _BY_NAME},
+        takes_more=any(p.kind is p.VAR_KEYWORD for p in parameters),
+        concurrency=concurrency,
+        cost=cost,
+        description=doc if description is None else description,
+    )

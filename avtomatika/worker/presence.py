@@ -1,0 +1,153 @@
+"""The worker's presence at the engine: it registers, gives signs of life, and hears what to cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from avtomatika.clock import Clock
+from avtomatika.errors import AuthError
+from avtomatika.protocol.heartbeats import encode_heartbeat
+from avtomatika.protocol.messages import Heartbeat, WorkerProfile
+from avtomatika.protocol.reading import read_mapping, read_text
+from avtomatika.protocol.registration import encode_register
+from avtomatika.worker.lifecycle import (
+    REFUSED_DELAY,
+    Backoff,
+    RegisterStep,
+    Reply,
+    after_heartbeat,
+    after_register,
+    status_word,
+)
+from avtomatika.worker.settings import Settings
+from avtomatika.worker.transport import Transport
+from avtomatika.worker.work import Work
+
+logger = logging.getLogger("avtomatika.worker")
+_DEBOUNCE = 0.1
+"""Seconds from a change to its heartbeat, so that changes of one moment share one."""
+
+
+class Presence:
+    """Keeps the engine informed.
+
+    Must be made in the event loop.
+
+    Args:
+        transport: the connection.
+        settings: delays and limits.
+        work: the tasks that run.
+        describe: makes what the engine is told of this worker.
+        clock: measures intervals.
+    """
+
+    def __init__(
+        self, transport: Transport, settings: Settings, work: Work, describe: Callable[[], WorkerProfile], clock: Clock
+    ) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._work = work
+        self._describe = describe
+        self._clock = clock
+        self._backoff = Backoff(settings.retry_initial, settings.retry_max)
+        self._is_leaving = False
+        self._forgotten = 0
+        self.registered = asyncio.Event()
+        """The engine knows this worker."""
+
+    async def keep(self) -> None:
+        """Registers and then gives signs of life until it is cancelled.
+
+        Raises:
+            AuthError: the engine refuses the token, and the settings say that this is the end.
+        """
+        jitter = 0.0
+        while True:
+            if not self.registered.is_set():
+                await self._register()
+                # What changed before is told by the registration; the first heartbeat tells the rest at once.
+                self._work.changed.set()
+            await self._until_next_beat(jitter)
+            jitter = await self._beat()
+
+    async def leave(self) -> None:
+        """Says that this worker takes no more tasks; later heartbeats repeat it."""
+        self._is_leaving = True
+        if self.registered.is_set():
+            await self._transport.heartbeat(encode_heartbeat(self._heartbeat(), self._clock.now()))
+
+    async def _register(self) -> None:
+        failures = 0
+        while True:
+            reply = await self._transport.register(encode_register(self._describe(), self._clock.now()))
+            step = after_register(reply)
+            if step is RegisterStep.WORK:
+                self._note_registered(reply)
+                return
+            failures += 1
+            delay = self._backoff.delay(failures, reply.retry_after)
+            if step is RegisterStep.REFUSED:
+                delay = REFUSED_DELAY
+                self._note_refused(reply)
+            else:
+                logger.warning("cannot register at %s, next try in %.1f s: %s", self._settings.url, delay, reply)
+            await self._clock.sleep(delay)
+
+    def _note_registered(self, reply: Reply) -> None:
+        logger.info("worker '%s' is registered at %s", self._settings.worker_id, self._settings.url)
+        warning = read_text(read_mapping(reply.body).get("warning"))
+        if warning:
+            logger.warning("the engine warns: %s", warning)
+        self.registered.set()
+
+    def _note_refused(self, reply: Reply) -> None:
+        sentence = (
+            f"{self._settings.url} refuses worker '{self._settings.worker_id}' ({reply}). "
+            "Check WORKER_TOKEN against the engine's GLOBAL_WORKER_TOKEN or its workers.toml."
+        )
+        if self._settings.exit_on_refused:
+            raise AuthError(sentence)
+        logger.error("%s Next try in %.0f s.", sentence, REFUSED_DELAY)
+
+    async def _until_next_beat(self, jitter: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            interval = self._settings.heartbeat_interval
+            await self._clock.wait_for(self._work.changed.wait(), interval + jitter)
+            await self._clock.sleep(min(_DEBOUNCE, interval))
+        self._work.changed.clear()
+
+    async def _beat(self) -> float:
+        """Sends one heartbeat and does what the answer asks; returns the jitter for the next interval."""
+        reply = await self._transport.heartbeat(encode_heartbeat(self._heartbeat(), self._clock.now()))
+        step = after_heartbeat(reply)
+        self._work.cancel(step.answer.cancel_task_ids)
+        if step.register:
+            await self._note_forgotten(reply)
+        elif reply.is_ok:
+            self._forgotten = 0
+        else:
+            logger.warning("the heartbeat failed: %s", reply)
+        return step.answer.jitter
+
+    async def _note_forgotten(self, reply: Reply) -> None:
+        """Prepares to register again; slower each time, for a server that forgets at once must not be flooded."""
+        logger.warning("the engine does not know this worker (%s); registering again", reply)
+        self.registered.clear()
+        self._forgotten += 1
+        if self._forgotten > 1:
+            await self._clock.sleep(self._backoff.delay(self._forgotten - 1))
+
+    def _heartbeat(self) -> Heartbeat:
+        available: frozenset[str] = frozenset() if self._is_leaving else self._work.available
+        running = self._work.running
+        profile = self._describe()
+        return Heartbeat(
+            worker_id=self._settings.worker_id,
+            status=status_word(available, running, self._settings.concurrency, self._is_leaving),
+            current_tasks=self._work.task_ids,
+            available=available,
+            skills_hash=profile.skills_hash,
+        )

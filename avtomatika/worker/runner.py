@@ -1,0 +1,70 @@
+"""Calls a task's function and turns whatever happens into a result."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+from typing import Any
+
+from avtomatika.protocol.messages import Result, TaskMessage
+from avtomatika.worker.context import Context
+from avtomatika.worker.functions import TaskFunction
+from avtomatika.worker.outcome import cancelled, result_of_error, result_of_return
+from avtomatika.worker.task_errors import TaskError
+from avtomatika.worker.threads import ThreadCall
+
+logger = logging.getLogger("avtomatika.worker")
+
+
+class Call:
+    """One call of a function for one task.
+
+    Args:
+        function: what to call.
+        task: what for.
+        context: what the function may know and say.
+    """
+
+    def __init__(self, function: TaskFunction, task: TaskMessage, context: Context) -> None:
+        self._function = function
+        self._task = task
+        self.context = context
+        self._thread: ThreadCall | None = None
+
+    async def result(self) -> Result:
+        """Calls the function once and returns the result of the task, whatever the function does."""
+        try:
+            return result_of_return(self._task, await self._call())
+        except TaskError as error:
+            logger.warning("task %s (%s) failed: %s", self._task.task_id, self._task.type, error)
+            return result_of_error(self._task, error)
+        except asyncio.CancelledError as error:
+            return self._result_of_cancellation(error)
+        except (Exception, SystemExit) as error:
+            logger.exception("task %s (%s) raised", self._task.task_id, self._task.type)
+            return result_of_error(self._task, error)
+
+    async def settle(self) -> None:
+        """Returns when nothing of the call runs any more; the thread of a cancelled one may go on for a while."""
+        if self._thread is not None:
+            await self._thread.ended.wait()
+
+    async def _call(self) -> Any:
+        arguments = self._function.arguments(self._task.params, self.context)
+        if self._function.is_async:
+            return await self._function.function(**arguments)
+        call = functools.partial(self._function.function, **arguments)
+        self._thread = ThreadCall(call, f"task-{self._task.task_id}")
+        returned = await self._thread.result
+        # A decorated or partial async function looks like a plain one until it is called.
+        return await returned if inspect.isawaitable(returned) else returned
+
+    def _result_of_cancellation(self, error: asyncio.CancelledError) -> Result:
+        if self.context.cancelled:
+            return cancelled(self._task)
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise error  # not the task but the worker is being torn down
+        return result_of_error(self._task, error)  # something inside the function was cancelled

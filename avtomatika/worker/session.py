@@ -1,0 +1,127 @@
+"""One life of a worker, from its first request to its last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from avtomatika.clock import Clock
+from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.worker.delivery import Delivery
+from avtomatika.worker.functions import TaskFunction
+from avtomatika.worker.polling import Polling
+from avtomatika.worker.presence import Presence
+from avtomatika.worker.progress import ProgressFeed
+from avtomatika.worker.settings import Settings
+from avtomatika.worker.transport import Transport
+from avtomatika.worker.work import Work
+
+logger = logging.getLogger("avtomatika.worker")
+_GOODBYE_TIMEOUT = 5.0
+"""Seconds that the last heartbeat, cancelled functions and the last results get each when the worker stops."""
+
+
+class Session:
+    """A worker at work. Begins when it is made, in the running event loop.
+
+    Args:
+        settings: of the worker.
+        functions: by the type of their tasks.
+        describe: makes what the engine is told, given the skills that can be started now.
+        clock: measures all delays.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        functions: Mapping[str, TaskFunction],
+        describe: Callable[[frozenset[str]], WorkerProfile],
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._transport = Transport(settings, clock)
+        self._progress = ProgressFeed(self._transport, settings.worker_id, clock)
+        self._delivery = Delivery(self._transport, settings, clock)
+        self._work = Work(functions, settings.concurrency, self._progress, self._delivery.deliver, clock)
+        self._presence = Presence(self._transport, settings, self._work, lambda: describe(self._work.available), clock)
+        polling = Polling(self._transport, settings, self._work, self._presence, clock)
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._keeping = self._begin(self._presence.keep(), "presence")
+        self._polling = self._begin(polling.poll_forever(), "polling")
+        self._sending = self._begin(self._progress.send_forever(), "progress")
+
+    async def wait_until_registered(self) -> None:
+        """Returns when the engine knows the worker; raises what ended its presence before."""
+        await self._first(self._presence.registered.wait(), self._keeping)
+
+    async def wait(self) -> None:
+        """Returns when a stop was requested; raises what ended one of the loops before."""
+        await self._first(self._stop.wait(), self._keeping, self._polling, self._sending)
+
+    def request_stop(self, *, drain: bool) -> None:
+        """Lets ``wait`` return. The second request, or one without draining, leaves running tasks no more time."""
+        if self._stop.is_set() or not drain:
+            self._hurry.set()
+        self._stop.set()
+
+    async def stop(self) -> None:
+        """Ends everything in good order: no new tasks, goodbye, the tasks, their results, the connections."""
+        self._stop.set()
+        await _end(self._polling)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._presence.leave(), _GOODBYE_TIMEOUT)
+        # Heartbeats go on meanwhile, or the engine would give the tasks to somebody else.
+        if not await self._drain():
+            self._work.cancel_all()
+            await self._work.drain(_GOODBYE_TIMEOUT)
+        self._delivery.hurry()
+        if not await self._work.wait_for_deliveries(_GOODBYE_TIMEOUT):
+            logger.error("results could not be delivered before the end; the engine will have their tasks done again")
+        await self._work.abandon()
+        await _end(self._keeping)
+        await _end(self._sending)
+        await self._transport.close()
+
+    async def _drain(self) -> bool:
+        """Waits for running tasks; returns whether they all ended before the time was up or somebody was in a hurry."""
+        drained = asyncio.create_task(self._work.drain(self._settings.shutdown_timeout))
+        hurried = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait({drained, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        await _end(hurried)
+        if drained.done():
+            return drained.result()
+        await _end(drained)
+        return False
+
+    def _begin(self, loop: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(loop, name=f"worker-{name}")
+        task.add_done_callback(_log_end)
+        return task
+
+    async def _first(self, event: Coroutine[Any, Any, object], *loops: asyncio.Task[None]) -> None:
+        waiting: asyncio.Task[object] = asyncio.create_task(event)
+        try:
+            await asyncio.wait({waiting, *loops}, return_when=asyncio.FIRST_COMPLETED)
+            for loop in loops:
+                if loop.done() and not loop.cancelled():
+                    loop.result()
+        finally:
+            await _end(waiting)
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    """Cancels a task and waits for its end, whatever it is."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # seen, so that asyncio does not complain of it
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    """Says why a loop that should never end has ended."""
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("%s ended: %s", task.get_name(), task.exception(), exc_info=task.exception())

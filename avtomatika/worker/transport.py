@@ -1,0 +1,140 @@
+"""HTTP requests of a worker; every one of them ends in a Reply, whatever happens on the way."""
+
+from __future__ import annotations
+
+import email.utils
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from avtomatika.clock import Clock
+from avtomatika.errors import ConfigError, ProtocolError
+from avtomatika.protocol.codec import dumps, loads
+from avtomatika.worker.lifecycle import NO_CONTENT, Reply
+from avtomatika.worker.settings import Settings
+
+_TIMEOUT = 60.0
+_CONNECT_TIMEOUT = 10.0
+_POLL_GRACE = 10.0
+"""Seconds that a poll may outlast what was asked for: the answer needs its way."""
+
+
+class Transport:
+    """The connection to one engine. Must be made while an event loop runs.
+
+    Args:
+        settings: address, identity and token.
+        clock: for dates in ``Retry-After``.
+
+    Raises:
+        ConfigError: a certificate cannot be read.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._url = settings.url
+        self._worker_id = settings.worker_id
+        self._clock = clock
+        self._session = aiohttp.ClientSession(
+            headers={"X-Worker-Token": settings.token, "X-Worker-ID": settings.worker_id},
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls_context(settings) or True),
+        )
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._session.close()
+
+    async def register(self, body: Mapping[str, Any]) -> Reply:
+        """Introduces the worker."""
+        return await self._request("POST", "workers/register", body)
+
+    async def heartbeat(self, body: Mapping[str, Any]) -> Reply:
+        """Gives a sign of life."""
+        return await self._request("PATCH", f"workers/{self._worker_id}", body)
+
+    async def poll(self, query: Mapping[str, str], seconds: float) -> Reply:
+        """Asks for a task; an answer of 204 means that there is none.
+
+        Args:
+            query: the parameters of the poll.
+            seconds: how long the server may hold the question.
+        """
+        path = f"workers/{self._worker_id}/tasks/next"
+        return await self._request("GET", path, query=query, seconds=seconds + _POLL_GRACE)
+
+    async def result(self, body: Mapping[str, Any]) -> Reply:
+        """Delivers a result."""
+        return await self._request("POST", "tasks/result", body)
+
+    async def event(self, body: Mapping[str, Any]) -> Reply:
+        """Tells of an event."""
+        return await self._request("POST", "events", body)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        seconds: float = _TIMEOUT,
+    ) -> Reply:
+        url = f"{self._url}/_worker/{path}"
+        try:
+            async with self._session.request(
+                method,
+                url,
+                data=None if body is None else dumps(body),
+                headers=None if body is None else {"Content-Type": "application/json"},
+                params=query,
+                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT),
+            ) as response:
+                text = await response.read()
+                wait = self._seconds(response.headers.get("Retry-After"))
+                return _reply(response.status, text, wait)
+        except TimeoutError:
+            return Reply(0, reason=f"{url} did not answer within {seconds:g} s")
+        except (aiohttp.ClientError, OSError) as error:
+            return Reply(0, reason=f"{url}: {error or type(error).__name__}")
+
+    def _seconds(self, retry_after: str | None) -> float | None:
+        """Reads a ``Retry-After`` header: seconds, or a date."""
+        if not retry_after:
+            return None
+        try:
+            return max(0.0, float(retry_after))
+        except ValueError:
+            pass
+        try:
+            moment = email.utils.parsedate_to_datetime(retry_after)
+        except ValueError:
+            return None
+        return max(0.0, moment.timestamp() - self._clock.now())
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Returns the TLS context for the files of the settings, or None if there are none.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    if not (settings.tls_ca or settings.tls_cert):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.tls_ca or None)
+        if settings.tls_cert:
+            context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    except OSError as error:  # ssl.SSLError is one, too
+        raise ConfigError(
+            f"the certificates cannot be read: {error}. Check TLS_CA_PATH, TLS_CERT_PATH and TLS_KEY_PATH."
+        ) from error
+    return context
+
+
+def _reply(status: int, text: bytes, retry_after: float | None) -> Reply:
+    if not text or status == NO_CONTENT:
+        return Reply(status, retry_after=retry_after)
+    try:
+        return Reply(status, loads(text), retry_after)
+    except ProtocolError as error:
+        return Reply(status, None, retry_after, str(error))

@@ -1,0 +1,199 @@
+"""The tasks that a worker has: which run, which wait for their result to be taken, and what can be started now."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from avtomatika.clock import Clock
+from avtomatika.errors import suggest
+from avtomatika.protocol.messages import Result, TaskMessage
+from avtomatika.worker.context import Context
+from avtomatika.worker.functions import TaskFunction
+from avtomatika.worker.lifecycle import startable
+from avtomatika.worker.outcome import failed
+from avtomatika.worker.progress import ProgressFeed
+from avtomatika.worker.runner import Call
+
+logger = logging.getLogger("avtomatika.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    task: TaskMessage
+    context: Context
+    call: asyncio.Task[Result]
+
+
+class Work:
+    """Runs tasks side by side and hands their results on.
+
+    Must be made in the event loop.
+
+    Args:
+        functions: by the type of their tasks.
+        concurrency: how many tasks may run at once.
+        progress: where progress goes.
+        deliver: takes a result; returns when it is delivered or given up.
+        clock: measures how long a task took.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[str, TaskFunction],
+        concurrency: int,
+        progress: ProgressFeed,
+        deliver: Callable[[Result], Awaitable[None]],
+        clock: Clock,
+    ) -> None:
+        self._functions = functions
+        self._limits = {name: function.concurrency for name, function in functions.items()}
+        self._concurrency = concurrency
+        self._progress = progress
+        self._deliver = deliver
+        self._clock = clock
+        self._running: dict[str, _Running] = {}
+        self._slots: dict[str, str] = {}
+        self._whole: dict[str, asyncio.Task[None]] = {}
+        self._undelivered: dict[str, None] = {}
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._has_room = asyncio.Event()
+        self.changed = asyncio.Event()
+        """Set whenever something starts or ends; whoever tells the engine clears it."""
+        self._note_change()
+
+    @property
+    def task_ids(self) -> tuple[str, ...]:
+        """Ids of all tasks whose result the engine does not have yet."""
+        return tuple(self._undelivered)
+
+    @property
+    def running(self) -> int:
+        """How many slots are taken."""
+        return len(self._slots)
+
+    @property
+    def available(self) -> frozenset[str]:
+        """Names of the skills of which one more task can be started."""
+        return startable(self._limits, self._slots.values(), self._concurrency)
+
+    @property
+    def has_busy_skill(self) -> bool:
+        """Whether some skill is at a limit of its own while another can be started."""
+        return 0 < len(self.available) < len(self._functions)
+
+    async def wait_for_room(self) -> None:
+        """Returns when at least one more task can be started."""
+        await self._has_room.wait()
+
+    def start(self, task: TaskMessage) -> None:
+        """Starts a task; one that this worker has already is not started twice."""
+        if task.task_id in self._whole:
+            logger.warning("task %s came twice; it is running already", task.task_id)
+            return
+        self._slots[task.task_id] = task.type
+        self._undelivered[task.task_id] = None
+        self._whole[task.task_id] = asyncio.create_task(self._do(task), name=f"task-{task.task_id}")
+        self._note_change()
+
+    def cancel(self, task_ids: Iterable[str]) -> None:
+        """Interrupts tasks that run; other ids are ignored."""
+        for task_id in task_ids:
+            running = self._running.get(task_id)
+            if running is not None and not running.context.cancelled:
+                logger.info("task %s is cancelled", task_id)
+                running.context.cancel()
+                running.call.cancel()
+
+    def cancel_all(self) -> None:
+        """Interrupts all tasks that run."""
+        self.cancel(tuple(self._running))
+
+    async def drain(self, seconds: float) -> bool:
+        """Waits until no function runs.
+
+        Args:
+            seconds: how long to wait at most.
+
+        Returns:
+            Whether they all ended in time.
+        """
+        return await self._wait([running.call for running in self._running.values()], seconds)
+
+    async def wait_for_deliveries(self, seconds: float) -> bool:
+        """Waits until the engine has all results.
+
+        Args:
+            seconds: how long to wait at most.
+
+        Returns:
+            Whether it has them.
+        """
+        return await self._wait(self._deliveries, seconds)
+
+    async def abandon(self) -> None:
+        """Gives up everything that is left."""
+        left: list[asyncio.Task[None]] = [*self._whole.values(), *self._deliveries]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _wait(self, tasks: Iterable[asyncio.Task[Any]], seconds: float) -> bool:
+        open_tasks = set(tasks)
+        if not open_tasks:
+            return True
+        return not (await asyncio.wait(open_tasks, timeout=seconds))[1]
+
+    async def _do(self, task: TaskMessage) -> None:
+        """Runs a task, delivers its result, and frees its slot when nothing of it runs any more."""
+        try:
+            function = self._functions.get(task.type)
+            call = None if function is None else Call(function, task, Context(task, self._progress.report))
+            result = self._unknown(task) if call is None else await self._run(task, call)
+            delivery = asyncio.create_task(self._hand_on(result), name=f"deliver-{task.task_id}")
+            self._deliveries.add(delivery)
+            delivery.add_done_callback(self._deliveries.discard)
+            if call is not None:
+                await call.settle()
+            self._slots.pop(task.task_id, None)
+            self._note_change()
+            await delivery
+        finally:
+            self._slots.pop(task.task_id, None)
+            self._undelivered.pop(task.task_id, None)
+            self._whole.pop(task.task_id, None)
+            self._note_change()
+
+    async def _run(self, task: TaskMessage, call: Call) -> Result:
+        started = self._clock.now()
+        running = _Running(task, call.context, asyncio.create_task(call.result(), name=f"call-{task.task_id}"))
+        self._running[task.task_id] = running
+        try:
+            result = await running.call
+        finally:
+            running.call.cancel()
+            del self._running[task.task_id]
+        seconds = max(0.0, self._clock.now() - started)
+        logger.info("task %s (%s) ended: %s after %.3f s", task.task_id, task.type, result.status, seconds)
+        return replace(result, costs={"execution_time_seconds": round(seconds, 6)})
+
+    async def _hand_on(self, result: Result) -> None:
+        await self._progress.flush(result.task_id)
+        await self._deliver(result)
+        self._undelivered.pop(result.task_id, None)
+
+    def _unknown(self, task: TaskMessage) -> Result:
+        known = ", ".join(sorted(self._functions)) or "none"
+        message = f"this worker has no task '{task.type}'; it has: {known}.{suggest(task.type, self._functions)}"
+        logger.error("task %s: %s", task.task_id, message)
+        return failed(task, "PERMANENT_ERROR", message)
+
+    def _note_change(self) -> None:
+        if self.available:
+            self._has_room.set()
+        else:
+            self._has_room.clear()
+        self.changed.set()

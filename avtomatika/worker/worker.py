@@ -1,0 +1,273 @@
+"""The worker: put together from its parts, started, and stopped in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from avtomatika.clock import Clock, SystemClock
+from avtomatika.errors import ConfigError
+from avtomatika.protocol.codec import dumps
+from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.protocol.skills import encode_skills
+from avtomatika.worker import machine
+from avtomatika.worker.functions import TaskFunction, task_function
+from avtomatika.worker.parent import watch_parent
+from avtomatika.worker.session import Session
+from avtomatika.worker.settings import Settings, random_worker_id, read_settings
+
+logger = logging.getLogger("avtomatika.worker")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Worker:
+    """Does tasks for an engine with the functions that are given to it.
+
+    Every argument is optional; what is missing is taken from the environment variable in brackets, then from a default.
+
+    Args:
+        worker_id: its identity (``WORKER_ID``, else random).
+        url: address of the engine (``ORCHESTRATOR_URL``, else ``http://localhost:8080``).
+        token: proves who this is (``WORKER_INDIVIDUAL_TOKEN``, ``WORKER_TOKEN``).
+        concurrency: how many tasks run at once (``MAX_CONCURRENT_TASKS``, else 10).
+        resources: ``cpu_cores``, ``ram_gb``, ``devices`` and more, laid over what the machine tells.
+        software: name to version, added to what is told anyway.
+        artifacts: names of installed models to their versions.
+        clock: the machine's unless a test moves its own.
+        settings: any other field of ``Settings``, such as ``heartbeat_interval``, ``poll_timeout``,
+            ``shutdown_timeout``, ``exit_on_refused``, ``stop_when_stdin_closes``.
+
+    Raises:
+        ConfigError: a value is wrong; the message names the argument or variable.
+    """
+
+    def __init__(
+        self,
+        worker_id: str | None = None,
+        *,
+        url: str | None = None,
+        token: str | None = None,
+        concurrency: int | None = None,
+        resources: Mapping[str, Any] | None = None,
+        software: Mapping[str, str] | None = None,
+        artifacts: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        **settings: Any,
+    ) -> None:
+        self._fallback_id = random_worker_id()
+        self._resources = dict(resources or {})
+        self._software = dict(software or {})
+        self._artifacts = dict(artifacts or {})
+        self._clock = clock or SystemClock()
+        self._functions: dict[str, TaskFunction] = {}
+        self._given: dict[str, Any] = {}
+        self._session: Session | None = None
+        self.configure(worker_id=worker_id, url=url, token=token, concurrency=concurrency, **settings)
+
+    settings: Settings
+    """What the worker will start with."""
+
+    def configure(self, **settings: Any) -> None:
+        """Changes settings before the worker starts; None leaves one as it is.
+
+        Raises:
+            ConfigError: a name or value is wrong, or the worker runs.
+        """
+        if self._session is not None:
+            raise ConfigError("the worker runs; stop it before you change its settings.")
+        unknown = sorted(settings.keys() - set(Settings.__dataclass_fields__))
+        if unknown:
+            raise ConfigError(
+                f"a worker has no setting '{unknown[0]}'; there is: {', '.join(Settings.__dataclass_fields__)}."
+            )
+        given = self._given | {name: value for name, value in settings.items() if value is not None}
+        self.settings = read_settings(given, os.environ, self._fallback_id)
+        self._given = given
+
+    @overload
+    def task(self, name: F, /) -> F: ...
+    @overload
+    def task(
+        self,
+        name: str | None = None,
+        /,
+        *,
+        cost: float | None = None,
+        concurrency: int | None = None,
+        description: str | None = None,
+    ) -> Callable[[F], F]: ...
+    def task(
+        self,
+        name: str | F | None = None,
+        /,
+        *,
+        cost: float | None = None,
+        concurrency: int | None = None,
+        description: str | None = None,
+    ) -> Any:
+        """Makes a function do the tasks of one type; used as a decorator, with or without arguments.
+
+        The function is async, or plain and then runs in a thread. Its argument ``params`` is the whole dict,
+        ``context`` a ``Context``; every other argument is the param of its name.
+
+        Args:
+            name: the type of the tasks; the function's name if left out.
+            cost: what one task costs here, for strategies that choose the cheapest worker.
+            concurrency: how many tasks of this type run at once; no limit of its own if left out.
+            description: for people; the first line of the docstring if left out.
+
+        Raises:
+            ConfigError: the type is taken, or an option is wrong.
+        """
+
+        def decorate(function: F) -> F:
+            self.add_task(
+                function,
+                name if isinstance(name, str) else None,
+                cost=cost,
+                concurrency=concurrency,
+                description=description,
+            )
+            return function
+
+        return decorate(name) if callable(name) else decorate
+
+    def add_task(self, function: Callable[..., Any], name: str | None = None, **options: Any) -> None:
+        """Does what the decorator ``task`` does, for a function that exists already.
+
+        Raises:
+            ConfigError: the type is taken, or an option is wrong.
+        """
+        made = task_function(function, name, **options)
+        if made.name in self._functions:
+            raise ConfigError(f"task '{made.name}' is defined twice in this worker. Rename one of them.")
+        self._functions[made.name] = made
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The types of tasks that this worker can do."""
+        return tuple(self._functions)
+
+    def profile(self, available: frozenset[str] | None = None) -> WorkerProfile:
+        """Returns what the engine is told of this worker.
+
+        Args:
+            available: names of the tasks that can be started now; all of them if left out.
+        """
+        environment = os.environ
+        skills = tuple(function.skill for function in self._functions.values())
+        costs = {name: f.cost for name, f in self._functions.items() if f.cost is not None}
+        return WorkerProfile(
+            worker_id=self.settings.worker_id,
+            type=self.settings.worker_type,
+            skills=skills,
+            available=frozenset(self._functions) if available is None else available,
+            max_tasks=self.settings.concurrency,
+            costs=machine.costs(environment) | costs,
+            resources=machine.resources(environment) | self._resources,
+            software=machine.software(environment) | self._software,
+            artifacts=machine.artifacts(environment) | self._artifacts,
+            hostname=machine.hostname(),
+            skills_hash=hashlib.sha256(dumps(encode_skills(skills)).encode()).hexdigest()[:16],
+            extra=machine.capabilities(environment),
+        )
+
+    async def start(self) -> None:
+        """Begins to work in the running event loop and returns at once; registering goes on by itself.
+
+        Raises:
+            ConfigError: the worker runs already, has no tasks, or a certificate cannot be read.
+        """
+        if self._session is not None:
+            raise ConfigError("the worker runs already.")
+        if not self._functions:
+            raise ConfigError("the worker has no tasks. Define some with @worker.task.")
+        self.profile()  # a wrong variable is an error now, not later in the background
+        self._session = Session(self.settings, dict(self._functions), self.profile, self._clock)
+
+    async def wait_until_registered(self) -> None:
+        """Returns when the engine knows this worker.
+
+        Raises:
+            AuthError: the engine refuses the token.
+        """
+        if self._session is None:
+            raise ConfigError("the worker is not started.")
+        await self._session.wait_until_registered()
+
+    async def wait(self) -> None:
+        """Returns when the worker was asked to stop.
+
+        Raises:
+            AuthError: the engine refuses the token, and ``exit_on_refused`` is set.
+        """
+        if self._session is not None:
+            await self._session.wait()
+
+    def request_stop(self, *, drain: bool = True) -> None:
+        """Lets ``wait`` return and the worker stop. Call it in the event loop.
+
+        Args:
+            drain: let running tasks finish first, up to ``shutdown_timeout``.
+        """
+        if self._session is not None:
+            self._session.request_stop(drain=drain)
+
+    async def stop(self) -> None:
+        """Says goodbye, lets running tasks finish, delivers their results, and closes everything. Idempotent."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def run(self) -> None:
+        """Works until a signal (SIGTERM or SIGINT) ends it; a second signal ends it without waiting for tasks.
+
+        Raises:
+            AuthError: the engine refuses the token, and ``exit_on_refused`` is set.
+            ConfigError: as ``start``.
+        """
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        await self.start()
+        with _signals(self.request_stop):
+            if self.settings.stop_when_stdin_closes:
+                watch_parent(lambda: self.request_stop(drain=False))
+            try:
+                await self.wait()
+            finally:
+                await self.stop()
+                logger.info("worker '%s' has stopped", self.settings.worker_id)
+
+
+@contextlib.contextmanager
+def _signals(on_signal: Callable[[], None]) -> Iterator[None]:
+    """Calls ``on_signal`` in the running event loop for SIGTERM and SIGINT, where the system allows it."""
+    loop = asyncio.get_running_loop()
+    added = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Not on Windows, and not outside the main thread: there Ctrl-C ends the loop by itself.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, on_signal)
+            added.append(number)
+    try:
+        yield
+    finally:
+        for number in added:
+            loop.remove_signal_handler(number)
