@@ -16,7 +16,7 @@ from aiohttp import web
 from avtomatika.blueprints import StateMachineBlueprint
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.config import Config
-from avtomatika.core.job import Client
+from avtomatika.core.job import INTERNAL, Client
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.steps import Limits
 from avtomatika.errors import AvtomatikaError, ConfigError
@@ -165,7 +165,12 @@ class OrchestratorEngine:
         self._registry.add(blueprint.compile())
 
     async def create_background_job(
-        self, blueprint_name: str, initial_data: Mapping[str, Any], source: str = "internal"
+        self,
+        blueprint_name: str,
+        initial_data: Mapping[str, Any],
+        source: str = "internal",
+        *,
+        client: str = INTERNAL.name,
     ) -> str:
         """Creates a job without HTTP.
 
@@ -173,6 +178,7 @@ class OrchestratorEngine:
             blueprint_name: a registered blueprint, with or without an endpoint.
             initial_data: what the job starts with.
             source: how it came to be, for its record.
+            client: name of the client that may see it over HTTP; ``default`` is the holder of ``CLIENT_TOKEN``.
 
         Returns:
             The job's id.
@@ -182,7 +188,7 @@ class OrchestratorEngine:
             DocumentError: the data hold something that cannot be stored.
         """
         blueprint = self._registry.get(blueprint_name)
-        job_id, _ = await self.app[JOBS_KEY].create(blueprint, initial_data, source=source)
+        job_id, _ = await self.app[JOBS_KEY].create(blueprint, initial_data, client=Client(client), source=source)
         return job_id
 
     # --- life ---

@@ -10,6 +10,7 @@ AvtomatikaError
 │   └── ActionError        an action is malformed, or is the second one of a handler
 ├── DocumentError          a value cannot be stored with a job
 ├── JobNotFoundError       no such job (or not of this client)
+├── JobFailedError         the job that somebody waited for did not finish
 ├── JobStateError          the job's status does not allow the request
 ├── StorageError           the storage did not answer or refused
 ├── ProtocolError          a message of the worker protocol cannot be understood
@@ -38,6 +39,7 @@ __all__ = [
     "ConnectionFailedError",
     "DocumentError",
     "HandlerError",
+    "JobFailedError",
     "JobNotFoundError",
     "JobStateError",
     "ProtocolError",
@@ -159,6 +161,24 @@ class JobNotFoundError(AvtomatikaError, LookupError):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__(f"job '{job_id}' not found; GET /api/v1/jobs lists your jobs.")
+
+
+class JobFailedError(AvtomatikaError):
+    """The job that somebody waited for ended otherwise than finished.
+
+    Args:
+        job_id: its id.
+        status: how it ended.
+        reason: what failed, or an empty string.
+    """
+
+    code = "job_failed"
+
+    def __init__(self, job_id: str, status: str, reason: str) -> None:
+        self.job_id = job_id
+        self.status = status
+        self.reason = reason
+        super().__init__(f"job {job_id} is {status}{': ' + reason if reason else '.'}")
 
 
 class JobStateError(AvtomatikaError):
