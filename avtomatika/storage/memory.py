@@ -306,8 +306,8 @@ class MemoryStorage(Storage):
         row = self._jobs.get(job_id)
         if row is None:
             return WakeUp()
-        timers = sorted((self._timers[key] for key in row.timers), key=lambda t: (t.at, t.kind, t.task_id))
-        tasks = self._in_order(row.open_tasks)
+        timers = tuple(sorted((self._timers[key] for key in row.timers), key=lambda t: (t.at, t.kind, t.task_id)))
+        tasks = tuple(self._in_order(row.open_tasks))
         entry = self._ready.find(job_id)
         if entry is None:
             return WakeUp(timers=timers, tasks=tasks)

@@ -480,7 +480,6 @@ async def many_jobs(storage: Storage) -> None:
             f"j{number}",
             created_at=START + second,
             client=Client("a" if number % 2 else "b"),
-            blueprint_version="v1",
             status=JobStatus.RUNNING if number < 3 else JobStatus.PENDING,
         )
         await create(storage, replace(job, blueprint="orders" if number else "returns"))

@@ -1,0 +1,524 @@
+"""Random steps against a storage and against a plain model of the contract; after each one the two must agree.
+
+The model knows no heaps, indexes or bytes: it keeps everything in dicts and looks through all of it each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from avtomatika.core.effects import RecordHistory
+from avtomatika.core.events import TimerKind
+from avtomatika.core.job import Job, Task, job_fields
+from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.storage.base import (
+    Batch,
+    Committed,
+    Dedupe,
+    Duplicate,
+    JobQuery,
+    Outcome,
+    Queue,
+    Ready,
+    Stale,
+    Storage,
+    TaskClaim,
+    Timer,
+    WakeUp,
+)
+from avtomatika.storage.memory import MemoryStorage
+from avtomatika.testing import FakeClock
+
+FIELDS = frozenset(job_fields())
+BACKENDS: dict[str, Callable[[FakeClock], Storage]] = {"memory": MemoryStorage}
+
+JOB_IDS = st.sampled_from(["j1", "j2", "j3"])
+WORKERS = st.sampled_from(["w1", "w2"])
+QUEUES = st.sampled_from(["a", "b"])
+SECONDS = st.integers(0, 6)
+LEASES = st.sampled_from([2, 5, 20])
+PRIORITIES = st.sampled_from([0.0, 0.0, 1.0])
+# Picks one of what there is at the moment of the step: any number will do.
+PICK = st.integers(0, 1000)
+
+
+@dataclass
+class Wake:
+    """A wake-up in the model."""
+
+    at: float
+    priority: float
+    order: int
+    deliveries: int = 0
+    token: str = ""
+    owner: str = ""
+    until: float = 0.0
+
+
+@dataclass
+class Model:
+    """What a storage must contain."""
+
+    now: float
+    jobs: dict[str, Job] = field(default_factory=dict)
+    wakes: dict[str, Wake] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
+    task_order: list[str] = field(default_factory=list)
+    queued: set[str] = field(default_factory=set)
+    timers: dict[tuple[str, TimerKind, str], tuple[Timer, float]] = field(default_factory=dict)
+    rows: Counter[str] = field(default_factory=Counter)
+    outbox: list[tuple[str, int, str]] = field(default_factory=list)
+    keys: dict[str, tuple[Duplicate, float]] = field(default_factory=dict)
+    order: itertools.count = field(default_factory=itertools.count)
+
+    def is_claimed(self, job_id: str) -> bool:
+        """Whether an engine holds the job now."""
+        wake = self.wakes.get(job_id)
+        return wake is not None and bool(wake.token) and wake.until > self.now
+
+    def owner_of(self, token: str) -> str | None:
+        """Returns the job whose stored claim this is."""
+        return next((job_id for job_id, wake in self.wakes.items() if token and wake.token == token), None)
+
+    def holds(self, claim: TaskClaim) -> bool:
+        """Whether a task's claim is the stored one."""
+        task = self.tasks.get(claim.task_id)
+        return (
+            task is not None
+            and task.status.is_open
+            and (task.attempt, task.worker_id) == (claim.attempt, claim.worker_id)
+        )
+
+    def commit(self, batch: Batch) -> Outcome:
+        """Applies a batch as the contract says."""
+        job = batch.job
+        if batch.dedupe and batch.dedupe.key in self.keys and self.keys[batch.dedupe.key][1] > self.now:
+            return self.keys[batch.dedupe.key][0]
+        version = self.jobs[job.id].version if job.id in self.jobs else 0
+        if (
+            job.version != version + 1
+            or (batch.claim and self.owner_of(batch.claim) != job.id)
+            or (batch.task_claim and not self.holds(batch.task_claim))
+        ):
+            return Stale(version)
+        self.jobs[job.id] = job
+        if batch.dedupe:
+            self.keys[batch.dedupe.key] = Duplicate(job.id, batch.dedupe.fingerprint), self.now + batch.dedupe.ttl
+        if batch.cancel_open_tasks:
+            for task in [t for t in self.tasks.values() if t.job_id == job.id and t.status.is_open]:
+                self.put(replace(task, status=TaskStatus.CANCELLED, ended_at=batch.at))
+        for task in batch.save_tasks:
+            self.put(task)
+        for task in batch.queue_tasks:
+            self.put(task)
+            self.queued.add(task.id)
+        for timer in batch.clear_timers:
+            self.timers.pop((job.id, timer.kind, timer.task_id), None)
+        for timer in batch.set_timers:
+            self.timers[job.id, timer.kind, timer.task_id] = timer, timer.at
+        for event in batch.events:
+            self.record(job.id, event.type)
+        self.wake(batch)
+        if batch.finish:
+            self.timers = {key: value for key, value in self.timers.items() if key[0] != job.id}
+        return Committed(job.version)
+
+    def wake(self, batch: Batch) -> None:
+        """Decides about the wake-up."""
+        job_id, ready = batch.job.id, batch.ready
+        if batch.finish:
+            self.wakes.pop(job_id, None)
+        elif batch.claim and batch.keep_claim:
+            if ready:
+                old = self.wakes[job_id]
+                new = Wake(ready.at, ready.priority, next(self.order), 1, old.token, old.owner, old.until)
+                self.wakes[job_id] = new
+        elif ready:
+            self.wakes[job_id] = Wake(ready.at, ready.priority, next(self.order))
+        elif batch.claim:
+            del self.wakes[job_id]
+
+    def put(self, task: Task) -> None:
+        """Writes a task, in no queue."""
+        if task.id not in self.tasks:
+            self.task_order.append(task.id)
+        self.tasks[task.id] = task
+        self.queued.discard(task.id)
+
+    def record(self, job_id: str, event_type: str) -> None:
+        """Adds a row to a job's history."""
+        self.rows[job_id] += 1
+        self.outbox.append((job_id, self.rows[job_id], event_type))
+
+    def claimable(self) -> list[str]:
+        """Returns the jobs that can be claimed, in order."""
+        free = [j for j, wake in self.wakes.items() if not self.is_claimed(j) and (wake.token or wake.at <= self.now)]
+        return sorted(free, key=lambda j: (-self.wakes[j].priority, self.wakes[j].at, self.wakes[j].order))
+
+    def waiting(self, queues: set[str]) -> list[str]:
+        """Returns the tasks that wait in queues, in order."""
+        found = [task_id for task_id in self.queued if self.tasks[task_id].queue in queues]
+        tasks = self.tasks
+        return sorted(found, key=lambda t: (-tasks[t].priority, tasks[t].created_at, self.task_order.index(t)))
+
+    def leases(self) -> list[Task]:
+        """Returns the claimed tasks, earliest end first."""
+        held = [task for task in self.tasks.values() if task.status is TaskStatus.CLAIMED]
+        return sorted(held, key=lambda task: task.lease_until or 0.0)
+
+    def wake_up(self, job_id: str) -> WakeUp:
+        """Returns what the job waits for."""
+        timers = tuple(
+            sorted((t for key, (t, _) in self.timers.items() if key[0] == job_id), key=lambda t: (t.at, t.kind))
+        )
+        tasks = tuple(task for task in self.tasks_of(job_id) if task.status.is_open)
+        wake = self.wakes.get(job_id)
+        if wake is None:
+            return WakeUp(timers=timers, tasks=tasks)
+        if self.is_claimed(job_id):
+            return WakeUp(None, wake.owner, wake.until, timers, tasks)
+        return WakeUp(wake.at, timers=timers, tasks=tasks)
+
+    def tasks_of(self, job_id: str) -> list[Task]:
+        """Returns the tasks of a job in order."""
+        tasks = [self.tasks[task_id] for task_id in self.task_order if self.tasks[task_id].job_id == job_id]
+        return sorted(tasks, key=lambda task: (task.created_at, task.index))
+
+    def queues(self) -> list[tuple[str, int, float]]:
+        """Returns name, length and age of the queues."""
+        names = sorted({self.tasks[task_id].queue for task_id in self.queued})
+        ages = {name: [self.tasks[t].created_at for t in self.queued if self.tasks[t].queue == name] for name in names}
+        return [(name, len(ages[name]), min(ages[name])) for name in names]
+
+    def next_wake_at(self) -> float | None:
+        """Returns the earliest moment at which there is something to do."""
+        later = [wake.at for j, wake in self.wakes.items() if not wake.token and wake.at > self.now]
+        claims = [wake.until for j, wake in self.wakes.items() if self.is_claimed(j)]
+        due = [due for _, due in self.timers.values()]
+        return min([*later, *claims, *due, *(task.lease_until or 0.0 for task in self.leases())], default=None)
+
+
+class StorageMachine(RuleBasedStateMachine):
+    """Makes random steps and compares."""
+
+    make: Callable[[FakeClock], Storage] = MemoryStorage
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.clock = FakeClock()
+        self.storage = type(self).make(self.clock)
+        self.run(self.storage.open())
+        self.model = Model(self.clock.now())
+        self.tokens: list[str] = []
+        self.claims: list[TaskClaim] = []
+        self.numbers = itertools.count()
+
+    def run(self, call: Coroutine[Any, Any, Any]) -> Any:
+        """Runs one call of the storage."""
+        return self.runner.run(call)
+
+    def teardown(self) -> None:
+        """Closes what was opened."""
+        self.run(self.storage.close())
+        self.runner.close()
+
+    def commit(self, batch: Batch) -> Outcome:
+        """Commits to both and compares."""
+        expected = self.model.commit(batch)
+        assert self.run(self.storage.commit(batch)) == expected
+        return expected
+
+    # --- steps ---
+
+    @initialize(at=SECONDS)
+    def begin(self, at: int) -> None:
+        """The first job, so that there is something to do."""
+        self.create("j1", at, at, 0.0, dedupe=0)
+
+    @rule(job_id=JOB_IDS, at=SECONDS, deadline=SECONDS, priority=PRIORITIES, dedupe=st.integers(0, 2))
+    def create(self, job_id: str, at: int, deadline: int, priority: float, dedupe: int) -> None:
+        """Creates a job, or tries to."""
+        now = self.model.now
+        self.commit(
+            Batch(
+                Job(job_id, "b", "v", JobStatus.PENDING, "start", now - at, now, version=1),
+                FIELDS,
+                now,
+                ready=Ready(now + at - 1, priority),
+                # Something always wakes the job, so that the audit has nothing to say.
+                set_timers=[Timer(job_id, TimerKind.JOB, now + deadline)],
+                events=[RecordHistory("job_created", "start")],
+                dedupe=Dedupe(f"k{dedupe}", job_id, 9) if dedupe else None,
+            )
+        )
+
+    @rule(
+        job_id=JOB_IDS,
+        skew=st.sampled_from([1, 1, 1, 1, 0, 2]),
+        token=st.none() | PICK,
+        keep=st.booleans(),
+        ready=st.none() | SECONDS,
+        timer=st.none() | SECONDS,
+        clear=st.booleans(),
+        finish=st.sampled_from([False] * 5 + [True]),
+        tasks=st.lists(st.tuples(QUEUES, PRIORITIES, SECONDS), max_size=2),
+    )
+    def step(
+        self,
+        job_id: str,
+        skew: int,
+        token: int | None,
+        keep: bool,
+        ready: int | None,
+        timer: int | None,
+        clear: bool,
+        finish: bool,
+        tasks: list[tuple[str, float, int]],
+    ) -> None:
+        """Commits any step of a job, under any claim, on any version near the stored one."""
+        old, now = self.model.jobs.get(job_id), self.model.now
+        if old is None or old.is_terminal:
+            return
+        status = JobStatus.FINISHED if finish else JobStatus.RUNNING
+        job = replace(old, version=old.version + skew, status=status, updated_at=now)
+        self.commit(
+            Batch(
+                job,
+                FIELDS,
+                now,
+                claim=self.tokens[token % len(self.tokens)] if token is not None and self.tokens else "",
+                keep_claim=keep,
+                ready=None if ready is None else Ready(now + ready - 1),
+                queue_tasks=[] if finish else [self.new_task(job_id, *task) for task in tasks],
+                cancel_open_tasks=finish,
+                set_timers=[] if timer is None else [Timer(job_id, TimerKind.RETRY, now + timer)],
+                clear_timers=[Timer(job_id, TimerKind.RETRY)] if clear else [],
+                finish=finish,
+                events=[RecordHistory("state_started", "start")],
+            )
+        )
+
+    def new_task(self, job_id: str, queue: str, priority: float, age: int) -> Task:
+        """Returns a task that was not there before."""
+        number = next(self.numbers)
+        return Task(
+            f"t{number}",
+            job_id,
+            queue,
+            queue,
+            TaskStatus.QUEUED,
+            self.model.now - age,
+            priority=priority,
+            index=number,
+            timeout_seconds=12.0,
+        )
+
+    @rule(
+        pick=PICK,
+        outcome=st.sampled_from(["done", "again", "delayed", "next attempt"]),
+        cancel=st.sampled_from([False, False, True]),
+    )
+    def report(self, pick: int, outcome: str, cancel: bool) -> None:
+        """Commits what came of a claim that was made at some time: a result, a lost lease, a retry."""
+        if not self.claims:
+            return
+        claim = self.claims[pick % len(self.claims)]
+        task, now = self.model.tasks[claim.task_id], self.model.now
+        job = self.model.jobs[task.job_id]
+        if job.is_terminal:
+            # Whoever brings a result to a job that has ended read it before the end.
+            job = replace(job, version=job.version - 1)
+        after = {
+            "done": replace(task, status=TaskStatus.SUCCEEDED, ended_at=now, lease_until=None),
+            "again": replace(task, status=TaskStatus.QUEUED, lease_until=None),
+            "delayed": replace(task, status=TaskStatus.DELAYED, lease_until=None),
+            "next attempt": replace(
+                task, status=TaskStatus.QUEUED, attempt=task.attempt + 1, deliveries=0, lease_until=None
+            ),
+        }[outcome]
+        queue = after.status is TaskStatus.QUEUED
+        self.commit(
+            Batch(
+                replace(job, version=job.version + 1),
+                FIELDS,
+                now,
+                task_claim=claim,
+                queue_tasks=[after] if queue else [],
+                save_tasks=[] if queue else [after],
+                cancel_open_tasks=cancel,
+                events=[RecordHistory("task_finished", "start")],
+            )
+        )
+
+    @rule(owner=st.sampled_from(["e1", "e2"]), limit=st.integers(0, 3), lease=LEASES)
+    def claim_jobs(self, owner: str, limit: int, lease: int) -> None:
+        """Claims due jobs."""
+        expected = self.model.claimable()[:limit]
+
+        claims = self.run(self.storage.claim_jobs(owner, limit, lease))
+
+        assert [claim.job.id for claim in claims] == expected
+        for claim in claims:
+            wake = self.model.wakes[claim.job.id]
+            assert claim.token not in self.tokens
+            assert claim.job == self.model.jobs[claim.job.id]
+            wake.token, wake.owner, wake.until = claim.token, owner, self.model.now + lease
+            wake.deliveries += 1
+            assert claim.deliveries == wake.deliveries
+            self.tokens.append(claim.token)
+
+    @rule(pick=PICK, lease=LEASES)
+    def extend(self, pick: int, lease: int) -> None:
+        """Extends some claims that were made at some time."""
+        tokens = self.tokens[pick % (len(self.tokens) + 1) :][:3]
+        lost = self.run(self.storage.extend_claims(tokens, lease))
+
+        assert lost == [token for token in tokens if self.model.owner_of(token) is None]
+        for job_id in filter(None, map(self.model.owner_of, tokens)):
+            self.model.wakes[job_id].until = self.model.now + lease
+
+    @rule(pick=PICK)
+    def release(self, pick: int) -> None:
+        """Gives some claims back that were made at some time."""
+        tokens = self.tokens[pick % (len(self.tokens) + 1) :][:2]
+        self.run(self.storage.release_claims(tokens))
+
+        for job_id in filter(None, map(self.model.owner_of, tokens)):
+            wake = self.model.wakes[job_id]
+            wake.token, wake.deliveries, wake.at = "", wake.deliveries - 1, min(wake.at, self.model.now)
+
+    @rule(worker_id=WORKERS, queues=st.sets(QUEUES), lease=LEASES)
+    def claim_task(self, worker_id: str, queues: set[str], lease: int) -> None:
+        """Lets a worker take a task."""
+        expected = next(iter(self.model.waiting(queues)), None)
+
+        task = self.run(self.storage.claim_task(worker_id, sorted(queues), lease))
+
+        assert (task and task.id) == expected
+        if task is not None:
+            old, now = self.model.tasks[task.id], self.model.now
+            self.model.put(
+                replace(
+                    old,
+                    status=TaskStatus.CLAIMED,
+                    worker_id=worker_id,
+                    claimed_at=now,
+                    lease_until=now + min(lease, old.timeout_seconds),
+                    confirmed=False,
+                    deliveries=old.deliveries + 1,
+                )
+            )
+            self.model.record(task.job_id, "task_started")
+            self.claims.append(TaskClaim(task.id, task.attempt, worker_id))
+
+    @rule(pick=PICK, lease=LEASES)
+    def renew(self, pick: int, lease: int) -> None:
+        """Renews some claims that were made at some time."""
+        claims = list(dict.fromkeys(self.claims[pick % (len(self.claims) + 1) :][:3]))
+        expected = [claim for claim in claims if not self.renew_in_model(claim, lease)]
+
+        assert self.run(self.storage.renew_tasks(claims, lease)) == expected
+
+    def renew_in_model(self, claim: TaskClaim, lease: int) -> bool:
+        """Renews one claim in the model; returns whether it holds."""
+        if not self.model.holds(claim):
+            return False
+        task, now = self.model.tasks[claim.task_id], self.model.now
+        assert task.claimed_at is not None
+        limit = task.claimed_at + task.timeout_seconds
+        can_go_on = task.status is TaskStatus.QUEUED and task.deliveries > 0 and now < limit
+        if task.status is not TaskStatus.CLAIMED and not can_go_on:
+            return False
+        renewed = replace(task, status=TaskStatus.CLAIMED, lease_until=min(now + lease, limit), confirmed=True)
+        self.model.put(renewed)
+        return True
+
+    @rule(pick=PICK)
+    def release_task(self, pick: int) -> None:
+        """Gives a task back that was claimed at some time."""
+        if not self.claims:
+            return
+        claim = self.claims[pick % len(self.claims)]
+        self.run(self.storage.release_task(claim))
+
+        task = self.model.tasks[claim.task_id]
+        if self.model.holds(claim) and task.status is TaskStatus.CLAIMED:
+            back = {"worker_id": "", "claimed_at": None, "lease_until": None, "confirmed": False}
+            self.model.put(replace(task, status=TaskStatus.QUEUED, deliveries=task.deliveries - 1, **back))
+            self.model.queued.add(task.id)
+
+    @rule(limit=st.integers(0, 3), lease=LEASES)
+    def claim_timers(self, limit: int, lease: int) -> None:
+        """Takes timers that are due; of those of one moment any may come first."""
+        due = sorted(at for _, at in self.model.timers.values() if at <= self.model.now)
+
+        timers = self.run(self.storage.claim_timers(limit, lease))
+
+        keys = [(timer.job_id, timer.kind, timer.task_id) for timer in timers]
+        assert [self.model.timers[key] for key in keys] == list(zip(timers, due[:limit], strict=False))
+        for key, timer in zip(keys, timers, strict=True):
+            self.model.timers[key] = timer, self.model.now + lease
+
+    @rule(seconds=st.sampled_from([0, 1, 2, 5, 20]))
+    def pass_time(self, seconds: int) -> None:
+        """Lets time pass."""
+        self.run(self.clock.advance(seconds))
+        self.model.now += seconds
+
+    @rule(pick=PICK)
+    def acknowledge(self, pick: int) -> None:
+        """Acknowledges some events."""
+        done = self.model.outbox[pick % (len(self.model.outbox) + 1) :][:3]
+        self.run(self.storage.ack_events([f"{job_id}:{number}" for job_id, number, _ in done]))
+        self.model.outbox = [row for row in self.model.outbox if row not in done]
+
+    # --- what must agree ---
+
+    @invariant()
+    def invariants_hold(self) -> None:
+        """The storage finds no fault with itself."""
+        assert self.run(self.storage.audit()) == []
+
+    @invariant()
+    def jobs_agree(self) -> None:
+        """Jobs, their counts and what they wait for."""
+        model = self.model
+        for job_id, job in model.jobs.items():
+            assert self.run(self.storage.find_job(job_id)) == job
+            assert self.run(self.storage.find_wake_up(job_id)) == model.wake_up(job_id)
+            assert self.run(self.storage.list_tasks(job_id)) == model.tasks_of(job_id)
+        newest = sorted(model.jobs.values(), key=lambda job: (job.created_at, job.id), reverse=True)
+        assert self.run(self.storage.list_jobs(JobQuery())) == newest
+        assert self.run(self.storage.count_jobs()) == Counter(job.status for job in model.jobs.values())
+
+    @invariant()
+    def queues_agree(self) -> None:
+        """Queues, leases, the next moment and the outbox."""
+        queues: list[Queue] = self.run(self.storage.list_queues())
+        assert [(queue.name, queue.length, queue.oldest_at) for queue in queues] == self.model.queues()
+        expired = self.run(self.storage.expired_tasks(100))
+        overdue = [task for task in self.model.leases() if (task.lease_until or 0.0) <= self.model.now]
+        assert [task.lease_until for task in expired] == [task.lease_until for task in overdue]
+        assert {task.id for task in expired} == {task.id for task in overdue}
+        assert self.run(self.storage.next_wake_at()) == self.model.next_wake_at()
+        events = self.run(self.storage.read_events(1000))
+        assert [(event.job_id, event.sequence, event.type) for event in events] == self.model.outbox
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_storage_after_any_steps_agrees_with_the_model(backend: str) -> None:
+    """Whatever is asked of it in whatever order, a storage answers as the contract says."""
+    machine = type("Machine", (StorageMachine,), {"make": staticmethod(BACKENDS[backend])})
+
+    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
