@@ -1,0 +1,1 @@
+DELETE FROM worker_history WHERE position <= (SELECT max(position) FROM worker_history) - ?
