@@ -442,8 +442,7 @@ def _supersedes(new: _Registration, old: _Registration) -> bool:
     if before is None or after is None or _label(before) != _label(after) or after.__name__ in {"_", "<lambda>"}:
         return False
     is_elsewhere = before.__code__.co_filename != after.__code__.co_filename
-    is_same_place = not is_elsewhere and before.__code__.co_firstlineno == after.__code__.co_firstlineno
-    return is_elsewhere or is_same_place or (first is None and second is None)
+    return is_elsewhere or (first is None and second is None)
 
 
 def _label(function: Callable[..., Any]) -> tuple[str, str]:

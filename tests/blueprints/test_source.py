@@ -251,7 +251,8 @@ def _not_called(actions: ActionFactory) -> None:
 
 
 def _spread(actions: ActionFactory) -> None:
-    actions.dispatch_task(task_type="x", transitions={"success": "a"})
+    options: Any = {"task_type": "x", "transitions": {"success": "a"}}
+    actions.dispatch_task(**options)
 
 
 def _starred(actions: ActionFactory) -> None:
