@@ -18,7 +18,6 @@ from avtomatika.client.requests import (
     Requests,
     as_list,
     as_object,
-    endpoint_path,
     is_endpoint,
     read_answer,
 )
@@ -97,24 +96,25 @@ class AsyncClient:
         """
         blueprints = [] if is_endpoint(endpoint_or_blueprint) else await self.blueprints()
         request = self._requests.submit(
-            endpoint_path(endpoint_or_blueprint, version, blueprints),
+            self._requests.creation_path(endpoint_or_blueprint, version, blueprints),
             initial_data,
             idempotency_key,
             {"webhook_url": webhook_url, "dispatch_timeout": dispatch_timeout, "result_timeout": result_timeout},
         )
         return str(as_object(await self._send(request), "job_id")["job_id"])
 
-    async def job(self, job_id: str, wait: float | None = None) -> dict[str, Any]:
+    async def job(self, job_id: str, wait: float | None = None, version: int | None = None) -> dict[str, Any]:
         """Returns the job.
 
         Args:
             job_id: from ``submit``.
             wait: seconds to wait for its next change; a job that has ended comes at once.
+            version: the ``version`` of the job as last seen: a change since then comes at once, too.
 
         Raises:
             JobNotFoundError: there is none, or it is another client's.
         """
-        return as_object(await self._send(self._requests.job(job_id, wait)))
+        return as_object(await self._send(self._requests.job(job_id, wait, version)))
 
     async def wait(self, job_id: str, timeout: float | None = None) -> dict[str, Any]:  # noqa: ASYNC109 - told to the engine
         """Returns the job when it has ended.
@@ -136,19 +136,19 @@ class AsyncClient:
     async def events(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
         """Yields the job now and after each change, until it has ended.
 
-        Changes that follow each other quickly come as one; none is told later than about five seconds.
+        Changes that follow each other quickly come as one. Progress between two requests is told within five seconds,
+        everything else at once.
 
         Raises:
             JobNotFoundError: there is none, or it is another client's.
         """
-        last: dict[str, Any] | None = None
+        last, job = None, await self.job(job_id)
         while True:
-            job = await self.job(job_id, None if last is None else CHANGE_WAIT)
             if has_changed(last, job):
                 yield job
             if is_terminal(job):
                 return
-            last = job
+            last, job = job, await self.job(job_id, CHANGE_WAIT, job.get("version"))
 
     async def cancel(self, job_id: str) -> str:
         """Asks to end the job.

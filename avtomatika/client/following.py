@@ -9,7 +9,7 @@ TERMINAL_STATUSES = frozenset({"finished", "failed", "quarantined", "cancelled",
 """Statuses of a job that has ended."""
 
 CHANGE_WAIT = 5.0
-"""Seconds to wait for one change. A change between two requests is seen when the second ends, so it is short."""
+"""Seconds to wait for one change. Progress between two requests is seen when the second ends, so it is short."""
 
 _SLICE = 20.0  # Seconds for one request while only the end matters; proxies cut idle connections after 30 to 60.
 # What of a job makes a change worth telling; the rest of an answer, such as the link of an approval, may differ anyway.

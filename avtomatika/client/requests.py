@@ -94,7 +94,7 @@ class Requests:
         """Asks for a new job.
 
         Args:
-            path: version and endpoint, from ``endpoint_path``.
+            path: from ``creation_path``.
             initial_data: what the job starts with.
             idempotency_key: the same key gives the same job, or None.
             options: further members of the body; None is left out.
@@ -107,11 +107,38 @@ class Requests:
             headers["Idempotency-Key"] = _header_value("idempotency_key", idempotency_key)
         given = {name: value for name, value in options.items() if value is not None}
         body = _json_bytes({"initial_data": _mapping(initial_data), **given})
-        return Request("POST", f"{self._prefix}{path}", headers, body)
+        return Request("POST", path, headers, body)
 
-    def job(self, job_id: str, wait: float | None) -> Request:
-        """Asks for a job, or for its next change within ``wait`` seconds."""
-        return Request("GET", self._job_path(job_id, "", wait=wait or None), wait=wait or 0.0, job_id=job_id)
+    def creation_path(self, target: str, version: str, blueprints: Iterable[Mapping[str, Any]] = ()) -> str:
+        """Returns the path under which a job is created.
+
+        Args:
+            target: an endpoint such as ``/orders``, or the name of a blueprint.
+            version: API version of an endpoint; a blueprint brings its own.
+            blueprints: the server's list, needed for a name.
+
+        Raises:
+            BlueprintError: no blueprint has that name, or it has no endpoint.
+        """
+        if is_endpoint(target):
+            return f"{self._prefix}/{quote(version)}{quote(target)}"
+        by_name = {str(blueprint.get("name")): blueprint for blueprint in blueprints}
+        if target not in by_name:
+            raise BlueprintError(
+                f"the engine has no blueprint '{target}'; known: {', '.join(by_name) or 'none'}."
+                f"{suggest(target, by_name)} An endpoint begins with '/'."
+            )
+        path = by_name[target].get("url")
+        if not path:
+            raise BlueprintError(
+                f"blueprint '{target}' has no api_endpoint, so its jobs cannot be created over HTTP; give it one."
+            )
+        return quote(str(path))
+
+    def job(self, job_id: str, wait: float | None, version: int | None) -> Request:
+        """Asks for a job, or for its first change after ``version`` within ``wait`` seconds."""
+        path = self._job_path(job_id, "", wait=wait or None, version=version if wait else None)
+        return Request("GET", path, wait=wait or 0.0, job_id=job_id)
 
     def cancel(self, job_id: str) -> Request:
         """Asks to end a job."""
@@ -203,33 +230,6 @@ def as_list(content: Any) -> list[dict[str, Any]]:
 def is_endpoint(target: str) -> bool:
     """Returns whether ``target`` of a submit is an endpoint; else it is the name of a blueprint."""
     return target.startswith("/")
-
-
-def endpoint_path(target: str, version: str, blueprints: Iterable[Mapping[str, Any]] = ()) -> str:
-    """Returns the path under which a job is created.
-
-    Args:
-        target: an endpoint such as ``/orders``, or the name of a blueprint.
-        version: API version of an endpoint; a blueprint brings its own.
-        blueprints: the server's list, needed for a name.
-
-    Raises:
-        BlueprintError: no blueprint has that name, or it has no endpoint.
-    """
-    if is_endpoint(target):
-        return f"/{quote(version)}{quote(target)}"
-    by_name = {str(blueprint.get("name")): blueprint for blueprint in blueprints}
-    if target not in by_name:
-        raise BlueprintError(
-            f"the engine has no blueprint '{target}'; known: {', '.join(by_name) or 'none'}.{suggest(target, by_name)} "
-            "An endpoint begins with '/'."
-        )
-    endpoint = by_name[target].get("api_endpoint")
-    if not endpoint:
-        raise BlueprintError(
-            f"blueprint '{target}' has no api_endpoint, so its jobs cannot be created over HTTP; give it one."
-        )
-    return f"/{quote(str(by_name[target].get('api_version') or version))}/{quote(str(endpoint).lstrip('/'))}"
 
 
 def _checked_url(url: str) -> str:

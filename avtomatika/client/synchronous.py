@@ -17,7 +17,6 @@ from avtomatika.client.requests import (
     Requests,
     as_list,
     as_object,
-    endpoint_path,
     is_endpoint,
     read_answer,
 )
@@ -69,16 +68,16 @@ class Client:
         """Creates a job and returns its id; see ``AsyncClient.submit``."""
         blueprints = [] if is_endpoint(endpoint_or_blueprint) else self.blueprints()
         request = self._requests.submit(
-            endpoint_path(endpoint_or_blueprint, version, blueprints),
+            self._requests.creation_path(endpoint_or_blueprint, version, blueprints),
             initial_data,
             idempotency_key,
             {"webhook_url": webhook_url, "dispatch_timeout": dispatch_timeout, "result_timeout": result_timeout},
         )
         return str(as_object(self._send(request), "job_id")["job_id"])
 
-    def job(self, job_id: str, wait: float | None = None) -> dict[str, Any]:
-        """Returns the job, after its next change or ``wait`` seconds; see ``AsyncClient.job``."""
-        return as_object(self._send(self._requests.job(job_id, wait)))
+    def job(self, job_id: str, wait: float | None = None, version: int | None = None) -> dict[str, Any]:
+        """Returns the job, after a change or ``wait`` seconds; see ``AsyncClient.job``."""
+        return as_object(self._send(self._requests.job(job_id, wait, version)))
 
     def wait(self, job_id: str, timeout: float | None = None) -> dict[str, Any]:
         """Returns the job when it has ended; see ``AsyncClient.wait``. An interrupt ends the waiting, not the job."""
@@ -90,14 +89,13 @@ class Client:
 
     def events(self, job_id: str) -> Iterator[dict[str, Any]]:
         """Yields the job now and after each change, until it has ended; see ``AsyncClient.events``."""
-        last: dict[str, Any] | None = None
+        last, job = None, self.job(job_id)
         while True:
-            job = self.job(job_id, None if last is None else CHANGE_WAIT)
             if has_changed(last, job):
                 yield job
             if is_terminal(job):
                 return
-            last = job
+            last, job = job, self.job(job_id, CHANGE_WAIT, job.get("version"))
 
     def cancel(self, job_id: str) -> str:
         """Asks to end the job and returns the engine's word for it; see ``AsyncClient.cancel``."""

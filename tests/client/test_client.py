@@ -60,7 +60,7 @@ async def test_submit_without_data_sends_an_empty_object(api: Any, call: Any) ->
 
 async def test_submit_to_blueprint_uses_its_endpoint_and_version(api: Any, call: Any) -> None:
     """Who knows only the blueprint's name can create its jobs, too."""
-    api.answers("GET /api/v1/blueprints", [{"name": "orders", "api_endpoint": "/jobs/orders", "api_version": "v3"}])
+    api.answers("GET /api/v1/blueprints", [{"name": "orders", "url": "/api/v3/jobs/orders"}])
     api.answers("POST /api/v3/jobs/orders", ACCEPTED, 202)
 
     assert await call("submit", "orders", {"n": 1}) == "j-1"
@@ -76,7 +76,7 @@ async def test_submit_to_unknown_blueprint_guesses_the_name(api: Any, call: Any)
 
 async def test_submit_to_blueprint_without_endpoint_says_so(api: Any, call: Any) -> None:
     """A blueprint that only runs as a child cannot be created over HTTP."""
-    api.answers("GET /api/v1/blueprints", [{"name": "child", "api_endpoint": None}])
+    api.answers("GET /api/v1/blueprints", [{"name": "child", "url": None}])
 
     with pytest.raises(BlueprintError, match="'child' has no api_endpoint"):
         await call("submit", "child")
@@ -104,9 +104,9 @@ async def test_job_with_wait_asks_for_the_next_change(api: Any, call: Any) -> No
     """The wait is the server's to do."""
     api.answers("GET /api/v1/jobs/j-1", job())
 
-    assert await call("job", "j-1", wait=7.5) == job()
+    assert await call("job", "j-1", wait=7.5, version=3) == job()
     assert await call("job", "j-1") == job()
-    assert [seen.query for seen in api.seen] == [{"wait": "7.5"}, {}]
+    assert [seen.query for seen in api.seen] == [{"wait": "7.5", "version": "3"}, {}]
 
 
 async def test_job_id_with_special_characters_stays_one_part_of_the_path(api: Any, call: Any) -> None:
@@ -146,7 +146,7 @@ async def test_wait_beyond_its_timeout_says_where_the_job_is(api: Any, call: Any
 async def test_events_yield_each_change_once(api: Any, call: Any) -> None:
     """A repeated answer, and a link that is made anew each time, are no change."""
     answers = [
-        job("running", "a"),
+        job("running", "a", version=4),
         job("running", "a", approval={"url": "another"}),
         job("running", "a", progress=0.5),
         job("running", "b", progress=0.5),
@@ -156,6 +156,8 @@ async def test_events_yield_each_change_once(api: Any, call: Any) -> None:
         api.answers("GET /api/v1/jobs/j-1", answer)
 
     assert await call.events("j-1") == [answers[0], *answers[2:]]
+    assert api.seen[0].query == {}
+    assert api.seen[1].query["version"] == "4"
 
 
 async def test_cancel_returns_the_engines_word(api: Any, call: Any) -> None:
