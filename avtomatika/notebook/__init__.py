@@ -1,1 +1,6 @@
 """The workbench: an engine in a notebook."""
+
+from avtomatika.notebook.handles import JobHandle
+from avtomatika.notebook.workbench import Workbench
+
+__all__ = ["JobHandle", "Workbench"]

@@ -1,4 +1,4 @@
-"""The background loop: an event loop in a thread of its own, so that cells never block the server nor the server cells."""
+"""The background loop: an event loop in a thread of its own, so that cells and server never block each other."""
 
 from __future__ import annotations
 

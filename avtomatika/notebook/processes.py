@@ -21,7 +21,8 @@ class WorkerProcess:
     killed.
 
     Args:
-        target: ``module:worker`` or ``file.py:worker``.
+        target: ``module:worker``.
+        folder: where the module is found, and where the process works.
         worker_id: its identity.
         environment: variables on top of this process's own.
         log_file: where its output goes.
@@ -30,7 +31,9 @@ class WorkerProcess:
         worker_id: its identity.
     """
 
-    def __init__(self, target: str, worker_id: str, environment: Mapping[str, str], log_file: Path) -> None:
+    def __init__(
+        self, target: str, folder: Path, worker_id: str, environment: Mapping[str, str], log_file: Path
+    ) -> None:
         self.worker_id = worker_id
         self._target = target
         self._log_file = log_file
@@ -40,6 +43,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                cwd=folder,
                 env={**os.environ, **environment, "WORKER_ID": worker_id},
             )
 

@@ -33,8 +33,9 @@ class Registry:
                     f"blueprints '{other.name}' and '{blueprint.name}' both claim the endpoint "
                     f"'{blueprint.api_endpoint}'; give one of them another api_endpoint or api_version."
                 )
-        self._latest[blueprint.name] = blueprint
-        self._versions[blueprint.name, blueprint.graph.version] = blueprint
+        # New dicts instead of changed ones: a notebook registers from another thread than the one that reads.
+        self._latest = {**self._latest, blueprint.name: blueprint}
+        self._versions = {**self._versions, (blueprint.name, blueprint.graph.version): blueprint}
 
     def get(self, name: str) -> CompiledBlueprint:
         """Returns the latest version.

@@ -1,0 +1,51 @@
+# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo lab test lint check packages bench docs clean help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "avtomatika needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing avtomatika with what the notebooks need (a minute or two) ..."
+	$(PIP_INSTALL) -e '.[notebook]' vega_datasets
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing avtomatika with everything that the tests need (a minute or two) ..."
+	$(PIP_INSTALL) -e '.[all,test]'
+	@touch $@ $(VENV)/demo.stamp
+
+demo: $(VENV)/demo.stamp  ## run the quickstart notebook and print its summary
+	$(BIN)/python notebooks/run.py notebooks/quickstart.ipynb
+
+lab: $(VENV)/demo.stamp  ## open JupyterLab on the quickstart notebook
+	$(BIN)/python -m jupyterlab notebooks/quickstart.ipynb
+
+test: packages $(VENV)/test.stamp lint  ## everything that CI runs
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+check: $(VENV)/test.stamp lint  ## the quick part of the tests
+	$(BIN)/python -m pytest -m 'not acceptance' $(PYTEST_ARGS)
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+packages:  ## Debian packages that the tests use; elsewhere the tests that need them are skipped
+	@bash .ci/packages
+
+bench: $(VENV)/test.stamp  ## how fast it is here
+	$(BIN)/python -m benchmarks.chain
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) .venvs build dist .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,137 @@
+"""The page of a job: static HTML that a saved, exported or mailed notebook still shows."""
+
+from __future__ import annotations
+
+import datetime
+import html as escaping
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from avtomatika.blueprints import Graph
+from avtomatika.drawing import html as graph_html
+
+# Shape and word besides colour: a status must be told apart without seeing colours.
+_BADGES = {
+    "finished": ("✔", "#1a7f37"),
+    "failed": ("✖", "#cf222e"),
+    "error": ("✖", "#cf222e"),
+    "quarantined": ("⚠", "#bc4c00"),
+    "cancelled": ("⊘", "#6e7781"),
+    "pending": ("○", "#6e7781"),
+}
+_LIVE = ("●", "#0969da")
+_MAX_ROWS = 200
+_MAX_TEXT = 20_000
+
+
+def html(job: Mapping[str, Any], events: Sequence[Mapping[str, Any]], graph: Graph | None) -> str:
+    """Returns the page.
+
+    It uses inline styles, ``<details>`` and a picture as data URI, which notebook front ends leave in place. Values of
+    the job are escaped.
+
+    Args:
+        job: as the API returns it.
+        events: its history, oldest first.
+        graph: of its blueprint, or None.
+    """
+    parts = [_head(job)]
+    if graph is not None:
+        parts.append(_picture(job, events, graph))
+    if job.get("error_message"):
+        parts.append(_box(str(job["error_message"]), "#cf222e"))
+    if job.get("result") is not None:
+        parts.append(_details("Result", _pre(job["result"]), is_open=job.get("status") == "finished"))
+    parts.append(_details("Data (state_history)", _pre(job.get("state_history"))))
+    if events:
+        parts.append(_details(f"Timeline ({len(events)} events)", _timeline(events)))
+    return f'<div style="font-family:system-ui,sans-serif;max-width:960px">{"".join(parts)}</div>'
+
+
+def _head(job: Mapping[str, Any]) -> str:
+    status = str(job["status"])
+    icon, colour = _BADGES.get(status, _LIVE)
+    progress = float(job.get("progress") or 0.0)
+    seconds = float(job["updated_at"]) - float(job["created_at"])
+    message = _text(job.get("progress_message") or "")
+    return (
+        f'<div style="display:flex;gap:12px;align-items:baseline;flex-wrap:wrap;margin:4px 0">'
+        f'<b style="font-size:1.1em">{_text(job["blueprint_name"])}</b>'
+        f'<span style="background:{colour};color:#fff;border-radius:10px;padding:1px 10px">'
+        f"{icon} {_text(status)}</span>"
+        f"<span>state <code>{_text(job['current_state'])}</code></span>"
+        f'<span style="opacity:.7">{seconds:.2f} s</span>'
+        f'<code style="opacity:.7;font-size:.85em">{_text(job["id"])}</code></div>'
+        f'<div role="progressbar" aria-valuenow="{progress * 100:.0f}" aria-valuemin="0" aria-valuemax="100" '
+        f'style="height:6px;border-radius:3px;background:#8884;margin:4px 0">'
+        f'<div style="height:6px;border-radius:3px;width:{progress * 100:.1f}%;background:{colour}"></div></div>'
+        f'<div style="opacity:.7;font-size:.85em">{message}</div>'
+    )
+
+
+def _picture(job: Mapping[str, Any], events: Sequence[Mapping[str, Any]], graph: Graph) -> str:
+    entered = [str(event["state"]) for event in events if event.get("event_type") == "state_started"]
+    steps = Counter(
+        (str(event["state"]), str(event["next_state"]))
+        for event in events
+        if event.get("event_type") == "state_finished" and event.get("next_state")
+    )
+    status, state = str(job["status"]), str(job["current_state"])
+    has_failed = status in {"failed", "quarantined", "error"}
+    return graph_html(
+        graph,
+        current=None if has_failed else state,
+        visited=entered,
+        failed=[state] if has_failed else [],
+        edge_counts=steps,
+    )
+
+
+def _timeline(events: Sequence[Mapping[str, Any]]) -> str:
+    first = _seconds(events[0])
+    shown = events[-_MAX_ROWS:]
+    rows = "".join(
+        "<tr>"
+        f'<td style="text-align:right">{_seconds(event) - first:.3f} s</td>'
+        f'<td style="text-align:left">{_text(event["event_type"])}</td>'
+        f'<td style="text-align:left">{_text(event.get("state") or "")}</td>'
+        f'<td style="text-align:left">{_text(event.get("worker_id") or "")}</td>'
+        f'<td style="text-align:right">{_duration(event)}</td>'
+        "</tr>"
+        for event in shown
+    )
+    left_out = f"<p>The first {len(events) - len(shown)} events are left out.</p>" if len(events) > len(shown) else ""
+    return (
+        f"{left_out}<table><thead><tr><th>after</th><th>event</th><th>state</th><th>worker</th><th>took</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def _seconds(event: Mapping[str, Any]) -> float:
+    return datetime.datetime.fromisoformat(str(event["timestamp"])).timestamp()
+
+
+def _duration(event: Mapping[str, Any]) -> str:
+    took = event.get("duration_ms")
+    return "" if took is None else f"{float(took):,.1f} ms"
+
+
+def _pre(value: Any) -> str:
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    if len(text) > _MAX_TEXT:
+        text = f"{text[:_MAX_TEXT]}\n… {len(text) - _MAX_TEXT:,} more characters"
+    return f'<pre style="white-space:pre-wrap;max-height:320px;overflow:auto">{_text(text)}</pre>'
+
+
+def _details(title: str, body: str, *, is_open: bool = False) -> str:
+    return f"<details{' open' if is_open else ''}><summary>{_text(title)}</summary>{body}</details>"
+
+
+def _box(text: str, colour: str) -> str:
+    return f'<div style="border-left:4px solid {colour};padding:4px 12px;margin:6px 0">{_text(text)}</div>'
+
+
+def _text(value: Any) -> str:
+    return escaping.escape(str(value))

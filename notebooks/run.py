@@ -1,0 +1,60 @@
+"""Runs a notebook from beginning to end, and keeps the executed notebook and an HTML copy of it.
+
+    python notebooks/run.py notebooks/quickstart.ipynb [--output build/notebooks]
+
+Exits with 1 if a cell failed; the executed notebook then shows which one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")  # jupyter_core asks every program to say so
+
+import papermill
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+
+
+def main() -> int:
+    """Runs the notebook named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("build/notebooks"))
+    arguments = parser.parse_args()
+    output = arguments.output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    executed, page = output / arguments.notebook.name, output / f"{arguments.notebook.stem}.html"
+    summary = output / f"{arguments.notebook.stem}.json"
+    summary.unlink(missing_ok=True)
+    try:
+        papermill.execute_notebook(
+            str(arguments.notebook),
+            str(executed),
+            parameters={"summary_file": str(summary)},
+            cwd=str(output),
+            kernel_name="python3",
+            progress_bar=True,
+        )
+    except PapermillExecutionError as error:
+        print(f"\nCell {error.cell_index} of {arguments.notebook} failed: {error.ename}: {error.evalue}")
+        print(f"The executed notebook shows where: {executed}")
+        return 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nbconvert's advice on alternative texts is not for the reader of a demo
+        html, _ = HTMLExporter().from_filename(str(executed))
+    page.write_text(html, encoding="utf-8")
+    if summary.exists():
+        told = json.loads(summary.read_text(encoding="utf-8"))
+        print(f"\nSeattle, {told['days']:,} days of weather, by job {told['job']}:\n\n{told['table']}")
+    print(f"\nnotebook: {executed}\npage:     {page}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
