@@ -239,9 +239,9 @@ def test_cell_run_again_replaces_its_handlers_in_place(bp: StateMachineBlueprint
     bp.handler_for("s").when(F.initial_data.n == 2)(go_done)
     bp.handler_for("s")(end)
 
-    bp.handler_for("s").when("context.initial_data.n == 3")(in_cell(CELL, "<2>"))
-    bp.handler_for("s").when(F.initial_data.n == 2)(end)
     bp.handler_for("s")(end)
+    bp.handler_for("s").when(F.initial_data.n == 2)(end)
+    bp.handler_for("s").when("context.initial_data.n == 3")(in_cell(CELL, "<2>"))
 
     conditions = [handler.condition.text for handler in _handlers(bp) if handler.condition]
     assert conditions == ["context.initial_data.n == 3", "F.initial_data.n == 2"]

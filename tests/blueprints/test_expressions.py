@@ -44,6 +44,7 @@ def holds(text: str, context: Any = CONTEXT) -> bool:
         "context.initial_data.n > 4",
         "context.initial_data.n>=5 and context.initial_data.n<=5",
         "4 < context.initial_data.n < 6",
+        "not 4 < context.initial_data.n < 5",
         "context.initial_data.price == -2.5",
         "context.initial_data.price < -1e0",
         "context.initial_data.n == context.state_history.n",
