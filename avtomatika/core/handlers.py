@@ -76,7 +76,7 @@ def failed(step: Step, event: HandlerFailed) -> str:
         "state_failed",
         attempt=job.attempt,
         duration=event.duration,
-        details={"code": event.code, "message": event.message, "handler": event.handler},
+        details={"code": failure.code, "message": failure.message, "handler": event.handler},
     )
     delay = None
     if classify(event.code) is Verdict.RETRY:

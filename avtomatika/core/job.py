@@ -53,9 +53,19 @@ class Failure:
     attempt: int = 1
     worker_id: str = ""
 
+    def __post_init__(self) -> None:
+        # A file name that is no UTF-8 comes into a traceback as lone surrogates, which no storage can write.
+        object.__setattr__(self, "code", _encodable(self.code))
+        object.__setattr__(self, "message", _encodable(self.message))
+
     def as_dict(self) -> dict[str, Any]:
         """Returns the fields that are set, for ``state_history["last_error"]`` and the API."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != ""}
+
+
+def _encodable(text: str) -> str:
+    """Returns the text with what UTF-8 cannot express written as ``\\udce9``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +230,9 @@ def parse_wire_id(wire_id: str) -> tuple[str, int]:
         The task id and the attempt; attempt 0 when the id is none of ours.
     """
     task_id, _, attempt = wire_id.rpartition("-")
-    return (task_id, int(attempt)) if task_id and attempt.isdecimal() else (wire_id, 0)
+    # Longer numbers are none of ours, and Python refuses to read those of more than 4300 digits.
+    is_ours = task_id and attempt.isascii() and attempt.isdecimal() and len(attempt) < 10
+    return (task_id, int(attempt)) if is_ours else (wire_id, 0)
 
 
 def message_of(task: Task) -> TaskMessage:
