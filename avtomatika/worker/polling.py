@@ -8,7 +8,7 @@ from avtomatika.clock import Clock
 from avtomatika.errors import ProtocolError
 from avtomatika.protocol.polls import encode_poll
 from avtomatika.protocol.tasks import parse_task
-from avtomatika.worker.lifecycle import SHORT_POLL, Backoff, Reply
+from avtomatika.worker.lifecycle import SHORT_POLL, Backoff, Reply, after_heartbeat
 from avtomatika.worker.presence import Presence
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.transport import Transport
@@ -78,6 +78,8 @@ class Polling:
             self._failures = 0
             return 0.0 if held >= min(_QUICK, self._timeout) else min(_IDLE_DELAY, self._timeout)
         self._failures += 1
+        if after_heartbeat(reply).register:
+            self._presence.check()
         delay = self._backoff.delay(self._failures, reply.retry_after)
         logger.warning("polling failed, next try in %.1f s: %s", delay, reply)
         return delay

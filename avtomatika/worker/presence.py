@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from dataclasses import replace
 
 from avtomatika.clock import Clock
 from avtomatika.errors import AuthError
@@ -29,6 +29,10 @@ from avtomatika.worker.work import Work
 logger = logging.getLogger("avtomatika.worker")
 _DEBOUNCE = 0.1
 """Seconds from a change to its heartbeat, so that changes of one moment share one."""
+_GAP = 1.0
+"""Least seconds between two heartbeats: engines allow 120 a minute, and short tasks change something all the time."""
+_WORKING_INTERVAL = 5.0
+"""Longest seconds between two heartbeats while tasks run: their answers are where cancellations come from."""
 
 
 class Presence:
@@ -40,21 +44,22 @@ class Presence:
         transport: the connection.
         settings: delays and limits.
         work: the tasks that run.
-        describe: makes what the engine is told of this worker.
+        profile: what the engine is told of this worker.
         clock: measures intervals.
     """
 
     def __init__(
-        self, transport: Transport, settings: Settings, work: Work, describe: Callable[[], WorkerProfile], clock: Clock
+        self, transport: Transport, settings: Settings, work: Work, profile: WorkerProfile, clock: Clock
     ) -> None:
         self._transport = transport
         self._settings = settings
         self._work = work
-        self._describe = describe
+        self._profile = profile
         self._clock = clock
         self._backoff = Backoff(settings.retry_initial, settings.retry_max)
         self._is_leaving = False
         self._forgotten = 0
+        self._beat_at = 0.0
         self.registered = asyncio.Event()
         """The engine knows this worker."""
 
@@ -73,6 +78,10 @@ class Presence:
             await self._until_next_beat(jitter)
             jitter = await self._beat()
 
+    def check(self) -> None:
+        """Sends a heartbeat soon, to find out whether the engine still knows this worker."""
+        self._work.changed.set()
+
     async def leave(self) -> None:
         """Says that this worker takes no more tasks; later heartbeats repeat it."""
         self._is_leaving = True
@@ -82,7 +91,8 @@ class Presence:
     async def _register(self) -> None:
         failures = 0
         while True:
-            reply = await self._transport.register(encode_register(self._describe(), self._clock.now()))
+            profile = replace(self._profile, available=self._work.available)
+            reply = await self._transport.register(encode_register(profile, self._clock.now()))
             step = after_register(reply)
             if step is RegisterStep.WORK:
                 self._note_registered(reply)
@@ -113,11 +123,14 @@ class Presence:
         logger.error("%s Next try in %.0f s.", sentence, REFUSED_DELAY)
 
     async def _until_next_beat(self, jitter: float) -> None:
+        interval = self._settings.heartbeat_interval
+        pause = min(interval, _WORKING_INTERVAL) if self._work.task_ids else interval
         with contextlib.suppress(TimeoutError):
-            interval = self._settings.heartbeat_interval
-            await self._clock.wait_for(self._work.changed.wait(), interval + jitter)
-            await self._clock.sleep(min(_DEBOUNCE, interval))
+            await self._clock.wait_for(self._work.changed.wait(), pause + jitter)
+            since = self._clock.now() - self._beat_at
+            await self._clock.sleep(max(min(_DEBOUNCE, interval), min(_GAP, interval) - since))
         self._work.changed.clear()
+        self._beat_at = self._clock.now()
 
     async def _beat(self) -> float:
         """Sends one heartbeat and does what the answer asks; returns the jitter for the next interval."""
@@ -143,11 +156,10 @@ class Presence:
     def _heartbeat(self) -> Heartbeat:
         available: frozenset[str] = frozenset() if self._is_leaving else self._work.available
         running = self._work.running
-        profile = self._describe()
         return Heartbeat(
             worker_id=self._settings.worker_id,
             status=status_word(available, running, self._settings.concurrency, self._is_leaving),
             current_tasks=self._work.task_ids,
             available=available,
-            skills_hash=profile.skills_hash,
+            skills_hash=self._profile.skills_hash,
         )

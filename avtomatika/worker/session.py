@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from avtomatika.clock import Clock
@@ -30,7 +30,7 @@ class Session:
     Args:
         settings: of the worker.
         functions: by the type of their tasks.
-        describe: makes what the engine is told, given the skills that can be started now.
+        profile: what the engine is told of the worker.
         clock: measures all delays.
     """
 
@@ -38,7 +38,7 @@ class Session:
         self,
         settings: Settings,
         functions: Mapping[str, TaskFunction],
-        describe: Callable[[frozenset[str]], WorkerProfile],
+        profile: WorkerProfile,
         clock: Clock,
     ) -> None:
         self._settings = settings
@@ -46,7 +46,7 @@ class Session:
         self._progress = ProgressFeed(self._transport, settings.worker_id, clock)
         self._delivery = Delivery(self._transport, settings, clock)
         self._work = Work(functions, settings.concurrency, self._progress, self._delivery.deliver, clock)
-        self._presence = Presence(self._transport, settings, self._work, lambda: describe(self._work.available), clock)
+        self._presence = Presence(self._transport, settings, self._work, profile, clock)
         polling = Polling(self._transport, settings, self._work, self._presence, clock)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()

@@ -46,7 +46,7 @@ class Settings:
     poll_timeout: float = 30.0
     shutdown_timeout: float = 30.0
     retry_initial: float = 1.0
-    retry_max: float = 60.0
+    retry_max: float = 15.0
     delivery_timeout: float = 3600.0
     tls_ca: str = ""
     tls_cert: str = ""

@@ -117,6 +117,10 @@ class Worker:
         The function is async, or plain and then runs in a thread. Its argument ``params`` is the whole dict,
         ``context`` a ``Context``; every other argument is the param of its name.
 
+        What it returns is the data of a success, except for a ``Success``, and a dict that has ``status`` and nothing
+        besides ``status``, ``data`` and ``error``, which is the result itself. What it raises is a failure: a
+        ``TaskError`` with its code, anything else as ``TRANSIENT_ERROR``.
+
         Args:
             name: the type of the tasks; the function's name if left out.
             cost: what one task costs here, for strategies that choose the cheapest worker.
@@ -155,11 +159,11 @@ class Worker:
         """The types of tasks that this worker can do."""
         return tuple(self._functions)
 
-    def profile(self, available: frozenset[str] | None = None) -> WorkerProfile:
+    def profile(self) -> WorkerProfile:
         """Returns what the engine is told of this worker.
 
-        Args:
-            available: names of the tasks that can be started now; all of them if left out.
+        Raises:
+            ConfigError: an environment variable that describes the machine is wrong.
         """
         environment = os.environ
         skills = tuple(function.skill for function in self._functions.values())
@@ -168,7 +172,7 @@ class Worker:
             worker_id=self.settings.worker_id,
             type=self.settings.worker_type,
             skills=skills,
-            available=frozenset(self._functions) if available is None else available,
+            available=frozenset(self._functions),
             max_tasks=self.settings.concurrency,
             costs=machine.costs(environment) | costs,
             resources=machine.resources(environment) | self._resources,
@@ -183,14 +187,13 @@ class Worker:
         """Begins to work in the running event loop and returns at once; registering goes on by itself.
 
         Raises:
-            ConfigError: the worker runs already, has no tasks, or a certificate cannot be read.
+            ConfigError: the worker runs already, has no tasks, or a variable or certificate cannot be read.
         """
         if self._session is not None:
             raise ConfigError("the worker runs already.")
         if not self._functions:
             raise ConfigError("the worker has no tasks. Define some with @worker.task.")
-        self.profile()  # a wrong variable is an error now, not later in the background
-        self._session = Session(self.settings, dict(self._functions), self.profile, self._clock)
+        self._session = Session(self.settings, dict(self._functions), self.profile(), self._clock)
 
     async def wait_until_registered(self) -> None:
         """Returns when the engine knows this worker.
@@ -240,8 +243,11 @@ class Worker:
 
         Raises:
             AuthError: the engine refuses the token, and ``exit_on_refused`` is set.
-            ConfigError: as ``start``.
+            ConfigError: as ``start``; or an event loop runs here already.
         """
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise ConfigError("an event loop runs here already, as in a notebook: use 'await worker.start()'.")
         asyncio.run(self._run())
 
     async def _run(self) -> None:

@@ -1,0 +1,144 @@
+"""A scripted engine for the worker's tests: it records what it hears and answers what it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from avtomatika.worker import Worker
+
+PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A request: which kind, and what stood in it."""
+
+    kind: str
+    body: Any = None
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class FakeEngine:
+    """Five endpoints of an engine.
+
+    ``script[kind]`` is a list of answers, ``(status, body)`` or ``(status, body, headers)``, used up one by one;
+    ``None`` cuts the connection. After that every request is answered kindly. Tasks are put with ``put``.
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[Heard] = []
+        self.script: dict[str, list[Any]] = {}
+        self.tasks: asyncio.Queue[Any] = asyncio.Queue()
+        self.news = asyncio.Condition()
+        self.server = TestServer(self._app())
+
+    @property
+    def url(self) -> str:
+        """Address for workers."""
+        return str(self.server.make_url("/")).rstrip("/")
+
+    def put(self, name: str, task_id: str = "t-1", **params: Any) -> None:
+        """Hands a task to the next poll."""
+        self.tasks.put_nowait(
+            {"job_id": "j", "task_id": task_id, "type": name, "params": params, "tracing_context": {}, "priority": 2}
+        )
+
+    def of(self, kind: str) -> list[Heard]:
+        """Returns the requests of one kind so far."""
+        return [heard for heard in self.heard if heard.kind == kind]
+
+    async def wait_for(self, kind: str, matches: Callable[[Heard], Any] = lambda heard: True, count: int = 1) -> Heard:
+        """Returns the ``count``-th request of a kind that matches, when it has come."""
+        found: list[Heard] = []
+
+        def is_there() -> bool:
+            found[:] = [heard for heard in self.of(kind) if matches(heard)]
+            return len(found) >= count
+
+        async with asyncio.timeout(PATIENCE), self.news:
+            await self.news.wait_for(is_there)
+        return found[count - 1]
+
+    async def result(self, task_id: str = "t-1") -> dict[str, Any]:
+        """Returns the body of the result of a task, when it has come."""
+        heard = await self.wait_for("result", lambda heard: heard.body["task_id"] == task_id)
+        body: dict[str, Any] = heard.body
+        return body
+
+    def _app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/_worker/workers/register", self._handler("register", {"status": "registered"}))
+        app.router.add_patch("/_worker/workers/{id}", self._handler("heartbeat", {"status": "ok"}))
+        app.router.add_get("/_worker/workers/{id}/tasks/next", self._poll)
+        app.router.add_post("/_worker/tasks/result", self._handler("result", {"status": "accepted"}))
+        app.router.add_post("/_worker/events", self._handler("event", {"status": "event_accepted"}))
+        return app
+
+    def _handler(self, kind: str, answer: dict[str, Any]) -> Callable[[web.Request], Any]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            await self._note(kind, request)
+            return self._scripted(kind, request) or web.json_response(answer)
+
+        return handle
+
+    async def _poll(self, request: web.Request) -> web.StreamResponse:
+        await self._note("poll", request)
+        scripted = self._scripted("poll", request)
+        if scripted is not None:
+            return scripted
+        try:
+            async with asyncio.timeout(float(request.query["timeout"])):
+                return web.json_response(await self.tasks.get())
+        except TimeoutError:
+            return web.Response(status=204)
+
+    async def _note(self, kind: str, request: web.Request) -> None:
+        body = await request.json() if request.can_read_body else None
+        async with self.news:
+            self.heard.append(Heard(kind, body, dict(request.query), dict(request.headers)))
+            self.news.notify_all()
+
+    def _scripted(self, kind: str, request: web.Request) -> web.StreamResponse | None:
+        answers = self.script.get(kind)
+        if not answers:
+            return None
+        answer = answers.pop(0)
+        if answer is None:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        status, body, *headers = answer
+        return web.json_response(body, status=status, headers=headers[0] if headers else None)
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[FakeEngine]:
+    """A scripted engine that listens."""
+    fake = FakeEngine()
+    await fake.server.start_server()
+    yield fake
+    await fake.server.close()
+
+
+@pytest.fixture
+def worker(engine: FakeEngine) -> Worker:
+    """A worker without tasks that would talk to the scripted engine, and loses little time."""
+    return Worker(
+        "w",
+        url=engine.url,
+        token="token",
+        concurrency=4,
+        heartbeat_interval=0.05,
+        poll_timeout=5,
+        shutdown_timeout=10,
+        retry_initial=0.01,
+        retry_max=0.05,
+    )
