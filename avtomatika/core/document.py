@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import enum
 import numbers
@@ -14,6 +15,7 @@ import msgpack
 from avtomatika.errors import DocumentError
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+_REFUSALS = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class Document:
@@ -45,9 +47,14 @@ class Document:
         Raises:
             DocumentError: something in it is none of these; the message has its path.
         """
+        with contextlib.suppress(*_REFUSALS):
+            return cls(msgpack.packb(value, default=_plain, strict_types=True))
         try:
-            return cls(msgpack.packb(value, default=_plain, strict_types=False))
-        except (TypeError, ValueError, OverflowError, RecursionError):
+            raw = msgpack.packb(value, default=_plain, strict_types=False)
+            # Only here can there be tuples. As keys they can be written but never read again: refused rather than lost.
+            msgpack.unpackb(raw, strict_map_key=False)
+            return cls(raw)
+        except _REFUSALS:
             _complain(value, name, 0)
             raise DocumentError(name, "the value is too deep or too large") from None
 
@@ -100,6 +107,8 @@ def _complain(value: Any, path: str, depth: int) -> None:
     if depth > 200:
         raise DocumentError(path, "it is nested more than 200 levels deep")
     match value:
+        case str() if not _is_unicode(value):
+            raise DocumentError(path, f"the text {value!r} is not valid Unicode")
         case None | bool() | str() | float() | bytes():
             return
         case int():
@@ -118,6 +127,15 @@ def _complain(value: Any, path: str, depth: int) -> None:
                 _plain(value)
             except TypeError:
                 raise DocumentError(path, f"it is a {type(value).__name__}") from None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text has no lone surrogates, which UTF-8 cannot express."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 EMPTY = Document.of({})

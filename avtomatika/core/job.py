@@ -64,7 +64,7 @@ class Failure:
 
 
 def _encodable(text: str) -> str:
-    """Returns the text with what UTF-8 cannot express written as ``\\udce9``."""
+    """Returns the text with what UTF-8 cannot express escaped, in letters and digits."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -69,7 +69,6 @@ def test_end_handler_that_returns_no_dict_gives_the_data(machine: Machine, retur
 
 def test_start_state_that_is_an_end_finishes_at_once(machines: type[Machine]) -> None:
     """A blueprint of one state is a blueprint."""
-    
     machine = machines(Graph("tiny", (State("only", is_start=True, is_end=True, outcome="finished"),))).started()
 
     machine.returns(returned={"n": 1})
@@ -79,7 +78,6 @@ def test_start_state_that_is_an_end_finishes_at_once(machines: type[Machine]) ->
 
 def test_result_of_another_state_is_dropped(machine: Machine) -> None:
     """Only an end handler's return value is the job's result."""
-
     machine.started().returns(Transition("done"), returned={"not": "this"})
 
     assert not machine.job.has_result

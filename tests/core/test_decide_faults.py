@@ -31,14 +31,18 @@ TASK_FAULTS = {
     "an unknown target": (
         render(transitions={"success": "chrge"}),
         "TRANSITION_ERROR",
-        "'start' leads to 'chrge', which blueprint 'orders' lacks; known: start, charge, join, repair, done, "
-        "charge_failed. Did you mean 'charge'?",
+        (
+            "'start' leads to 'chrge', which blueprint 'orders' lacks; known: start, charge, join, repair, done, "
+            "charge_failed. Did you mean 'charge'?"
+        ),
     ),
     "params without JSON form": (
         render(params={"when": {1, 2}}),
         "HANDLER_ERROR",
-        "handler of state 'start' dispatches a task that no worker could take: params of task 'render'.when cannot be "
-        "stored: it is a set. Use dict (with string keys), list, str, int, float, bool or None.",
+        (
+            "handler of state 'start' dispatches a task that no worker could take: params of task 'render'.when cannot be "
+            "stored: it is a set. Use dict (with string keys), list, str, int, float, bool or None."
+        ),
     ),
     "an integer beyond 64 bits": (render(params={"n": 2**70}), "HANDLER_ERROR", "does not fit into 64 bits"),
     "params that are too deep for workers": (render(params=nested(30)), "HANDLER_ERROR", "no worker could take"),
@@ -72,8 +76,10 @@ HANDLER_FAULTS: dict[str, tuple[str, Action | None, str]] = {
     "no action": (
         "start",
         None,
-        "handler of state 'start' returned without an action; call actions.transition_to, actions.dispatch_task or "
-        "actions.dispatch_parallel, or mark it is_end=True.",
+        (
+            "handler of state 'start' returned without an action; call actions.transition_to, actions.dispatch_task or "
+            "actions.dispatch_parallel, or mark it is_end=True."
+        ),
     ),
     "an action of an end state": (
         "done",
