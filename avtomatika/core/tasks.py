@@ -23,11 +23,18 @@ def reported(step: Step, event: TaskReported) -> str:
         return "worker_mismatch"
     if not _is_current(task, event.attempt):
         return "stale_task"
+    is_late = event.attempt != task.attempt
+    # A late result is that of the attempt which was given up; the one that was to follow is not needed any more.
+    task = replace(task, attempt=event.attempt)
     if event.status == "failure":
         failure = event.failure or Failure("TRANSIENT_ERROR", "the worker gave no reason")
+        if is_late and classify(failure.code) is Verdict.RETRY:
+            return "stale_task"  # that attempt was counted as failed when its worker was given up
         _attempt_failed(step, task, replace(failure, worker_id=event.worker_id), event.data)
     elif event.status == "cancelled" and event.worker_is_leaving:
         # A worker that shuts down cancels what it could not finish; nobody asked for it (protocol, section 6.7).
+        if task.status is not TaskStatus.CLAIMED:
+            return "stale_task"  # it is waiting for another worker already
         _requeue(step, task)
     else:
         _succeeded(step, task, event)
@@ -76,7 +83,7 @@ def timer_fired(step: Step, event: TimerFired) -> str:
 def _is_current(task: Task, attempt: int) -> bool:
     """Whether a result belongs to the attempt that was last handed out and that nobody has taken over."""
     if attempt == task.attempt:
-        return task.claimed_at is not None
+        return task.claimed_at is not None and task.deliveries > 0
     # The engine gave the worker up, which then answered after all, before another one took the task.
     return task.status is not TaskStatus.CLAIMED and task.claimed_at is not None and attempt == task.attempt - 1
 
