@@ -110,9 +110,11 @@ class Decision:
     Args:
         job: the new job; the very same object when nothing changes.
         effects: in order.
+        changed: names of the job's fields that are new.
         ignored: why the event changes nothing, as one of the protocol's words, or empty.
     """
 
     job: Job
     effects: tuple[Effect, ...] = ()
+    changed: frozenset[str] = frozenset()
     ignored: str = ""

@@ -252,8 +252,3 @@ def message_of(task: Task) -> TaskMessage:
 def job_fields() -> tuple[str, ...]:
     """Returns the names of the fields of a job."""
     return tuple(f.name for f in fields(Job))
-
-
-def changed_fields(old: Job, new: Job) -> frozenset[str]:
-    """Returns the names of the fields that are not the same objects; unchanged ones are kept by ``replace``."""
-    return frozenset(name for name in job_fields() if getattr(old, name) is not getattr(new, name))

@@ -102,8 +102,8 @@ class Step:
 
     def decision(self) -> Decision:
         """Returns the new job, one version on, with the effects."""
-        job = replace(self.job, **self._changes, version=self.job.version + 1, updated_at=self.now)
-        return Decision(job, tuple(self._effects))
+        changes = {**self._changes, "version": self.job.version + 1, "updated_at": self.now}
+        return Decision(replace(self.job, **changes), tuple(self._effects), frozenset(changes))
 
     # --- how a job goes on ---
 

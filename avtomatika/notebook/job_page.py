@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avtomatika.blueprints import Graph
-from avtomatika.drawing import html as graph_html
+from avtomatika.blueprints.drawing import html as graph_html
 
 # Shape and word besides colour: a status must be told apart without seeing colours.
 _BADGES = {

@@ -18,7 +18,7 @@ from avtomatika.core.effects import (
     SetTimer,
 )
 from avtomatika.core.events import Event, JobSubmitted
-from avtomatika.core.job import Job, Task, changed_fields, job_fields
+from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.steps import Limits
 from avtomatika.errors import JobNotFoundError, StorageError
 from avtomatika.runtime.registry import Registry
@@ -76,7 +76,7 @@ def batch_of(
     created = old.version == 0
     return Batch(
         job=job,
-        changed=frozenset(job_fields()) if created else changed_fields(old, job),
+        changed=frozenset(job_fields()) if created else decision.changed,
         at=at,
         claim=claim,
         keep_claim=keep_claim,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import logging
 import traceback
 from collections.abc import Mapping
@@ -273,7 +274,9 @@ class Runner:
             return await handler.function(**arguments)
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: context.run(handler.function, **arguments))
+        returned = await loop.run_in_executor(self._threads, lambda: context.run(handler.function, **arguments))
+        # A plain wrapper around an async function looks plain, and returns what is still to be awaited.
+        return await returned if inspect.isawaitable(returned) else returned
 
 
 def _place(error: Exception) -> str:

@@ -1,0 +1,90 @@
+"""The command line: ``avtomatika run``, ``avtomatika graph``, ``avtomatika version``."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avtomatika.blueprints import StateMachineBlueprint, dot, mermaid
+from avtomatika.blueprints.drawing import svg
+from avtomatika.engine import OrchestratorEngine
+from avtomatika.errors import AvtomatikaError
+from avtomatika.loading import load_object
+from avtomatika.version import __version__
+
+app = typer.Typer(
+    name="avtomatika",
+    help="Durable asynchronous workflows as state machines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_WRONG = 2
+
+
+class GraphFormat(enum.StrEnum):
+    """What a graph can be written as."""
+
+    DOT = "dot"
+    MERMAID = "mermaid"
+    SVG = "svg"
+
+
+@app.command()
+def run(
+    target: Annotated[str, typer.Argument(help="Where the engine is: module:engine.")],
+    host: Annotated[str | None, typer.Option(help="Address to listen on (API_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (API_PORT); 0 chooses a free one.")] = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    engine = load_object(target, OrchestratorEngine, "engine")
+    if host is not None:
+        engine.config.API_HOST = host
+    if port is not None:
+        engine.config.API_PORT = port
+    engine.run()
+
+
+@app.command()
+def graph(
+    target: Annotated[str, typer.Argument(help="Where the blueprint is: module:blueprint.")],
+    format_: Annotated[GraphFormat, typer.Option("--format", "-f", help="What to write.")] = GraphFormat.DOT,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; standard output if left out.")
+    ] = None,
+) -> None:
+    """Write the graph of a blueprint."""
+    blueprint = load_object(target, StateMachineBlueprint, "blueprint")
+    drawn = blueprint.compile().graph
+    match format_:
+        case GraphFormat.DOT:
+            text = dot(drawn)
+        case GraphFormat.MERMAID:
+            text = mermaid(drawn)
+        case GraphFormat.SVG:
+            text = svg(drawn)
+    if output is None:
+        typer.echo(text)
+        return
+    output.write_text(text, encoding="utf-8")
+    typer.echo(f"wrote {output}", err=True)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Runs the command; an error of ours is one sentence on standard error and exit code 2."""
+    try:
+        app()
+    except (AvtomatikaError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(_WRONG)

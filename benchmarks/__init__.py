@@ -1,0 +1,1 @@
+"""How fast it is: each module prints its setting with its figures, and compares ratios within one run."""

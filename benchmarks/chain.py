@@ -1,0 +1,120 @@
+"""How fast a job goes from state to state: jobs of ten transitions on memory storage.
+
+    python -m benchmarks.chain [--jobs 1000] [--transitions 10] [--rounds 5]
+
+The figure to compare between machines is the ratio to a bare loop: the same handlers, awaited one after another with the
+same data copied and encoded at each step, but no engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import statistics
+import time
+from typing import Any
+
+import msgpack
+
+from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
+from avtomatika.app_keys import STORAGE_KEY
+from avtomatika.core.states import JobStatus
+from avtomatika.history.noop import NoopHistory
+from avtomatika.version import __version__
+
+_LIMIT_SECONDS = 120.0
+
+
+def chain_blueprint(transitions: int) -> StateMachineBlueprint:
+    """Returns a blueprint of so many transitions; each handler counts one up."""
+    blueprint = StateMachineBlueprint("chain")
+    for number in range(transitions):
+        target = f"s{number + 1}"
+
+        async def step(state_history: dict[str, Any], actions: ActionFactory, target: str = target) -> None:
+            state_history["count"] = state_history.get("count", 0) + 1
+            actions.transition_to(target)
+
+        blueprint.handler_for(f"s{number}", is_start=number == 0, transitions=[target])(step)
+
+    async def end(state_history: dict[str, Any]) -> dict[str, Any]:
+        return state_history
+
+    blueprint.handler_for(f"s{transitions}", is_end=True)(end)
+    return blueprint
+
+
+async def run_engine(jobs: int, transitions: int) -> float:
+    """Returns the seconds from the first creation to the last end."""
+    config = Config(API_PORT=0, API_HOST="127.0.0.1", MAX_TRANSITIONS_PER_JOB=transitions + 1)
+    engine = OrchestratorEngine(config=config, history=NoopHistory())
+    engine.register_blueprint(chain_blueprint(transitions))
+    ended = asyncio.Event()
+    left = jobs
+    async with engine:
+        storage = engine.app[STORAGE_KEY]
+
+        def count_down(signal: Any) -> None:
+            nonlocal left
+            if signal.kind == "job" and signal.final:
+                left -= 1
+                if not left:
+                    ended.set()
+
+        storage.subscribe(count_down)
+        began = time.perf_counter()
+        for _ in range(jobs):
+            await engine.create_background_job("chain", {"payload": "x" * 100})
+        await asyncio.wait_for(ended.wait(), _LIMIT_SECONDS)
+        took = time.perf_counter() - began
+        counts = await storage.count_jobs()
+    if counts != {JobStatus.FINISHED: jobs}:
+        raise SystemExit(f"not all of the {jobs} jobs finished: {counts}")
+    return took
+
+
+async def run_bare(jobs: int, transitions: int) -> float:
+    """Returns the seconds that the same steps take without an engine."""
+
+    async def step(state: dict[str, Any]) -> None:
+        state["count"] = state.get("count", 0) + 1
+
+    began = time.perf_counter()
+    for _ in range(jobs):
+        stored = msgpack.packb({})
+        for _ in range(transitions):
+            state = msgpack.unpackb(stored)
+            await step(state)
+            stored = msgpack.packb(state)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--transitions", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    print(
+        f"avtomatika {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores, memory storage, "
+        f"{options.jobs} jobs of {options.transitions} transitions, history off, {options.rounds} rounds"
+    )
+    steps = options.jobs * options.transitions
+    rates, ratios = [], []
+    for _ in range(options.rounds):
+        bare = asyncio.run(run_bare(options.jobs, options.transitions))
+        took = asyncio.run(run_engine(options.jobs, options.transitions))
+        rates.append(steps / took)
+        ratios.append(took / bare)
+        print(f"  {took:6.2f} s   {options.jobs / took:8,.0f} jobs/s   {steps / took:9,.0f} transitions/s")
+    print(
+        f"median {statistics.median(rates):,.0f} transitions/s; {statistics.median(ratios):.1f} times the bare loop "
+        f"(between {min(ratios):.1f} and {max(ratios):.1f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
