@@ -19,6 +19,7 @@ from avtomatika.worker.transport import Transport
 
 logger = logging.getLogger("avtomatika.worker")
 _LONGEST_DELAY = 30.0
+_HURRIED_DELAY = 0.5
 
 
 class Delivery:
@@ -72,8 +73,7 @@ class Delivery:
 
     async def _pause(self, seconds: float) -> None:
         if self._hurry.is_set():
-            seconds = min(seconds, self._backoff.initial)
-            await self._clock.sleep(seconds)
+            await self._clock.sleep(min(seconds, _HURRIED_DELAY))
             return
         with contextlib.suppress(TimeoutError):
             await self._clock.wait_for(self._hurry.wait(), seconds)

@@ -68,7 +68,6 @@ class ProgressFeed:
 
     async def flush(self, task_id: str) -> None:
         """Returns when all progress of the task is sent, or has been given up after a short while."""
-        await asyncio.sleep(0)  # reports of this very moment are put by the loop's next turn
         async with self._changed:
             with contextlib.suppress(TimeoutError):
                 await self._clock.wait_for(self._changed.wait_for(lambda: not self._is_open(task_id)), _FLUSH_TIMEOUT)

@@ -30,7 +30,7 @@ def test_registration_with_odd_types_is_taken_as_not_said() -> None:
             "max_concurrent_tasks": "many",
             "resources": {"cpu_cores": "4", "devices": [None, {"type": "gpu", "properties": [1]}]},
             "installed_artifacts": "none",
-            "cost_per_skill": {"a": "cheap", "b": 1},
+            "cost_per_skill": {"a": "cheap", "b": 1, "c": 10**400, "d": float("nan"), "e": True},
         },
         1.0,
     )

@@ -265,14 +265,21 @@ async def test_poll_asks_for_skills_with_room_only(engine: FakeEngine, waiting: 
 
 async def test_task_that_comes_twice_runs_once(engine: FakeEngine, waiting: Worker, gate: asyncio.Event) -> None:
     """A repeated delivery of the same attempt changes nothing."""
+    calls = []
+
+    @waiting.task
+    async def count() -> None:
+        calls.append(1)
+        await gate.wait()
+
     async with waiting:
-        engine.put("wait")
-        engine.put("wait")
+        engine.put("count")
+        engine.put("count")
         await engine.wait_for("poll", count=3)
         gate.set()
         await engine.result()
 
-    assert len(engine.of("result")) == 1
+    assert (len(engine.of("result")), calls) == (1, [1])
 
 
 async def test_task_that_cannot_be_read_does_not_stop_polling(engine: FakeEngine, worker: Worker) -> None:
@@ -394,6 +401,20 @@ async def test_stop_cancels_what_takes_too_long(engine: FakeEngine, waiting: Wor
     await asyncio.wait_for(waiting.stop(), PATIENCE)
 
     assert engine.of("result")[-1].body["status"] == "cancelled"
+
+
+async def test_stop_does_not_wait_for_the_next_try_to_deliver(engine: FakeEngine, worker: Worker) -> None:
+    """A result that waits for its repetition is repeated at once when the worker is about to end."""
+    worker.configure(retry_initial=3600, retry_max=3600)
+    worker.add_task(lambda: "fine", "echo")
+    engine.script["result"] = [(503, {})]
+    await worker.start()
+    engine.put("echo")
+    await engine.result()
+
+    await asyncio.wait_for(worker.stop(), PATIENCE)
+
+    assert len(engine.of("result")) == 2
 
 
 async def test_second_request_to_stop_does_not_wait_for_tasks(engine: FakeEngine, waiting: Worker) -> None:
