@@ -40,8 +40,8 @@ TASK_FAULTS = {
         render(params={"when": {1, 2}}),
         "HANDLER_ERROR",
         (
-            "handler of state 'start' dispatches a task that no worker could take: params of task 'render'.when cannot be "
-            "stored: it is a set. Use dict (with string keys), list, str, int, float, bool or None."
+            "handler of state 'start' dispatches a task that no worker could take: params of task 'render'.when "
+            "cannot be stored: it is a set. Use dict (with string keys), list, str, int, float, bool or None."
         ),
     ),
     "an integer beyond 64 bits": (render(params={"n": 2**70}), "HANDLER_ERROR", "does not fit into 64 bits"),
