@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -54,28 +55,43 @@ class TaskStatus(StrEnum):
 
 OPEN = frozenset({TaskStatus.QUEUED, TaskStatus.CLAIMED, TaskStatus.DELAYED})
 
-_WAITS_FOR_TASKS = frozenset(
-    {JobStatus.WAITING_FOR_WORKER, JobStatus.WAITING_FOR_PARALLEL_TASKS, JobStatus.AWAITING_RETRY}
-)
-_BEFORE_HANDLER = frozenset({JobStatus.PENDING, JobStatus.AWAITING_RETRY})
+_LIVE = tuple(status for status in JobStatus if status not in TERMINAL)
 _GOES_ON = frozenset({JobStatus.RUNNING, JobStatus.FAILED, JobStatus.QUARANTINED})
 
-_RULES: tuple[tuple[frozenset[JobStatus], str, frozenset[JobStatus]], ...] = (
+_RULES: tuple[tuple[Iterable[JobStatus], str, frozenset[JobStatus]], ...] = (
     # in any of these statuses | this may happen | and leads to one of these
-    (frozenset({JobStatus.PENDING}), "JobSubmitted", frozenset({JobStatus.PENDING})),
-    (_BEFORE_HANDLER, "HandlerStarted", frozenset({JobStatus.RUNNING})),
+    ((JobStatus.PENDING,), "JobSubmitted", frozenset({JobStatus.PENDING})),
+    ((JobStatus.PENDING, JobStatus.AWAITING_RETRY), "HandlerStarted", frozenset({JobStatus.RUNNING})),
     (
-        frozenset({JobStatus.RUNNING}),
+        (JobStatus.RUNNING,),
         "HandlerReturned",
         _GOES_ON | {JobStatus.WAITING_FOR_WORKER, JobStatus.WAITING_FOR_PARALLEL_TASKS, JobStatus.FINISHED},
     ),
-    (frozenset({JobStatus.RUNNING}), "HandlerFailed", frozenset({JobStatus.AWAITING_RETRY, JobStatus.QUARANTINED})),
-    (_WAITS_FOR_TASKS, "TaskReported", _GOES_ON | _WAITS_FOR_TASKS | {JobStatus.CANCELLED}),
-    (_WAITS_FOR_TASKS, "LeaseExpired", _GOES_ON | _WAITS_FOR_TASKS),
-    (_WAITS_FOR_TASKS, "TimerFired", _GOES_ON | _WAITS_FOR_TASKS),
-    (frozenset({JobStatus.PENDING}), "TimerFired", frozenset({JobStatus.PENDING, JobStatus.FAILED})),
-    (frozenset({JobStatus.RUNNING}), "TimerFired", frozenset({JobStatus.RUNNING, JobStatus.FAILED})),
-    (frozenset(JobStatus) - TERMINAL, "CancelRequested", frozenset({JobStatus.CANCELLED})),
+    ((JobStatus.RUNNING,), "HandlerFailed", frozenset({JobStatus.AWAITING_RETRY, JobStatus.QUARANTINED})),
+    (
+        (JobStatus.WAITING_FOR_WORKER,),
+        "TaskReported",
+        _GOES_ON | {JobStatus.WAITING_FOR_WORKER, JobStatus.AWAITING_RETRY, JobStatus.CANCELLED},
+    ),
+    (
+        (JobStatus.WAITING_FOR_PARALLEL_TASKS,),
+        "TaskReported",
+        _GOES_ON | {JobStatus.WAITING_FOR_PARALLEL_TASKS, JobStatus.CANCELLED},
+    ),
+    # A worker that was given up answers after all.
+    ((JobStatus.AWAITING_RETRY,), "TaskReported", _GOES_ON | {JobStatus.CANCELLED}),
+    (
+        (JobStatus.WAITING_FOR_WORKER,),
+        "LeaseExpired",
+        _GOES_ON | {JobStatus.WAITING_FOR_WORKER, JobStatus.AWAITING_RETRY},
+    ),
+    ((JobStatus.WAITING_FOR_PARALLEL_TASKS,), "LeaseExpired", _GOES_ON | {JobStatus.WAITING_FOR_PARALLEL_TASKS}),
+    ((JobStatus.WAITING_FOR_WORKER,), "TimerFired", frozenset({JobStatus.RUNNING})),
+    ((JobStatus.WAITING_FOR_PARALLEL_TASKS,), "TimerFired", frozenset({JobStatus.RUNNING, JobStatus.QUARANTINED})),
+    ((JobStatus.AWAITING_RETRY,), "TimerFired", frozenset({JobStatus.RUNNING, JobStatus.WAITING_FOR_WORKER})),
+    # Any live job may have a deadline, and may see a timer that no longer matters.
+    *(((status,), "TimerFired", frozenset({status, JobStatus.FAILED})) for status in _LIVE),
+    (_LIVE, "CancelRequested", frozenset({JobStatus.CANCELLED})),
 )
 
 
