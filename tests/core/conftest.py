@@ -36,7 +36,7 @@ from avtomatika.core.events import (
     TimerFired,
     TimerKind,
 )
-from avtomatika.core.job import Failure, Job, Task
+from avtomatika.core.job import Failure, Job, Task, job_fields
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
@@ -53,7 +53,7 @@ GRAPH = Graph(
         State("charge_failed", is_end=True, outcome="failed"),
     ),
 )
-NEVER_CHANGE = ("id", "blueprint", "blueprint_version", "created_at", "client", "initial_data")
+NEVER_CHANGE = {"id", "blueprint", "blueprint_version", "created_at", "client", "initial_data"}
 
 
 class Machine:
@@ -99,8 +99,7 @@ class Machine:
         self.job = self.last.job
         assert self.job.version == old.version + 1
         assert self.job.updated_at == self.now
-        if old.version:
-            assert [getattr(self.job, name) for name in NEVER_CHANGE] == [getattr(old, name) for name in NEVER_CHANGE]
+        self._check_changes(old)
         if isinstance(event, HandlerReturned | HandlerFailed):
             self.wake_at = None  # the claim under which the handler ran is consumed
         self._close_open_tasks()
@@ -332,6 +331,12 @@ class Machine:
         else:
             self._check_wake_up()
             self._check_timers()
+
+    def _check_changes(self, old: Job) -> None:
+        """What the decision does not name as changed is as it was, and some things never change."""
+        changed = {name for name in job_fields() if getattr(old, name) != getattr(self.job, name)}
+        assert changed <= self.last.changed
+        assert not changed & NEVER_CHANGE
 
     def _check_wake_up(self) -> None:
         """W: exactly what the status says will make the job go on."""
