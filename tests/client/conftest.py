@@ -105,3 +105,9 @@ async def call(request: pytest.FixtureRequest, api: ScriptedApi) -> AsyncIterato
     yield BothClients(client)
     if isinstance(client, AsyncClient):
         await client.close()
+
+
+@pytest.fixture
+def both_clients() -> type[BothClients]:
+    """The class, for tests with a server of their own."""
+    return BothClients

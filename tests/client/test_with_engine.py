@@ -1,0 +1,122 @@
+"""Both clients against the engine itself: the answers have the shapes that the client relies on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
+from avtomatika.client import AsyncClient, Client
+from avtomatika.errors import AuthError, BlueprintError, ClientError, JobNotFoundError
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[OrchestratorEngine]:
+    """An engine with a blueprint that ends at once, and one that waits for a worker."""
+    config = Config(API_HOST="127.0.0.1", API_PORT=0, CLIENT_TOKEN="a-client-secret", GLOBAL_WORKER_TOKEN="w")
+    engine = OrchestratorEngine(config=config)
+    quick = StateMachineBlueprint("quick", api_endpoint="/quick")
+    patient = StateMachineBlueprint("patient", api_endpoint="/for/worker", api_version="v2")
+    hidden = StateMachineBlueprint("hidden")
+
+    @quick.handler_for("start", is_start=True)
+    async def start(actions: ActionFactory) -> None:
+        actions.transition_to("done")
+
+    @quick.handler_for("done", is_end=True)
+    async def done(number: int) -> dict[str, Any]:
+        return {"double": 2 * number}
+
+    @patient.handler_for("send", is_start=True)
+    async def send(actions: ActionFactory) -> None:
+        actions.dispatch_task("nobody_can", transitions={"success": "end"})
+
+    @patient.handler_for("end", is_end=True)
+    async def end() -> None: ...
+
+    @hidden.handler_for("only", is_start=True, is_end=True)
+    async def only() -> None: ...
+
+    for blueprint in (quick, patient, hidden):
+        engine.register_blueprint(blueprint)
+    async with engine:
+        yield engine
+
+
+@pytest.fixture(params=[AsyncClient, Client])
+async def call(request: pytest.FixtureRequest, engine: OrchestratorEngine, both_clients: Any) -> AsyncIterator[Any]:
+    """Each of the two clients, connected to the engine."""
+    client = request.param(engine.url, "a-client-secret")
+    yield both_clients(client)
+    if isinstance(client, AsyncClient):
+        await client.close()
+
+
+async def test_job_is_submitted_followed_and_looked_up(call: Any) -> None:
+    """From the name of a blueprint to the result, the events and the history."""
+    job_id = await call("submit", "quick", {"number": 21})
+
+    job = await call("wait", job_id, timeout=30)
+    changes = await call.events(job_id)
+    history = await call("history", job_id)
+
+    assert (job["status"], job["result"]) == ("finished", {"double": 42})
+    assert [change["status"] for change in changes] == ["finished"]
+    assert history[0]["event_type"] == "job_created"
+    assert [row["id"] for row in await call("jobs", status="finished", blueprint="quick")] == [job_id]
+    assert await call("jobs", status="failed") == []
+
+
+async def test_events_tell_of_a_cancel_while_they_are_read(call: Any) -> None:
+    """A change reaches whoever follows the job, and the end ends the following."""
+    job_id = await call("submit", "/for/worker", version="v2")
+    following = asyncio.create_task(call.events(job_id))
+    while (await call("job", job_id))["status"] != "waiting_for_worker":
+        await call("job", job_id, wait=1)
+
+    assert await call("cancel", job_id) == "cancellation_request_accepted"
+
+    async with asyncio.timeout(4):  # less than the wait for one change: the change itself must have woken us
+        changes = await following
+    assert changes[-1]["status"] == "cancelled"
+    with pytest.raises(ClientError) as caught:
+        await call("cancel", job_id)
+    assert caught.value.status == 409
+
+
+async def test_same_idempotency_key_gives_the_same_job(call: Any) -> None:
+    """A repeated call makes no second job; other data under the key are refused."""
+    first = await call("submit", "quick", {"number": 1}, idempotency_key="k-1")
+
+    assert await call("submit", "quick", {"number": 1}, idempotency_key="k-1") == first
+    with pytest.raises(ClientError) as caught:
+        await call("submit", "quick", {"number": 2}, idempotency_key="k-1")
+    assert caught.value.status == 409
+
+
+async def test_overviews_have_their_shapes(call: Any) -> None:
+    """Blueprints, graphs, workers, dashboard and status come as promised."""
+    assert {row["name"] for row in await call("blueprints")} == {"quick", "patient", "hidden"}
+    assert (await call("graph", "quick")).startswith("digraph")
+    assert {state["name"] for state in (await call("graph", "quick", "json"))["states"]} == {"start", "done"}
+    assert "start" in await call("graph", "quick", "mermaid")
+    assert await call("workers") == []
+    assert (await call("dashboard"))["workers"]["total"] == 0
+    assert (await call("status"))["status"] == "ok"
+
+
+async def test_wrong_questions_get_their_own_errors(call: Any, engine: OrchestratorEngine) -> None:
+    """Each mistake has the error that a program would handle."""
+    with pytest.raises(JobNotFoundError):
+        await call("job", "no-such-job")
+    with pytest.raises(BlueprintError, match="has no api_endpoint"):
+        await call("submit", "hidden")
+    with pytest.raises(BlueprintError, match="Did you mean 'quick'"):
+        await call("submit", "quik")
+    with pytest.raises(ClientError, match="known: /api/v1/quick"):
+        await call("submit", "/quik")
+    with pytest.raises(AuthError):
+        await asyncio.to_thread(Client(engine.url, "another").jobs)
