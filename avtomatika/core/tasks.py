@@ -82,10 +82,11 @@ def timer_fired(step: Step, event: TimerFired) -> str:
 
 def _is_current(task: Task, attempt: int) -> bool:
     """Whether a result belongs to the attempt that was last handed out and that nobody has taken over."""
-    if attempt == task.attempt:
-        return task.claimed_at is not None and task.deliveries > 0
-    # The engine gave the worker up, which then answered after all, before another one took the task.
-    return task.status is not TaskStatus.CLAIMED and task.claimed_at is not None and attempt == task.attempt - 1
+    if task.claimed_at is None:
+        return False
+    # The engine gave a worker up, which then answered after all, before anybody took the next attempt.
+    is_given_up = task.deliveries == 0
+    return attempt == (task.attempt - 1 if is_given_up else task.attempt)
 
 
 def _close(step: Step, task: Task, status: TaskStatus, **facts: object) -> Task:

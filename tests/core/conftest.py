@@ -91,6 +91,7 @@ class Machine:
     def feed(self, event: Event) -> Decision:
         """Lets the event happen and checks what must be true afterwards."""
         old, self.last = self.job, decide(self.job, event, self.graph, self.now, self.limits)
+        assert decide(old, event, self.graph, self.now, self.limits) == self.last
         if self.last.ignored:
             assert self.last.job is old
             assert self.last.effects == ()

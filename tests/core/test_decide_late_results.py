@@ -83,6 +83,18 @@ def test_result_of_an_attempt_before_the_present_one_is_ignored(machine: Machine
     assert machine.reports(attempt=1).ignored == "stale_task"
 
 
+def test_result_of_the_attempt_before_one_that_was_handed_out_is_ignored(machine: Machine) -> None:
+    """The next attempt was taken once, though it waits again: the answer to the one before it came too late."""
+    machine.started().dispatches()
+    give_up(machine)
+    machine.retries()
+    machine.claims("w1")
+    machine.lease_ends()
+    assert (machine.task.status, machine.task.attempt) == (TaskStatus.QUEUED, 2)
+
+    assert machine.reports(attempt=1).ignored == "stale_task"
+
+
 def test_late_result_before_takeover_counts(machine: Machine) -> None:
     """A worker that was given up may still answer while its task waits for the next attempt: no work is lost."""
     task = machine.started().dispatches()
