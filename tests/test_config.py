@@ -160,6 +160,7 @@ def test_config_repr_shows_no_token(text: type[str]) -> None:
     assert "API_PORT=1234" in shown
     assert "CLIENT_TOKEN=<hidden>" in shown
     assert not any(token in shown for token in OWN_TOKENS.values())
+    assert "CLIENT_TOKEN=<public default>" in text(Config())
 
 
 def test_config_unknown_name_is_refused_with_a_guess() -> None:
