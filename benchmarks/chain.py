@@ -2,8 +2,8 @@
 
     python -m benchmarks.chain [--jobs 1000] [--transitions 10] [--rounds 5]
 
-The figure to compare between machines is the ratio to a bare loop: the same handlers, awaited one after another with the
-same data copied and encoded at each step, but no engine.
+The figure to compare between machines is the ratio to a bare loop: the same handlers, awaited one after another with
+the same data copied and encoded at each step, but no engine.
 """
 
 from __future__ import annotations

@@ -17,8 +17,15 @@ from pathlib import Path
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")  # jupyter_core asks every program to say so
 
 import papermill
+from jupyter_client.manager import AsyncKernelManager
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
+
+
+class LocalKernelManager(AsyncKernelManager):
+    """Talks to the kernel through the file system."""
+
+    transport = "ipc"
 
 
 def main() -> int:
@@ -40,6 +47,8 @@ def main() -> int:
             cwd=str(output),
             kernel_name="python3",
             progress_bar=True,
+            # Sockets of the file system instead of TCP: nobody else on the machine can listen in.
+            kernel_manager_class=LocalKernelManager,
         )
     except PapermillExecutionError as error:
         print(f"\nCell {error.cell_index} of {arguments.notebook} failed: {error.ename}: {error.evalue}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, overload
 
 from magic_filter import MagicFilter
 
-from avtomatika.blueprints import render
+from avtomatika.blueprints import drawing, render
 from avtomatika.blueprints.conditions import Condition, condition_of
 from avtomatika.blueprints.context import JobContext
 from avtomatika.blueprints.graph import Edge, EdgeKind, Graph, State
@@ -363,6 +363,17 @@ class StateMachineBlueprint:
     def __repr__(self) -> str:
         endpoint = f", api_endpoint={self.api_endpoint!r}" if self.api_endpoint else ""
         return f"<StateMachineBlueprint {self.name!r}{endpoint}: {len(self._registrations)} states>"
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, str]:
+        """Shows the graph in a notebook, complete or not."""
+        del include, exclude  # the front end chooses among what is there
+        return {
+            "text/plain": repr(self),
+            "text/html": drawing.html(self.graph),
+            "image/svg+xml": drawing.svg(self.graph),
+        }
 
     def _register(self, new: _Registration) -> None:
         """Puts the handler into its state: in the place of the one that it supersedes, or at the end.

@@ -122,7 +122,7 @@ def _pre(value: Any) -> str:
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     if len(text) > _MAX_TEXT:
         text = f"{text[:_MAX_TEXT]}\n… {len(text) - _MAX_TEXT:,} more characters"
-    return f'<pre style="white-space:pre-wrap;max-height:320px;overflow:auto">{_text(text)}</pre>'
+    return f'<pre style="font-family:monospace;white-space:pre-wrap;max-height:320px;overflow:auto">{_text(text)}</pre>'
 
 
 def _details(title: str, body: str, *, is_open: bool = False) -> str:
