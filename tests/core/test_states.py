@@ -1,0 +1,243 @@
+"""The table of transitions: what it allows happens, and nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from avtomatika.blueprints.actions import Transition
+from avtomatika.core import decide as decide_module
+from avtomatika.core.decide import IllegalTransitionError, decide
+from avtomatika.core.document import EMPTY
+from avtomatika.core.events import (
+    CancelRequested,
+    Event,
+    HandlerFailed,
+    HandlerReturned,
+    HandlerStarted,
+    JobSubmitted,
+    LeaseExpired,
+    TaskReported,
+    TimerFired,
+    TimerKind,
+)
+from avtomatika.core.job import Failure, Task
+from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.states import OPEN, TERMINAL, TRANSITIONS, JobStatus, TaskStatus
+from avtomatika.core.steps import Limits
+
+if TYPE_CHECKING:
+    from tests.core.conftest import Machine
+
+# Entered by actions that wait for a person or another job; until then these rules are proved by hand-made jobs.
+NOT_ENTERED = {JobStatus.WAITING_FOR_HUMAN, JobStatus.WAITING_FOR_SUB_JOB}
+ONCE = Limits(RetryPolicy(max_retries=0), max_deliveries=1)
+STUCK = replace(ONCE, max_transitions=0)
+TO_REPAIR = {"success": "charge", "failure": "repair"}
+Scenario = tuple[Limits, Callable[["Machine"], object]]
+
+
+def single(machine: Machine, **options: object) -> Machine:
+    """Brings the job to a worker."""
+    machine.started(deadline_at=machine.now + 600).dispatches(**options)
+    machine.claims()
+    return machine
+
+
+def branches(machine: Machine, **options: object) -> Machine:
+    """Brings the job's two branches to a worker."""
+    machine.started(deadline_at=machine.now + 600)
+    for task in machine.fans_out(options, options):
+        machine.claims(task=task)
+    return machine
+
+
+def given_up(machine: Machine, **options: object) -> Machine:
+    """Lets the worker vanish."""
+    single(machine, **options).confirms()
+    machine.lease_ends()
+    return machine
+
+
+def each(machine: Machine, act: Callable[[Task], object]) -> None:
+    """Does the same to each open task."""
+    for task in machine.open_tasks:
+        act(task)
+
+
+DEFAULT = Limits()
+SCENARIOS: dict[str, Scenario] = {
+    "submitted, deadline": (DEFAULT, lambda m: (m.submit(deadline_at=m.now + 1), m.fires(TimerKind.JOB))),
+    "submitted, cancelled": (DEFAULT, lambda m: (m.submit(), m.cancel())),
+    "submitted, stray timer": (DEFAULT, lambda m: (m.submit(), m.feed(TimerFired(TimerKind.RETRY, "gone")))),
+    "finished": (DEFAULT, lambda m: (m.started().goes_to("done"), m.returns())),
+    "failed": (DEFAULT, lambda m: (m.started().goes_to("charge_failed"), m.returns())),
+    "cancelled": (DEFAULT, lambda m: m.started().cancel()),
+    "deadline": (DEFAULT, lambda m: m.started(deadline_at=m.now + 1).fires(TimerKind.JOB)),
+    "stray timer": (DEFAULT, lambda m: m.started().feed(TimerFired(TimerKind.RETRY, "gone"))),
+    "fault": (DEFAULT, lambda m: m.started().goes_to("nowhere")),
+    "handler fails, retried": (DEFAULT, lambda m: (m.started().raises(), m.goes_to("charge"))),
+    "handler fails for good": (ONCE, lambda m: m.started().raises()),
+    "single, success": (DEFAULT, lambda m: single(m).reports()),
+    "single, unknown word": (DEFAULT, lambda m: single(m).reports("odd")),
+    "single, permanent": (DEFAULT, lambda m: single(m).fails("PERMANENT_ERROR")),
+    "single, cancelled": (DEFAULT, lambda m: single(m).reports("cancelled")),
+    "single, leaving": (DEFAULT, lambda m: single(m).reports("cancelled", leaving=True)),
+    "single, cancel": (DEFAULT, lambda m: single(m).cancel()),
+    "single, deadline": (DEFAULT, lambda m: single(m).fires(TimerKind.JOB)),
+    "single, dispatch timer": (DEFAULT, lambda m: single(m, dispatch_timeout=5.0).fires(TimerKind.DISPATCH)),
+    "single, too late": (
+        DEFAULT,
+        lambda m: single(m, result_timeout=5.0, transitions=TO_REPAIR).fires(TimerKind.RESULT),
+    ),
+    "single, lost before it began": (DEFAULT, lambda m: single(m).lease_ends()),
+    "single, lost once": (DEFAULT, lambda m: (given_up(m), m.retries())),
+    "single, lost for good": (ONCE, given_up),
+    "single, lost, repaired": (ONCE, lambda m: given_up(m, transitions=TO_REPAIR)),
+    "single, lost, in a loop": (STUCK, lambda m: given_up(m, transitions=TO_REPAIR)),
+    "retry, late success": (DEFAULT, lambda m: given_up(m).reports(attempt=1)),
+    "retry, late unknown word": (DEFAULT, lambda m: given_up(m).reports("odd", attempt=1)),
+    "retry, late cancelled": (DEFAULT, lambda m: given_up(m).reports("cancelled", attempt=1)),
+    "retry, late permanent": (DEFAULT, lambda m: given_up(m).fails("PERMANENT_ERROR", attempt=1)),
+    "retry, cancel": (DEFAULT, lambda m: given_up(m).cancel()),
+    "retry, deadline": (DEFAULT, lambda m: given_up(m).fires(TimerKind.JOB)),
+    "retry, too late": (
+        DEFAULT,
+        lambda m: given_up(m, result_timeout=25.0, transitions=TO_REPAIR).fires(TimerKind.RESULT),
+    ),
+    "single, fails once, dispatch timer": (
+        DEFAULT,
+        lambda m: (single(m, dispatch_timeout=5.0).fails(), m.fires(TimerKind.DISPATCH)),
+    ),
+    "branches, success": (DEFAULT, lambda m: (branches(m), each(m, lambda task: m.reports(task=task)))),
+    "branches, permanent": (
+        DEFAULT,
+        lambda m: (branches(m), each(m, lambda task: m.fails("PERMANENT_ERROR", task=task))),
+    ),
+    "branches, invalid": (DEFAULT, lambda m: branches(m).fails("INVALID_INPUT_ERROR")),
+    "branches, cancelled": (DEFAULT, lambda m: branches(m).reports("cancelled")),
+    "branches, cancel": (DEFAULT, lambda m: branches(m).cancel()),
+    "branches, deadline": (DEFAULT, lambda m: branches(m).fires(TimerKind.JOB)),
+    "branches, too late": (
+        DEFAULT,
+        lambda m: (branches(m, result_timeout=5.0), each(m, lambda task: m.fires(TimerKind.RESULT, task))),
+    ),
+    "branches, too late, repaired": (
+        DEFAULT,
+        lambda m: (
+            branches(m, result_timeout=5.0, transitions=TO_REPAIR),
+            each(m, lambda task: m.fires(TimerKind.RESULT, task)),
+        ),
+    ),
+    "branches, lost for good": (ONCE, lambda m: (branches(m), each(m, m.lease_ends))),
+    "branches, lost, repaired": (ONCE, lambda m: (branches(m, transitions=TO_REPAIR), each(m, m.lease_ends))),
+    "branches, lost, in a loop": (STUCK, lambda m: (branches(m, transitions=TO_REPAIR), each(m, m.lease_ends))),
+}
+
+
+def test_table_is_reached_whole(machines: type[Machine]) -> None:
+    """Every transition of the table happens to some job, so the diagram drawn from it shows nothing that cannot be."""
+    seen = set()
+    for limits, play in SCENARIOS.values():
+        machine = machines(limits=limits)
+        play(machine)
+        seen |= machine.seen
+
+    table = {(status, event, after) for (status, event), leads_to in TRANSITIONS.items() for after in leads_to}
+    assert {row for row in table if row[0] not in NOT_ENTERED} == seen
+
+
+WAYS: dict[JobStatus, Callable[[Machine], object]] = {
+    JobStatus.PENDING: lambda m: m.submit(),
+    JobStatus.RUNNING: lambda m: m.started(),
+    JobStatus.WAITING_FOR_WORKER: single,
+    JobStatus.WAITING_FOR_PARALLEL_TASKS: branches,
+    JobStatus.AWAITING_RETRY: given_up,
+    JobStatus.WAITING_FOR_HUMAN: lambda m: m.started(),
+    JobStatus.WAITING_FOR_SUB_JOB: lambda m: m.started(),
+    JobStatus.FINISHED: lambda m: m.started(),
+    JobStatus.FAILED: lambda m: m.started(),
+    JobStatus.QUARANTINED: lambda m: m.started(),
+    JobStatus.CANCELLED: lambda m: m.started(),
+    JobStatus.ERROR: lambda m: m.started(),
+}
+
+
+def events_for(machine: Machine) -> list[Event]:
+    """Returns an event of each type and each flavour, about the job's own tasks where there are any."""
+    tasks: list[Task | None] = [None, *machine.tasks.values()]
+    failure = Failure("PERMANENT_ERROR", "it broke")
+    return [
+        JobSubmitted(),
+        HandlerStarted(),
+        HandlerReturned(None, EMPTY),
+        HandlerReturned(Transition("charge"), EMPTY),
+        HandlerFailed("TRANSIENT_ERROR", "boom"),
+        HandlerFailed("PERMANENT_ERROR", "boom"),
+        CancelRequested(),
+        TimerFired(TimerKind.JOB),
+        *(LeaseExpired(task) for task in tasks),
+        *(TimerFired(kind, task.id if task else "gone", task) for kind in TimerKind for task in tasks),
+        *(
+            TaskReported(task, attempt, "w1", word, EMPTY, failure if word == "failure" else None, is_leaving)
+            for task in tasks
+            for attempt in (0, 1, 2)
+            for word in ("success", "failure", "cancelled", "odd")
+            for is_leaving in (False, True)
+        ),
+    ]
+
+
+@pytest.mark.parametrize("status", JobStatus)
+def test_any_event_in_any_status_is_decided(machine: Machine, status: JobStatus) -> None:
+    """Whatever happens whenever: it leads along the table or is ignored; it is never refused with an error."""
+    WAYS[status](machine)
+    job = replace(machine.job, status=status)
+
+    for event in events_for(machine):
+        for moment in (machine.now, machine.now + 1000):
+            decision = decide(job, event, machine.graph, moment, machine.limits)
+            allowed = TRANSITIONS.get((status, type(event).__name__), frozenset())
+            assert (decision.job is job) if decision.ignored else (decision.job.status in allowed)
+
+
+def test_every_status_is_driven() -> None:
+    """A new status must be driven, too."""
+    assert set(WAYS) == set(JobStatus)
+
+
+def test_ended_jobs_have_no_transitions() -> None:
+    """Nothing leads out of an ended status, and every live one can be cancelled and can time out."""
+    assert not {status for status, _ in TRANSITIONS} & TERMINAL
+    for status in set(JobStatus) - TERMINAL:
+        assert status.is_terminal is False
+        assert TRANSITIONS[status, "CancelRequested"] == {JobStatus.CANCELLED}
+        assert JobStatus.FAILED in TRANSITIONS[status, "TimerFired"]
+
+
+def test_table_knows_only_events_that_exist() -> None:
+    """A slip in an event's name would forbid what it was to allow."""
+    assert {event for _, event in TRANSITIONS} == {one.__name__ for one in Event.__args__}
+
+
+def test_transition_outside_the_table_raises_with_the_story(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should the core contradict its table, the error says what the job was and what happened."""
+    machine.started()
+    monkeypatch.setattr(decide_module, "TRANSITIONS", {})
+
+    with pytest.raises(IllegalTransitionError) as caught:
+        decide(machine.job, CancelRequested(), machine.graph, machine.now)
+
+    assert str(caught.value) == (
+        "job j1 (blueprint 'orders', state 'start', status running, version 2, 0 transitions) cannot become cancelled "
+        "by CancelRequested. Please report this."
+    )
+
+
+def test_open_tasks_are_those_without_a_final_status() -> None:
+    """A task is queued, claimed or delayed, or it has ended."""
+    assert {status for status in TaskStatus if status.is_open} == OPEN
+    assert {str(status) for status in OPEN} == {"queued", "claimed", "delayed"}
