@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from dataclasses import dataclass
 from enum import StrEnum
@@ -69,8 +70,11 @@ def retry_delay(policy: RetryPolicy, attempt: int, draw: float) -> float | None:
         raise ValueError(f"attempt must be at least 1; got {attempt}")
     if attempt > policy.max_retries:
         return None
-    # The exponent is bounded because a float overflows at 1024 doublings, long after the cap decides anyway.
-    bound = min(policy.max_delay, policy.delay * policy.factor ** min(attempt - 1, 500))
+    try:
+        growth = policy.factor ** (attempt - 1)
+    except OverflowError:  # after so many doublings the cap has decided long ago
+        growth = sys.float_info.max
+    bound = min(policy.max_delay, policy.delay * growth)
     return bound * draw
 
 
