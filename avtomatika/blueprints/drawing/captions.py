@@ -16,9 +16,9 @@ ICON_ROOM = 34.0
 """Pixels from a state's left side to its text."""
 LINE_HEIGHT = 16.0
 """Pixels from one line of a label to the next."""
-COUNT_ROOM = 34.0
-"""Pixels for how often an edge was taken: up to four digits and a sign."""
-_NAME_ROOM, _LABEL_ROOM = 220.0, 190.0
+COUNT_ROOM = 36.0
+"""Pixels for how often an edge was taken, below the label: a sign and up to three digits."""
+_NAME_ROOM, _LABEL_ROOM = 220.0, 210.0
 _MAX_LINES = 3
 _FAILURE_WORDS = frozenset({"failure", "failed", "error", "cancelled", "rejected", "timeout"})
 
@@ -96,8 +96,8 @@ class EdgeCaption:
         is_failure: a way that is taken when something went wrong.
         is_join: all branches of a fan-out come together along it.
         description: all of it in words.
-        width: of the label, with the room for a count, pixels; 0 for none.
-        height: of the label, pixels; 0 for none.
+        width: of the label and the count, pixels; 0 for none.
+        height: of both, pixels; 0 for none.
         is_counted: there is room for how often the edge was taken.
     """
 
@@ -208,7 +208,7 @@ def _caption_edges(edges: Sequence[Edge], leads_to_failed: bool, is_branching: b
     if width:
         width += 10
     if is_counted:
-        width += COUNT_ROOM
+        width = max(width, COUNT_ROOM)
     facts = [_describe(edge) for edge in edges]
     return EdgeCaption(
         first.source,
@@ -218,7 +218,7 @@ def _caption_edges(edges: Sequence[Edge], leads_to_failed: bool, is_branching: b
         is_join=all(edge.kind is EdgeKind.AGGREGATE for edge in edges),
         description=f"{first.source} to {first.target}: {'; '.join(dict.fromkeys(facts))}",
         width=float(round(width)),
-        height=LINE_HEIGHT * max(len(shown), 1) + 4 if width else 0.0,
+        height=LINE_HEIGHT * (len(shown) + is_counted) + 4 if width else 0.0,
         is_counted=is_counted,
     )
 

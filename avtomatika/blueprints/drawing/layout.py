@@ -22,8 +22,9 @@ PAGE_WIDTH = 960
 """Pixels that a notebook's output has beside it on a laptop."""
 _PART_GAP = 40.0
 _LOOP_REACH = 24.0
+_LOOP_GAP = 3.0  # between a loop and its label
 _PORT_GAP = 12.0  # the heads of two arrows side by side do not touch
-_STRETCH, _MOST_STRETCH = 0.12, 40.0  # a line that goes far aside gets more room to turn
+_STRETCH, _MOST_STRETCH = 0.2, 50.0  # a line that goes far aside gets more room to turn
 
 
 class Direction(StrEnum):
@@ -137,10 +138,15 @@ def lay_out(boxes: Sequence[Box], links: Sequence[Link], direction: Direction | 
     parts = [_Part(boxes, links, members) for members in _connected(len(boxes), links)]
     if direction is not None:
         return _combine(parts, direction, len(boxes), len(links))
+    downwards: Layout | None = None
+    if (least := max((part.least_width() for part in parts), default=0.0)) > PAGE_WIDTH:
+        downwards = _combine(parts, Direction.DOWN, len(boxes), len(links))
+        if downwards.width <= least:  # the other one need not be tried
+            return downwards
     rightwards = _combine(parts, Direction.RIGHT, len(boxes), len(links))
     if rightwards.width <= PAGE_WIDTH:
         return rightwards
-    downwards = _combine(parts, Direction.DOWN, len(boxes), len(links))
+    downwards = downwards or _combine(parts, Direction.DOWN, len(boxes), len(links))
     return min(downwards, rightwards, key=lambda layout: layout.width)
 
 
@@ -161,6 +167,11 @@ class _Part:
         reduce_crossings(self.layered)
         numbers = list(self.links)
         self.label_link = {vertex: self.links[numbers[line]] for vertex, line in self.layered.labels.items()}
+
+    def least_width(self) -> float:
+        """Returns what the boxes side by side take at least when lines lead to the right."""
+        inside = [[self.boxes[v].width for v in layer if v < len(self.boxes)] for layer in self.layered.layers]
+        return sum(max(widths, default=0.0) for widths in inside)
 
     def place(self, direction: Direction) -> tuple[dict[int, Rect], dict[int, Route], float, float]:
         """Returns the places of boxes and the routes of links by number, width and height."""
@@ -185,7 +196,7 @@ class _Placed:
         before = {vertex: self.size(vertex)[1] / 2 for vertex in self.row_of}
         after = dict(before)
         for loop in part.loops.values():
-            after[loop.source] += _LOOP_REACH + self.turn(loop.label_width, loop.label_height)[1]
+            after[loop.source] += _LOOP_REACH + _LOOP_GAP + self.turn(loop.label_width, loop.label_height)[1]
         self.across = place_vertices(part.layered, before, after, self.gaps.across)
         self.ports = self._find_ports()
         self.extents = self._find_extents()
@@ -233,7 +244,7 @@ class _Placed:
         label = None
         if link.label_width:
             along, across = self.turn(link.label_width, link.label_height)
-            label = Rect(*self.turn(middle, side + _LOOP_REACH + across / 2), *self.turn(along, across))
+            label = Rect(*self.turn(middle, side + _LOOP_REACH + _LOOP_GAP + across / 2), *self.turn(along, across))
         return Route(tuple(self.turn(*point) for point in curve), label)
 
     def _find_ports(self) -> dict[tuple[int, int], float]:
@@ -251,17 +262,21 @@ class _Placed:
                 continue
             here, reach = self.across[vertex], self._reach(vertex)
             joined.sort(key=lambda item: (self.across[item[0]], item[0]))
-            wanted = [min(max(self.across[other] - here, -reach), reach) for other, _ in joined]
-            gap = min(_PORT_GAP, 2 * reach / max(1, len(joined) - 1))
-            found = keep_apart(wanted, [float(strength) for _, strength in joined], [gap] * (len(joined) - 1))
-            aside = max(-reach - found[0], 0.0) or min(reach - found[-1], 0.0)
+            offsets = [self.across[other] - here for other, _ in joined]
+            if len(joined) == 1:
+                found = offsets if abs(offsets[0]) <= reach else [0.0]
+            else:
+                found = _spread(offsets, [float(strength) for _, strength in joined], reach)
             for (other, _), port in zip(joined, found, strict=True):
-                ports[vertex, other] = here + round(port + aside, 1)
+                ports[vertex, other] = here + round(port, 1)
         return ports
 
     def _reach(self, vertex: int) -> float:
         """Returns how far from the middle of a state's side a line may meet it."""
-        return self.turn(26.0, self.part.boxes[vertex].height / 2 - 8.0)[1]
+        box = self.part.boxes[vertex]
+        corner = self.turn(box.rx, box.ry)[1]
+        # Corners are left out where they are small; a side that is all corner is met near its middle.
+        return self.size(vertex)[1] / 2 - min(max(corner, 6.0), 8.0 if self.direction is Direction.RIGHT else 20.0)
 
     def _edge(self, vertex: int, other: int, sign: int) -> float:
         """Returns where along the lines the state's outline is, at the port to ``other``."""
@@ -300,6 +315,15 @@ class _Placed:
                 return self.gaps.from_label
             case _:
                 return self.gaps.plain
+
+
+def _spread(offsets: Sequence[float], weights: Sequence[float], reach: float) -> list[float]:
+    """Returns places within ``reach`` of the middle, near the offsets, in order and apart."""
+    last = len(offsets) - 1
+    gap = min(_PORT_GAP, 2 * reach / last)
+    wanted = [min(max(offset, -reach), reach) for offset in offsets]
+    found = keep_apart(wanted, weights, [gap] * last)
+    return [min(max(place, i * gap - reach), reach - (last - i) * gap) for i, place in enumerate(found)]
 
 
 def _curve(points: Sequence[Point]) -> list[Point]:

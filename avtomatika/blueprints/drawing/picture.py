@@ -2,7 +2,7 @@
 
 The SVG is the same bytes on every machine. What happens to a job changes classes only: ``current``, ``visited`` and
 ``failed`` on a state, ``taken`` on an edge; a live view may toggle them by the ids that ``state_ids`` and ``edge_ids``
-give, without drawing anew.
+give, without drawing anew. Counts need a new drawing, in which everything else stays in its place.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from avtomatika.blueprints.drawing.captions import (
-    COUNT_ROOM,
     ICON_ROOM,
-    LABEL_SIZE,
     LINE_HEIGHT,
     EdgeCaption,
     Role,
@@ -30,7 +28,7 @@ from avtomatika.blueprints.graph import Graph
 
 _MARGIN, _HEADING_HEIGHT = 22.0, 30.0
 _HEAD_LENGTH, _HEAD_WIDTH = 9.0, 4.5
-_RING_DISTANCE = 4.5
+_RING_DISTANCE = 3.0
 # XML 1.0 section 2.2 allows no other control characters, and no halves of surrogate pairs.
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -77,10 +75,12 @@ def svg(
     ids = state_ids(graph)
     counts = edge_counts or {}
     moments = {name: _moments(name, current, visited, failed) for name in index}
+    taken = [counts.get((edge.source, edge.target), 0) for edge in edges]
     drawn_edges = [
-        _edge(edge, route, identifier, counts.get((edge.source, edge.target), 0))
-        for edge, route, identifier in zip(edges, layout.routes, edge_ids(graph).values(), strict=True)
+        (count > 0, _edge(edge, route, identifier, count))
+        for edge, route, identifier, count in zip(edges, layout.routes, edge_ids(graph).values(), taken, strict=True)
     ]
+    drawn_edges.sort(key=lambda item: item[0])  # what was taken lies over what was not, where ways run together
     drawn_states = [
         _state(state, rect, ids[state.name], moments[state.name])
         for state, rect in zip(states, layout.places, strict=True)
@@ -94,7 +94,7 @@ def svg(
         f'<rect class="card" x="0.5" y="0.5" width="{_n(width - 1)}" height="{_n(height - 1)}" rx="12"/>'
         f"{heading[0]}"
         f'<g transform="translate({_n(left)} {_n(_MARGIN + _HEADING_HEIGHT)})">'
-        f"{''.join(drawn_edges)}{''.join(drawn_states)}</g></svg>\n"
+        f"{''.join(edge for _, edge in drawn_edges)}{''.join(drawn_states)}</g></svg>\n"
     )
 
 
@@ -277,22 +277,21 @@ def _with_head(curve: Sequence[Point]) -> tuple[list[Point], list[Point]]:
 def _label(caption: EdgeCaption, rect: Rect | None, count: int) -> str:
     if rect is None:
         return ""
-    words_middle = rect.x - (COUNT_ROOM / 2 if caption.is_counted else 0)
-    first = rect.y - (len(caption.lines) - 1) * LINE_HEIGHT / 2 + LABEL_SIZE * 0.35
+    shown = [("condition" if line.is_condition else "word", line.text) for line in caption.lines]
+    if count:
+        shown.append(("count", f"\N{MULTIPLICATION SIGN}{count if count < 1000 else '999+'}"))
+    if not shown:
+        return ""
+    height = LINE_HEIGHT * len(shown) + 4
+    top = rect.y - height / 2
     texts = "".join(
-        f'<text class="{"condition" if line.is_condition else "word"}" text-anchor="middle" x="{_n(words_middle)}" '
-        f'y="{_n(first + i * LINE_HEIGHT)}">{_escape(line.text)}</text>'
-        for i, line in enumerate(caption.lines)
+        f'<text class="{kind}" text-anchor="middle" x="{_n(rect.x)}" y="{_n(top + (i + 1) * LINE_HEIGHT - 2)}">'
+        f"{_escape(text)}</text>"
+        for i, (kind, text) in enumerate(shown)
     )
-    if caption.is_counted:
-        middle = rect.x + (rect.width - COUNT_ROOM) / 2 if caption.lines else rect.x
-        shown = f"\N{MULTIPLICATION SIGN}{count if count < 1000 else '999+'}" if count else ""
-        texts += f'<text class="count" text-anchor="middle" x="{_n(middle)}" y="{_n(rect.y + 4.2)}">{shown}</text>'
-    if not caption.lines and not count:
-        return f'<g class="label">{texts}</g>'
     return (
-        f'<g class="label"><rect x="{_n(rect.x - rect.width / 2)}" y="{_n(rect.y - rect.height / 2)}" '
-        f'width="{_n(rect.width)}" height="{_n(rect.height)}" rx="4"/>{texts}</g>'
+        f'<g class="label"><rect x="{_n(rect.x - rect.width / 2)}" y="{_n(top)}" width="{_n(rect.width)}" '
+        f'height="{_n(height)}" rx="4"/>{texts}</g>'
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import fsum
 
 from avtomatika.blueprints.drawing.layers import Layered
 
-_SWEEPS = 6
-_SETTLING = 10
+_SWEEPS, _FEWER_SWEEPS = 6, 2
+_LARGE = 600  # vertices from which on time counts more than looks
+_SETTLING, _SETTLED = 10, 0.5
+_FAR = 1e9
 _INERTIA = 0.05  # weight of staying where it is, for a vertex that nothing pulls
 
 
@@ -50,12 +52,15 @@ def place_vertices(
             _put(places, layer, keep_apart(means, weights, gaps[row]))
 
     downwards = range(len(layered.layers))
-    for _ in range(_SWEEPS):
+    for _ in range(_SWEEPS if len(places) < _LARGE else _FEWER_SWEEPS):
         sweep(downwards, lambda down: not down)
         sweep(reversed(downwards), lambda down: down)
     for _ in range(_SETTLING):
+        earlier = dict(places)
         sweep(downwards, lambda _: True)
         sweep(reversed(downwards), lambda _: True)
+        if all(abs(places[vertex] - place) < _SETTLED for vertex, place in earlier.items()):
+            break
     for layer, distances in zip(layered.layers, gaps, strict=True):
         _round(places, layer, distances)
     _straighten(layered, places, gaps)
@@ -110,22 +115,35 @@ def _straighten(layered: Layered, places: dict[int, float], gaps: Sequence[Seque
     def room(vertex: int) -> tuple[float, float]:
         row, i = row_of[vertex]
         layer, distances = layered.layers[row], gaps[row]
-        low = places[layer[i - 1]] + distances[i - 1] if i else -1e9
-        high = places[layer[i + 1]] - distances[i] if i + 1 < len(layer) else 1e9
+        low = places[layer[i - 1]] + distances[i - 1] if i else -_FAR
+        high = places[layer[i + 1]] - distances[i] if i + 1 < len(layer) else _FAR
         return low, high
 
     done: set[int] = set()
     for path, back in sorted(zip(layered.paths, layered.turned, strict=True), key=lambda item: -len(item[0])):
-        # The end that the line leads to stays with the bends, as they are shared by all lines to it.
-        inner = [vertex for vertex in path[1:-1] if vertex not in layered.labels and vertex not in done]
+        bends = [vertex for vertex in path[1:-1] if vertex not in layered.labels]
+        inner = [vertex for vertex in bends if vertex not in done]
+        settled = [vertex for vertex in bends if vertex in done]
         done.update(inner)
-        if not inner:
-            continue
-        rooms = [room(vertex) for vertex in inner]
-        low, high = max(low for low, _ in rooms), min(high for _, high in rooms)
-        if low <= high:
-            aim = places[path[0] if back else path[-1]]
-            middle = sorted(places[vertex] for vertex in inner)[len(inner) // 2]
+        aim = places[settled[0] if settled else path[0] if back else path[-1]]
+        for run, low, high in _runs(inner, room):
+            middle = sorted(places[vertex] for vertex in run)[len(run) // 2]
             place = min(max(aim if low <= aim <= high else middle, low), high)
-            for vertex in inner:
-                places[vertex] = place
+            places.update(dict.fromkeys(run, place))
+
+
+def _runs(
+    vertices: Sequence[int], room: Callable[[int], tuple[float, float]]
+) -> Iterator[tuple[list[int], float, float]]:
+    """Yields stretches of a line, as long as may be, with the bounds that all of their vertices share."""
+    run: list[int] = []
+    low, high = -_FAR, _FAR
+    for vertex in vertices:
+        least, most = room(vertex)
+        if run and max(low, least) > min(high, most):
+            yield run, low, high
+            run, low, high = [], -_FAR, _FAR
+        run.append(vertex)
+        low, high = max(low, least), min(high, most)
+    if run:
+        yield run, low, high
