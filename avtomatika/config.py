@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import json
+import os
 import re
 import secrets
 import socket
@@ -23,6 +24,19 @@ DEFAULT_WORKER_TOKEN = "secure-worker-token"  # noqa: S105 - as above
 _PUBLIC_TOKENS = frozenset({DEFAULT_CLIENT_TOKEN, DEFAULT_WORKER_TOKEN})
 _SECRETS = frozenset({"CLIENT_TOKEN", "GLOBAL_WORKER_TOKEN"})
 _LOOPBACK = "127.0.0.1"
+
+# Somebody who sets one of these must hear that it does nothing here: a Redis that is not used loses jobs.
+_OF_LATER_VERSIONS = (
+    "REDIS_HOST",
+    "WORKERS_CONFIG_PATH",
+    "CLIENTS_CONFIG_PATH",
+    "SCHEDULES_CONFIG_PATH",
+    "BLUEPRINTS_DIR",
+    "TLS_ENABLED",
+    "S3_ENDPOINT_URL",
+    "WEBHOOK_SECRET",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+)
 
 _SECONDS = "a positive number of seconds"
 _TOKEN = "1 to 1024 printable ASCII characters without spaces"  # noqa: S105 - says what a token looks like
@@ -224,6 +238,11 @@ class Config(BaseSettings):
         """
         _require_known(name)
         return name in self.model_fields_set
+
+    @staticmethod
+    def without_effect() -> list[str]:
+        """Returns the variables that are set in the environment and known to the contract, but not to this version."""
+        return [name for name in _OF_LATER_VERSIONS if os.environ.get(name)]
 
     @property
     def zone(self) -> datetime.tzinfo:

@@ -224,6 +224,8 @@ class OrchestratorEngine:
             state = "was stopped; make a new OrchestratorEngine" if self._stopped else "runs already"
             raise AvtomatikaError(f"this engine {state}. The same storage may be used again.")
         self._host, notice = self.config.bind_host()
+        for name in self.config.without_effect():
+            log.warning("%s is set, but has no effect in this version", name, extra={"action": "without_effect"})
         if notice:
             log.warning("%s", notice, extra={"action": "default_tokens"})
         self._app_runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=_STOP_GRACE)
@@ -232,12 +234,10 @@ class OrchestratorEngine:
             self._site = web.TCPSite(self._app_runner, self._host, self.config.API_PORT)
             await self._site.start()
         except OSError as error:
-            await self._app_runner.cleanup()
-            self._app_runner = None
+            await self.stop()
             raise _cannot_listen(error, self._host, self.config.API_PORT) from error
         except BaseException:
-            await self._app_runner.cleanup()
-            self._app_runner = None
+            await self.stop()
             raise
         log.info("the engine serves at %s", self.url, extra={"action": "engine_started"})
 

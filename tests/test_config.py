@@ -264,3 +264,10 @@ def test_reference_page_is_up_to_date() -> None:
     page = Path(__file__).parents[1] / "docs" / "reference" / "configuration.md"
 
     assert page.read_text(encoding="utf-8") == reference()
+
+
+def test_variables_of_later_versions_are_told_as_without_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody believes that jobs are in Redis while they are in memory."""
+    monkeypatch.setenv("REDIS_HOST", "localhost")
+
+    assert Config.without_effect() == ["REDIS_HOST"]

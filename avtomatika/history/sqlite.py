@@ -130,7 +130,11 @@ class SQLiteHistory:
         try:
             # A failure inside aiosqlite.connect leaves its thread behind, so a file that cannot be opened fails here.
             await asyncio.to_thread(lambda: sqlite3.connect(self.location).close())
-            connection = await aiosqlite.connect(self.location, timeout=_BUSY_TIMEOUT, isolation_level=None)
+            connection = aiosqlite.connect(self.location, timeout=_BUSY_TIMEOUT, isolation_level=None)
+            # A program that forgets to stop its engine must still be able to end: no row is lost by it, since the
+            # storage keeps each until it is written here. The library has no public way to say so.
+            connection._thread.daemon = True  # noqa: SLF001
+            await connection
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from avtomatika.blueprints import dot, graph_dict, mermaid
+from avtomatika.blueprints.drawing import svg
 from avtomatika.errors import suggest
 from avtomatika.server.bodies import RequestError, answer
 from avtomatika.server.keys import REGISTRY_KEY, SETTINGS_KEY
@@ -25,6 +26,8 @@ async def graph(request: web.Request) -> web.Response:
     match request.query.get("format", "dot"):
         case "dot":
             return web.Response(text=dot(drawn), content_type="text/vnd.graphviz")
+        case "svg":
+            return web.Response(text=svg(drawn), content_type="image/svg+xml")
         case "mermaid":
             return web.Response(text=mermaid(drawn), content_type="text/vnd.mermaid")
         case "json":
