@@ -694,7 +694,21 @@ async def test_claim_released_with_a_later_wake_up_is_due_at_once(storage: Stora
 
     await storage.release_claims([claim.token])
 
+    assert await storage.find_wake_up("j1") == WakeUp(ready_at=START)
     await claim_one(storage, "e2")
+
+
+async def test_claim_kept_with_a_new_wake_up_is_queued_behind_older_ones(storage: Storage, clock: FakeClock) -> None:
+    """A chained step that comes back is as young as its commit."""
+    await create(storage, a_job("j1"))
+    claim = await claim_one(storage)
+    await create(storage, a_job("j2"))
+    await go_on(storage, claim.job, claim=claim.token, keep_claim=True, ready=Ready(START))
+    await clock.advance(10)
+
+    claims = await storage.claim_jobs("e2", 10, 10)
+
+    assert [claim.job.id for claim in claims] == ["j2", "j1"]
 
 
 # --- tasks: queues and claims ---

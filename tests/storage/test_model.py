@@ -42,7 +42,7 @@ from avtomatika.testing import FakeClock
 FIELDS = frozenset(job_fields())
 BACKENDS: dict[str, Callable[[FakeClock], Storage]] = {"memory": MemoryStorage}
 
-JOB_IDS = st.sampled_from(["j1", "j2", "j3"])
+JOB_IDS = st.sampled_from(["j1", "j2", "j3", "j4"])
 WORKERS = st.sampled_from(["w1", "w2"])
 QUEUES = st.sampled_from(["a", "b"])
 SECONDS = st.integers(0, 6)
@@ -241,10 +241,12 @@ class StorageMachine(RuleBasedStateMachine):
 
     # --- steps ---
 
-    @initialize(at=SECONDS)
-    def begin(self, at: int) -> None:
-        """The first job, so that there is something to do."""
-        self.create("j1", at, at, 0.0, dedupe=0)
+    @initialize(at=SECONDS, tasks=st.lists(st.tuples(QUEUES, PRIORITIES, SECONDS), min_size=2, max_size=4))
+    def begin(self, at: int, tasks: list[tuple[str, float, int]]) -> None:
+        """Two jobs with tasks, so that there is something to do."""
+        for job_id in ("j1", "j2"):
+            self.create(job_id, at, at, 0.0, dedupe=0)
+            self.step(job_id, 1, None, False, None, None, False, False, tasks)
 
     @rule(job_id=JOB_IDS, at=SECONDS, deadline=SECONDS, priority=PRIORITIES, dedupe=st.integers(0, 2))
     def create(self, job_id: str, at: int, deadline: int, priority: float, dedupe: int) -> None:
@@ -271,7 +273,7 @@ class StorageMachine(RuleBasedStateMachine):
         ready=st.none() | SECONDS,
         timer=st.none() | SECONDS,
         clear=st.booleans(),
-        finish=st.sampled_from([False] * 5 + [True]),
+        finish=st.sampled_from([False] * 11 + [True]),
         tasks=st.lists(st.tuples(QUEUES, PRIORITIES, SECONDS), max_size=2),
     )
     def step(
@@ -326,7 +328,7 @@ class StorageMachine(RuleBasedStateMachine):
 
     @rule(
         pick=PICK,
-        outcome=st.sampled_from(["done", "again", "delayed", "next attempt"]),
+        outcome=st.sampled_from(["again", "again", "done", "delayed", "next attempt"]),
         cancel=st.sampled_from([False, False, True]),
     )
     def report(self, pick: int, outcome: str, cancel: bool) -> None:
@@ -521,4 +523,4 @@ def test_storage_after_any_steps_agrees_with_the_model(backend: str) -> None:
     """Whatever is asked of it in whatever order, a storage answers as the contract says."""
     machine = type("Machine", (StorageMachine,), {"make": staticmethod(BACKENDS[backend])})
 
-    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
