@@ -108,7 +108,8 @@ class Dispatcher:
             return None
         finally:
             self._unpark(poll)
-            if task is None and poll.woken.is_set():
+            # Set again since its last look at the queues, also where that look brought a task: that was another one.
+            if poll.woken.is_set():
                 self._pass_on(poll)
 
     async def release(self, task: Task) -> None:

@@ -47,7 +47,7 @@ def batch_of(
         decision: what came of it.
         at: the moment of the decision.
         claim: token of the job claim that the step consumes, or empty.
-        keep_claim: the caller goes on with the next handler itself: no wake-up is written.
+        keep_claim: the caller goes on with the next handler itself: the claim holds the new wake-up.
         task_claim: the claim that a result came from, if one did.
         dedupe: for a creation that must happen once.
     """
@@ -60,7 +60,7 @@ def batch_of(
             case RecordHistory():
                 events.append(effect)
             case RunHandler(_, due):
-                ready = None if keep_claim else Ready(due)
+                ready = Ready(due)
             case DispatchTask(task):
                 queue.append(task)
             case SaveTask(task):

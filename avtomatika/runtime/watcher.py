@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 _BATCH = 100
 # A timer taken and not dealt with (this engine died) comes back after so many seconds.
 _TIMER_LEASE = 10.0
+# Seconds after something went wrong.
+_PAUSE = 1.0
 
 
 class Watcher:
@@ -37,6 +39,7 @@ class Watcher:
         self._interval = interval
         self._sooner = asyncio.Event()
         self._looks_at = float("inf")
+        self._stumbled = False
         self._loop: asyncio.Task[None] | None = None
         self._unsubscribe = storage.subscribe(self._on_signal)
 
@@ -58,13 +61,19 @@ class Watcher:
     async def _watch(self) -> None:
         while True:
             self._sooner.clear()
+            # While it looks, every signal counts: what it has looked at already may be what the signal tells of.
+            self._looks_at = float("inf")
             try:
                 busy = await self.look()
                 due = await self._storage.next_wake_at()
                 now = await self._storage.now()
             except Exception:
                 log.exception("cannot look at timers; trying again", extra={"action": "watch_failed"})
-                await self._clock.sleep(1.0)
+                await self._clock.sleep(_PAUSE)
+                continue
+            if self._stumbled:
+                # What could not be dealt with is still due: without a pause it would be tried again at once, for ever.
+                await self._clock.sleep(_PAUSE)
                 continue
             if busy:
                 continue
@@ -77,6 +86,7 @@ class Watcher:
 
     async def look(self) -> bool:
         """Deals with what is due; returns whether there may be more."""
+        self._stumbled = False
         timers = await self._storage.claim_timers(_BATCH, _TIMER_LEASE)
         for timer in timers:
             await self._apart(timer.job_id, self._fire(timer))
@@ -92,6 +102,7 @@ class Watcher:
         except JobNotFoundError:
             log.info("a timer of a job that is gone", extra={"action": "timer_orphan", "job_id": job_id})
         except Exception:
+            self._stumbled = True
             log.exception("a timer could not be dealt with", extra={"action": "timer_failed", "job_id": job_id})
 
     async def _fire(self, timer: Timer) -> None:

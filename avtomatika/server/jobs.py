@@ -23,7 +23,7 @@ from avtomatika.server.keys import (
     SETTINGS_KEY,
     STORAGE_KEY,
 )
-from avtomatika.server.queries import encode_cursor, job_query, wait_seconds
+from avtomatika.server.queries import encode_cursor, job_query, known_version, wait_seconds
 from avtomatika.server.views import job_view
 from avtomatika.storage.base import Dedupe
 
@@ -67,8 +67,7 @@ async def get(request: web.Request) -> web.Response:
     seconds = wait_seconds(request)
     job = await jobs.get(request.match_info["job_id"], client.name)
     if seconds and not job.is_terminal:
-        known = request.query.get("version", "")
-        job = await jobs.wait(job.id, int(known) if known.isdecimal() else job.version, seconds)
+        job = await jobs.wait(job.id, known_version(request, job.version), seconds)
     return answer(await _view(request, job))
 
 

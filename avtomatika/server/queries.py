@@ -59,6 +59,15 @@ def wait_seconds(request: web.Request) -> float:
     return min(seconds, MAX_WAIT)
 
 
+def known_version(request: web.Request, default: int) -> int:
+    """Reads ``?version=``: the version of the job that the caller has seen.
+
+    Raises:
+        RequestError: it is no whole number.
+    """
+    return _whole(request.query.get("version"), "version", default, 0, 10**18)
+
+
 def encode_cursor(created_at: float, job_id: str) -> str:
     """Returns the cursor that continues after a job."""
     return base64.urlsafe_b64encode(f"{created_at!r} {job_id}".encode()).decode().rstrip("=")
@@ -95,9 +104,11 @@ def _moment(text: str | None) -> float | None:
 def _whole(text: str | None, name: str, default: int, least: int, most: int) -> int:
     if not text:
         return default
-    if not text.isdecimal() or not least <= int(text) <= most:
-        raise _wrong(name, text, f"a whole number from {least} to {most}")
-    return int(text)
+    # Compared by length first: Python refuses to read numbers of more than 4300 digits.
+    number = int(text) if text.isdecimal() and len(text) < 20 else -1
+    if not least <= number <= most:
+        raise _wrong(name, text[:80], f"a whole number from {least} to {most}")
+    return number
 
 
 def _wrong(name: str, value: str, expected: str, guess: str = "") -> RequestError:

@@ -70,9 +70,12 @@ async def _hold(request: web.Request, worker_id: str, seconds: float) -> web.Str
         return request.transport is None or request.transport.is_closing()
 
     poll = parse_poll(request.query)
+    began = await request.app[STORAGE_KEY].now()
     worker = await workers.poller(worker_id, poll, seconds)
     if worker is None:
         return web.Response(status=204)
+    # What was spent on finding out who asks is not granted twice: the worker hangs up when its own time is over.
+    seconds -= await request.app[STORAGE_KEY].now() - began
     task = await dispatcher.next_task(worker, seconds, skills=poll.available, is_gone=is_gone)
     if task is None:
         return web.Response(status=204)

@@ -419,6 +419,10 @@ class MemoryStorage(Storage):
         )
         return until
 
+    async def list_claims(self, worker_id: str) -> list[TaskClaim]:
+        """Returns the claims of the worker."""
+        return self._tasks.held_by(worker_id)
+
     async def release_task(self, claim: TaskClaim) -> None:
         """Puts a task back."""
         row = self._tasks.rows.get(claim.task_id)

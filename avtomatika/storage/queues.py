@@ -240,6 +240,14 @@ class TaskTable:
             row is not None and row.status.is_open and row.attempt == claim.attempt and row.worker_id == claim.worker_id
         )
 
+    def held_by(self, worker_id: str) -> list[TaskClaim]:
+        """Returns the claims that the worker holds, by task id; looks at claimed tasks only, which are few."""
+        return [
+            TaskClaim(task_id, row.attempt, worker_id)
+            for task_id in sorted(self.leases)
+            if (row := self.rows[task_id]).worker_id == worker_id
+        ]
+
     def is_reachable(self, task_id: str) -> bool:
         """Whether somebody can take the task, or its lease is watched."""
         row = self.rows[task_id]
