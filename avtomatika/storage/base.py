@@ -397,7 +397,7 @@ class Storage(Protocol):
         ...
 
     async def list_claims(self, worker_id: str) -> list[TaskClaim]:
-        """Returns the claims that the worker holds now, by task id."""
+        """Returns the claims that the worker holds, by task id, also those whose lease has ended."""
         ...
 
     async def release_task(self, claim: TaskClaim) -> None:

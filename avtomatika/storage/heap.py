@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -30,9 +30,6 @@ class LazyHeap(Generic[K]):
 
     def __contains__(self, key: K) -> bool:
         return key in self._live
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._live)
 
     def put(self, key: K, rank: Rank) -> None:
         """Adds the key, or moves it."""

@@ -190,6 +190,7 @@ class TaskTable:
         self.rows: dict[str, TaskRow] = {}
         self.queues: dict[str, TaskQueue] = {}
         self.leases: LazyHeap[str] = LazyHeap()
+        self._held: dict[str, set[str]] = {}
         self._sequence = itertools.count()
 
     def write(self, task: Task, raw: bytes, *, in_queue: bool = False) -> None:
@@ -225,8 +226,9 @@ class TaskTable:
             queue.put(task.id, row)
 
     def watch(self, task_id: str, until: float) -> None:
-        """Sets the end of the task's lease."""
+        """Sets the end of the lease of a task that was written as claimed."""
         self.leases.put(task_id, (until,))
+        self._held.setdefault(self.rows[task_id].worker_id, set()).add(task_id)
 
     def find_first(self, queues: Sequence[str]) -> str | None:
         """Returns the id of the first waiting task of the queues."""
@@ -241,11 +243,10 @@ class TaskTable:
         )
 
     def held_by(self, worker_id: str) -> list[TaskClaim]:
-        """Returns the claims that the worker holds, by task id; looks at claimed tasks only, which are few."""
+        """Returns the claims that the worker holds, by task id."""
         return [
-            TaskClaim(task_id, row.attempt, worker_id)
-            for task_id in sorted(self.leases)
-            if (row := self.rows[task_id]).worker_id == worker_id
+            TaskClaim(task_id, self.rows[task_id].attempt, worker_id)
+            for task_id in sorted(self._held.get(worker_id, ()))
         ]
 
     def is_reachable(self, task_id: str) -> bool:
@@ -260,6 +261,11 @@ class TaskTable:
         if row is None:
             return
         self.leases.discard(task_id)
+        held = self._held.get(row.worker_id)
+        if held is not None:
+            held.discard(task_id)
+            if not held:
+                del self._held[row.worker_id]
         queue = self.queues.get(row.queue)
         if queue is not None:
             queue.discard(task_id)

@@ -1070,6 +1070,22 @@ async def test_renewal_of_what_is_not_held_is_returned(storage: Storage, clock: 
     assert [task.id for task in await storage.expired_tasks(10)] == ["t2"]
 
 
+async def test_claims_of_a_worker_are_listed_by_task(storage: Storage, clock: FakeClock) -> None:
+    """What a worker holds is told, also after the lease, until it is closed, given back or queued again."""
+    await create(storage, queue_tasks=[a_task(f"t{n}", index=n, attempt=n) for n in (3, 2, 1, 4, 5)])
+    held = [await storage.claim_task(name, ["render"], 10) for name in ("w1", "w1", "w1", "w2", "w1")]
+    await clock.advance(11)
+    assert await storage.list_claims("w1") == [TaskClaim(f"t{n}", n, "w1") for n in (1, 2, 3, 5)]
+
+    queued = replace(held[2], status=TaskStatus.QUEUED, lease_until=None)
+    await go_on(storage, a_job(), save_tasks=[close(held[0])], queue_tasks=[queued])
+    await storage.release_task(claim_of(held[4]))
+
+    assert await storage.list_claims("w1") == [TaskClaim("t2", 2, "w1")]
+    assert await storage.list_claims("w2") == [TaskClaim("t4", 4, "w2")]
+    assert await storage.list_claims("nobody") == []
+
+
 async def test_leases_that_ended_come_earliest_first(storage: Storage, clock: FakeClock) -> None:
     """Ended leases are told, up to the limit, until somebody decides."""
     await create(storage, queue_tasks=[a_task(f"t{n}", index=n) for n in range(4)])

@@ -241,12 +241,20 @@ class StorageMachine(RuleBasedStateMachine):
 
     # --- steps ---
 
-    @initialize(at=SECONDS, tasks=st.lists(st.tuples(QUEUES, PRIORITIES, SECONDS), min_size=2, max_size=4))
-    def begin(self, at: int, tasks: list[tuple[str, float, int]]) -> None:
-        """Two jobs with tasks, so that there is something to do."""
+    @initialize(
+        at=SECONDS,
+        tasks=st.lists(st.tuples(QUEUES, PRIORITIES, SECONDS), min_size=2, max_size=4),
+        claims=st.integers(0, 2),
+    )
+    def begin(self, at: int, tasks: list[tuple[str, float, int]], claims: int) -> None:
+        """Two jobs with tasks, one of which may have passed from one worker to another: so steps meet something."""
         for job_id in ("j1", "j2"):
             self.create(job_id, at, at, 0.0, dedupe=0)
             self.step(job_id, 1, None, False, None, None, False, False, tasks)
+        for worker_id in ("w1", "w2")[:claims]:
+            self.claim_task(worker_id, {"a", "b"}, 5)
+            if claims == 2:
+                self.report(0, "again", False)
 
     @rule(job_id=JOB_IDS, at=SECONDS, deadline=SECONDS, priority=PRIORITIES, dedupe=st.integers(0, 2))
     def create(self, job_id: str, at: int, deadline: int, priority: float, dedupe: int) -> None:
@@ -513,6 +521,10 @@ class StorageMachine(RuleBasedStateMachine):
         overdue = [task for task in self.model.leases() if (task.lease_until or 0.0) <= self.model.now]
         assert [task.lease_until for task in expired] == [task.lease_until for task in overdue]
         assert {task.id for task in expired} == {task.id for task in overdue}
+        for worker_id in ("w1", "w2"):
+            held = [task for task in self.model.leases() if task.worker_id == worker_id]
+            claims = sorted((TaskClaim(task.id, task.attempt, worker_id) for task in held), key=lambda c: c.task_id)
+            assert self.run(self.storage.list_claims(worker_id)) == claims
         assert self.run(self.storage.next_wake_at()) == self.model.next_wake_at()
         events = self.run(self.storage.read_events(1000))
         assert [(event.job_id, event.sequence, event.type) for event in events] == self.model.outbox
@@ -523,4 +535,4 @@ def test_storage_after_any_steps_agrees_with_the_model(backend: str) -> None:
     """Whatever is asked of it in whatever order, a storage answers as the contract says."""
     machine = type("Machine", (StorageMachine,), {"make": staticmethod(BACKENDS[backend])})
 
-    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))
