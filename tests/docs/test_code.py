@@ -1,0 +1,60 @@
+"""The code in the manual runs, and prints what the manual says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def _program(page: Any) -> str:
+    """Returns the Python of a page as one program in which every line has the number that it has in the page."""
+    lines: list[str] = []
+    for block in page.blocks:
+        if block.language == "python":
+            lines += [""] * (block.first_line - 1 - len(lines))
+            lines += block.text.splitlines()
+    return "\n".join(lines) + "\n"
+
+
+def test_code_of_page_runs_and_prints_what_the_page_shows(code_page: Any, tmp_path: Path) -> None:
+    """The Python blocks of a page are one program; its ``text`` blocks are what that program prints."""
+    program = tmp_path / f"{code_page.path.stem.replace('-', '_')}_page.py"
+    program.write_text(_program(code_page), encoding="utf-8")
+    expected = "\n".join(block.text for block in code_page.blocks if block.language == "text")
+
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", program],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if not key.startswith(("COV_", "PYTEST"))},
+    )
+
+    assert ended.returncode == 0, f"{code_page.name} (the line numbers are those of the page):\n{ended.stderr}"
+    assert ended.stdout.strip() == expected.strip()
+
+
+def test_json_of_page_can_be_parsed(page: Any) -> None:
+    """A ``json`` block is JSON."""
+    for block in page.blocks:
+        if block.language == "json":
+            json.loads(block.text)
+
+
+def test_runner_notices_a_page_whose_code_fails(tmp_path: Path) -> None:
+    """The check itself can fail: wrong output and exceptions are found, with the line of the page."""
+
+    class Wrong:
+        path, name = Path("wrong.md"), "wrong.md"
+        blocks = [type("Block", (), {"language": "python", "first_line": 7, "text": "print('a')\n1 / 0"})]
+
+    with pytest.raises(AssertionError, match=r"line 8"):
+        test_code_of_page_runs_and_prints_what_the_page_shows(Wrong, tmp_path)
