@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from avtomatika.blueprints import Graph
 from avtomatika.client import TERMINAL_STATUSES, AsyncClient
-from avtomatika.errors import JobFailedError
+from avtomatika.errors import AvtomatikaError, ClientError, JobFailedError
 from avtomatika.notebook import job_page
-from avtomatika.notebook.background import BackgroundLoop, wait
+from avtomatika.notebook.background import BackgroundLoop
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_RETRY_SECONDS = 0.5
 
 
 class JobHandle:
@@ -29,6 +32,7 @@ class JobHandle:
         client: for what is asked of the engine; lives in ``background``.
         background: the loop of the workbench.
         read_history: returns the job's history as a DataFrame.
+        changes: yields the job now and after each change until it has ended; the client's ``events`` if left out.
 
     Attributes:
         id: the job's id.
@@ -42,6 +46,7 @@ class JobHandle:
         client: AsyncClient,
         background: BackgroundLoop,
         read_history: Callable[[str], pd.DataFrame],
+        changes: Callable[[str], AsyncIterator[dict[str, Any]]] | None = None,
     ) -> None:
         self.id = str(job["id"])
         self.graph = graph
@@ -50,6 +55,7 @@ class JobHandle:
         self._client = client
         self._background = background
         self._read_history = read_history
+        self._changes = changes if changes is not None else client.events
         self._ended = background.submit(self._follow())
 
     # --- what is known ---
@@ -92,17 +98,19 @@ class JobHandle:
 
         Raises:
             TimeoutError: the job has not ended in time; it goes on.
+            AvtomatikaError: the workbench was stopped.
         """
         try:
-            wait(self._ended, timeout)
-        except TimeoutError:
-            raise TimeoutError(
-                f"job {self.id} is still {self.status} in state '{self.state}' after {timeout:g} s. It goes on: wait "
-                "again, or end it with job.cancel()."
-            ) from None
+            is_over = self._background.wait(self._ended, timeout)
         except KeyboardInterrupt:
             sys.stderr.write(f"The waiting was interrupted; job {self.id} goes on. job.cancel() ends it.\n")
             raise
+        if not is_over:
+            raise TimeoutError(
+                f"job {self.id} is still {self.status} in state '{self.state}' after {timeout:g} s. It goes on: wait "
+                "again, or end it with job.cancel()."
+            )
+        self._check_followed()
         return self
 
     def result(self, timeout: float | None = None) -> Any:
@@ -114,15 +122,30 @@ class JobHandle:
         Raises:
             JobFailedError: it ended otherwise than finished; the message says why.
             TimeoutError: it has not ended in time; it goes on.
+            AvtomatikaError: the workbench was stopped.
         """
         self.wait(timeout)
         return self._outcome()
 
     def __await__(self) -> Generator[Any, None, Any]:
-        """Waits in an event loop of the notebook: ``result = await job``."""
-        # Shielded: what is cancelled is the waiting, never the job's being followed.
-        yield from asyncio.shield(asyncio.wrap_future(self._ended)).__await__()
+        """Waits in an event loop of the notebook: ``result = await job``. Raises as ``result`` does."""
+        yield from self._arrival().__await__()
         return self._outcome()
+
+    async def _arrival(self) -> None:
+        """Returns when the job has ended; cancelling it leaves the job, and the following of it, alone.
+
+        ``asyncio.wrap_future`` would complain aloud if the waiting loop is closed before the job ends.
+        """
+        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell(_ended: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(arrived.set)
+
+        self._ended.add_done_callback(tell)
+        await arrived.wait()
+        self._check_followed()
 
     def cancel(self) -> JobHandle:
         """Ends the job.
@@ -161,8 +184,31 @@ class JobHandle:
             raise JobFailedError(self.id, self.status, str(self._view.get("error_message") or ""))
         return self._view["result"]
 
+    def _check_followed(self) -> None:
+        """Raises what ended the following before the job itself had ended."""
+        if self._ended.cancelled():
+            raise AvtomatikaError(
+                f"the workbench was stopped while job {self.id} was {self.status} in state '{self.state}'; a workbench "
+                "keeps its jobs in memory, so it ended with it. Start it again in a new Workbench()."
+            )
+        self._ended.result()
+
     async def _follow(self) -> None:
         """Hears of each change until the job has ended."""
-        async for job in self._client.events(self.id):
-            self._events = await self._client.history(self.id)
-            self._view = job
+        while True:
+            if await self._has_heard_the_end():
+                return
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _has_heard_the_end(self) -> bool:
+        """Follows the job as long as the engine answers; a cell or handler may keep it from that for a while."""
+        try:
+            async for job in self._changes(self.id):
+                # Progress of a worker leaves the version as it is, and the history too.
+                if not self._events or job["version"] != self._view["version"]:
+                    self._events = await self._client.history(self.id)
+                self._view = job
+        except ClientError as error:
+            if 0 < error.status < 500:
+                raise
+        return self.is_terminal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from avtomatika.errors import AvtomatikaError
@@ -23,7 +23,7 @@ class WorkerProcess:
     Args:
         target: ``module:worker``.
         folder: where the module is found, and where the process works.
-        worker_id: its identity.
+        worker_id: its identity, whatever the module says.
         environment: variables on top of this process's own.
         log_file: where its output goes.
 
@@ -39,12 +39,14 @@ class WorkerProcess:
         self._log_file = log_file
         with log_file.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, with arguments of the notebook's user
-                [sys.executable, "-m", "avtomatika.worker", target, "--stop-with-parent"],
+                [sys.executable, "-m", "avtomatika.worker", target, "--id", worker_id, "--stop-with-parent"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env={**os.environ, **environment, "WORKER_ID": worker_id},
+                env={**os.environ, **environment},
+                # Jupyter interrupts a cell by a signal to the kernel's whole process group; the worker goes on.
+                start_new_session=True,
             )
 
     @property
@@ -58,8 +60,13 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def log(self) -> str:
-        """Returns the end of its output."""
-        return self._log_file.read_text(errors="replace")[-_LOG_TAIL:]
+        """Returns the end of its output; empty once the workbench has stopped."""
+        try:
+            with self._log_file.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL))
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
 
     def check(self) -> None:
         """Raises if the process has ended.
@@ -78,10 +85,14 @@ class WorkerProcess:
         self._process.kill()
         self.stop()
 
-    def stop(self) -> None:
-        """Lets it finish its tasks for some seconds and ends it. Idempotent."""
+    def request_stop(self) -> None:
+        """Asks it to stop, without waiting. Idempotent."""
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+    def stop(self) -> None:
+        """Ends it: it gives its tasks back and says goodbye, or is killed after some seconds. Idempotent."""
+        self.request_stop()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -91,3 +102,12 @@ class WorkerProcess:
     def __repr__(self) -> str:
         state = f"pid {self.pid}" if self.is_alive else f"exit code {self._process.returncode}"
         return f"WorkerProcess({self.worker_id!r}, {state})"
+
+
+def stop_all(processes: Iterable[WorkerProcess]) -> None:
+    """Ends processes together, which takes as long as the slowest of them."""
+    stopping = list(processes)
+    for process in stopping:
+        process.request_stop()
+    for process in stopping:
+        process.stop()

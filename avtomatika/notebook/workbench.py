@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
+import html
 import secrets
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from avtomatika.app_keys import HISTORIAN_KEY, REGISTRY_KEY
+from avtomatika.app_keys import HISTORIAN_KEY, JOBS_KEY, REGISTRY_KEY
 from avtomatika.blueprints import Graph, StateMachineBlueprint
-from avtomatika.client import AsyncClient
+from avtomatika.client import TERMINAL_STATUSES, AsyncClient
 from avtomatika.config import Config
 from avtomatika.core.job import Client as Owner
 from avtomatika.engine import OrchestratorEngine
-from avtomatika.errors import AvtomatikaError, BlueprintError
+from avtomatika.errors import AvtomatikaError, BlueprintError, ConfigError, DocumentError
 from avtomatika.notebook.background import BackgroundLoop
 from avtomatika.notebook.frames import HistoryReader, jobs_frame, workers_frame
 from avtomatika.notebook.handles import JobHandle
-from avtomatika.notebook.processes import WorkerProcess
+from avtomatika.notebook.processes import WorkerProcess, stop_all
 from avtomatika.notebook.ring import LogRing
 from avtomatika.worker import Worker
 
@@ -34,6 +35,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 15.0
+# How long a cell waits for tasks of the function that it replaces; they go on afterwards.
+_HANDOVER_SECONDS = 2.0
+# Every change is told at once; this is for a report of progress that came between two looks.
+_CHANGE_SECONDS = 60.0
 
 
 class Workbench:
@@ -57,60 +62,69 @@ class Workbench:
     """
 
     _live: dict[str, Workbench] = {}  # noqa: RUF012 - what "the same workbench" means is a fact of the process
-    _lock = threading.Lock()
     name: str
+    _given: dict[str, Any]
 
     def __new__(cls, name: str = "workbench", **_options: Any) -> Workbench:
         """Returns the live workbench of that name, or a new one."""
-        with cls._lock:
-            known = cls._live.get(name)
-            return known if known is not None and known.is_running else super().__new__(cls)
+        known = cls._live.get(name)
+        return known if known is not None and known.is_running else super().__new__(cls)
 
     def __init__(
         self, name: str = "workbench", *, port: int = 0, history: str | Path | None = None, **settings: Any
     ) -> None:
+        given = {"port": port, "history": history, **settings}
         if self._live.get(name) is self:
-            ignored = " The settings given now are not applied; wb.stop() first." if settings or port or history else ""
+            ignored = "" if given == self._given else " The settings given now are not applied; wb.stop() first."
             print(f"{name} runs already at {self.url}.{ignored}")
             return
         self.name = name
-        self._folder = tempfile.TemporaryDirectory(prefix="avtomatika-")
-        self._history_file = Path(history) if history is not None else Path(self._folder.name) / "history.db"
-        self._token = secrets.token_urlsafe(24)
-        self._worker_token = secrets.token_urlsafe(24)
+        self._given = given
+        self._blueprints: dict[str, StateMachineBlueprint] = {}
         self._processes: list[WorkerProcess] = []
+        self._worker_processes = 0
         self._tasks: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {}
         self._worker: Worker | None = None
         self._worker_number = 0
         self._worker_change = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._ring = LogRing()
+        with contextlib.ExitStack() as undo:
+            self._folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="avtomatika-")))
+            self._config = self._configure(port, history, settings)
+            self.engine = OrchestratorEngine(config=self._config)
+            self._ring.attach()
+            undo.callback(self._ring.detach)
+            self._background = BackgroundLoop(f"avtomatika-{name}")
+            undo.callback(self._background.stop)
+            self._background.call(self.engine.start(), _START_SECONDS)
+            undo.callback(self._end, self.engine.stop)
+            self._url = self.engine.url
+            self._client = AsyncClient(self._url, self._config.CLIENT_TOKEN, prefix=self._config.CLIENT_API_PREFIX)
+            undo.callback(self._end, self._client.close)
+            undo.callback(self._end, self._stop_worker)
+            undo.callback(stop_all, self._processes)
+            self._undo = undo.pop_all()
+        self._live[name] = self
+        atexit.register(self.stop)
+
+    def _configure(self, port: int, history: str | Path | None, settings: Mapping[str, Any]) -> Config:
+        # Absolute, as a cell may change the working directory.
+        history_file = Path(history).absolute() if history is not None else self._folder / "history.db"
         config = Config(
             **{
                 "API_HOST": "127.0.0.1",
                 "API_PORT": port,
-                "CLIENT_TOKEN": self._token,
-                "GLOBAL_WORKER_TOKEN": self._worker_token,
-                "HISTORY_DATABASE_URI": f"sqlite:{self._history_file}",
+                "ENABLE_CLIENT_API": True,
+                "CLIENT_TOKEN": secrets.token_urlsafe(24),
+                "GLOBAL_WORKER_TOKEN": secrets.token_urlsafe(24),
+                "HISTORY_DATABASE_URI": f"sqlite:{history_file}",
                 **settings,
             }
         )
-        self.engine = OrchestratorEngine(config=config)
-        self._ring = LogRing()
-        self._ring.attach()
-        self._background = BackgroundLoop(f"avtomatika-{name}")
-        try:
-            self._background.call(self.engine.start(), _START_SECONDS)
-            self._url = self.engine.url
-            self._client = self._background.call(self._connect())
-        except BaseException:
-            self._background.stop()
-            self._ring.detach()
-            self._folder.cleanup()
-            raise
-        self._live[name] = self
-        atexit.register(self.stop)
-
-    async def _connect(self) -> AsyncClient:
-        return AsyncClient(self._url, self._token)
+        if not config.ENABLE_CLIENT_API:
+            raise ConfigError("a workbench talks to its engine through the client API; leave ENABLE_CLIENT_API true.")
+        return config
 
     # --- life ---
 
@@ -127,26 +141,30 @@ class Workbench:
     @property
     def token(self) -> str:
         """The client token, for scripts and ``curl`` (header ``X-Client-Token``)."""
-        return self._token
+        return self._config.CLIENT_TOKEN
 
     def stop(self) -> None:
-        """Ends worker processes, workers and the server. Idempotent. Jobs in memory are gone afterwards."""
+        """Ends worker processes, workers and the server. Idempotent. Jobs in memory are gone afterwards.
+
+        Raises:
+            AvtomatikaError: it is called by an async function that the workbench itself runs.
+            TimeoutError: something did not end in time; the rest is stopped all the same.
+        """
+        self._background.check_caller()
         atexit.unregister(self.stop)
         if self._live.get(self.name) is self:
             del self._live[self.name]
-        for process in self._processes:
-            process.stop()
-        if self._background.is_running:
-            self._background.call(self._close(), _STOP_SECONDS)
-        self._background.stop()
-        self._ring.detach()
-        self._folder.cleanup()
+        self._undo.close()
 
-    async def _close(self) -> None:
+    def _end(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._background.call(close(), _STOP_SECONDS)
+
+    async def _stop_worker(self) -> None:
         if self._worker is not None:
+            self._worker.request_stop(drain=False)
             await self._worker.stop()
-        await self._client.close()
-        await self.engine.stop()
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=_HANDOVER_SECONDS)
 
     def __enter__(self) -> Workbench:
         return self
@@ -157,7 +175,11 @@ class Workbench:
         self.stop()
 
     def logs(self, last: int | None = 50) -> list[str]:
-        """Returns the newest log lines of the engine, oldest first; all that are kept if ``last`` is None."""
+        """Returns the newest log lines of the engines in this process, oldest first.
+
+        Args:
+            last: how many; None for all that are kept.
+        """
         return self._ring.lines(last)
 
     # --- blueprints and jobs ---
@@ -165,11 +187,17 @@ class Workbench:
     def register(self, *blueprints: StateMachineBlueprint) -> None:
         """Takes blueprints in. Running the cell again swaps in the new version; running jobs keep theirs.
 
+        Args:
+            blueprints: complete ones; a handler that a later cell defines anew counts from the next ``submit`` on.
+
         Raises:
             ValidationError: a graph has faults; all of them are listed.
         """
         for blueprint in blueprints:
+            if not isinstance(blueprint, StateMachineBlueprint):
+                raise BlueprintError(f"wb.register takes blueprints; got a {type(blueprint).__name__}.")
             self.engine.register_blueprint(blueprint)
+            self._blueprints[blueprint.name] = blueprint
 
     def submit(
         self, blueprint: str | StateMachineBlueprint, initial_data: Mapping[str, Any] | None = None
@@ -185,16 +213,18 @@ class Workbench:
 
         Raises:
             BlueprintError: nothing of that name is registered.
+            ValidationError: a cell run since then has left its graph with faults.
             DocumentError: the data hold something that cannot be stored.
         """
-        if not isinstance(blueprint, str):
-            self.register(blueprint)
-            blueprint = blueprint.name
-        create = self.engine.create_background_job(
-            blueprint, initial_data or {}, source="notebook", client=Owner().name
-        )
-        job_id = self._background.call(create, _START_SECONDS)
-        return self.job(job_id)
+        if initial_data is not None and not isinstance(initial_data, Mapping):
+            raise DocumentError("initial_data", f"it is a {type(initial_data).__name__}, and a job starts with a dict")
+        # Registered anew: a cell with one of its handlers may have been run again.
+        known = self._blueprints.get(blueprint) if isinstance(blueprint, str) else blueprint
+        if known is not None:
+            self.register(known)
+        name = known.name if known is not None else str(blueprint)
+        create = self.engine.create_background_job(name, initial_data or {}, source="notebook", client=Owner().name)
+        return self.job(self._background.call(create, _START_SECONDS))
 
     def job(self, job_id: str) -> JobHandle:
         """Returns the handle of a job.
@@ -203,13 +233,26 @@ class Workbench:
             JobNotFoundError: there is none of that id.
         """
         view = self._background.call(self._client.job(job_id), _START_SECONDS)
-        return JobHandle(view, self._graph(view["blueprint_name"]), self._client, self._background, self.history)
+        graph = self._graph(view["blueprint_name"])
+        return JobHandle(view, graph, self._client, self._background, self.history, self._changes)
 
     def _graph(self, blueprint: str) -> Graph | None:
         try:
             return self.engine.app[REGISTRY_KEY].get(blueprint).graph
         except BlueprintError:
             return None
+
+    async def _changes(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
+        """Yields the job now and after each change, until it has ended.
+
+        The client's own ``events`` would hold a connection for each job, and a hundred waiting jobs all there are.
+        """
+        while True:
+            job = await self._client.job(job_id)
+            yield job
+            if job["status"] in TERMINAL_STATUSES:
+                return
+            await self.engine.app[JOBS_KEY].wait(job_id, job["version"], _CHANGE_SECONDS)
 
     # --- tables ---
 
@@ -246,13 +289,13 @@ class Workbench:
         """
         self._background.call(self.engine.app[HISTORIAN_KEY].flush(), _START_SECONDS)
         job_id = job.id if isinstance(job, JobHandle) else job
-        return HistoryReader(self._history_file).job_history(job_id=job_id, **filters)
+        return HistoryReader(self._config.HISTORY_DATABASE_URI).job_history(job_id=job_id, **filters)
 
     # --- workers ---
 
     def worker_env(self) -> dict[str, str]:
         """Returns the environment variables with which any worker joins from a shell."""
-        return {"ORCHESTRATOR_URL": self._url, "WORKER_TOKEN": self._worker_token}
+        return {"ORCHESTRATOR_URL": self._url, "WORKER_TOKEN": self._config.GLOBAL_WORKER_TOKEN}
 
     def task(self, name: str | Callable[..., Any] | None = None, **options: Any) -> Any:
         """Makes a function of the notebook do the tasks of one type; used as a decorator.
@@ -271,27 +314,37 @@ class Workbench:
 
         def decorate(function: F) -> F:
             # An unfit function shall be told in its own cell, not later in the background.
-            Worker("check", url=self._url, token=self._worker_token).add_task(function, name, **options)
-            self._tasks[name or function.__name__] = (function, options)
+            check = self._new_worker("check")
+            check.add_task(function, name, **options)
+            (task_name,) = check.task_names
+            self._tasks[task_name] = (function, options)
             self._background.call(self._renew_worker(), _START_SECONDS)
             return function
 
         return decorate
 
+    def _new_worker(self, worker_id: str) -> Worker:
+        return Worker(worker_id, url=self._url, token=self._config.GLOBAL_WORKER_TOKEN)
+
     async def _renew_worker(self) -> None:
         """Lets a worker with the present functions take over from the one before, which ends its tasks."""
         async with self._worker_change:
             self._worker_number += 1
-            before, self._worker = self._worker, None
-            worker = Worker(f"notebook-{self._worker_number}", url=self._url, token=self._worker_token)
+            worker = self._new_worker(f"notebook-{self._worker_number}")
             for name, (function, options) in self._tasks.items():
                 worker.add_task(function, name, **options)
             await worker.start()
             await worker.wait_until_registered()
-            self._worker = worker
+            before, self._worker = self._worker, worker
             if before is not None:
-                # Its polls end first: no task of an old function is begun once the cell has returned.
-                await before.stop()
+                await self._let_go(before)
+
+    async def _let_go(self, worker: Worker) -> None:
+        """Stops a worker; its running tasks may end in the background, but it begins no other once the cell returns."""
+        leaving = asyncio.create_task(worker.stop())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        await asyncio.wait({leaving}, timeout=_HANDOVER_SECONDS)
 
     def start_workers(
         self, target: str | Path, count: int = 1, *, env: Mapping[str, str] | None = None
@@ -316,14 +369,18 @@ class Workbench:
         name = f"{path.stem}:worker" if is_file else str(target)
         folder = path.resolve().parent if is_file else Path.cwd()
         stem = name.partition(":")[0].replace(".", "-")
-        started = []
-        for _ in range(count):
-            worker_id = f"{stem}-{len(self._processes) + 1}"
-            log_file = Path(self._folder.name) / f"{worker_id}.log"
-            process = WorkerProcess(name, folder, worker_id, {**self.worker_env(), **(env or {})}, log_file)
-            self._processes.append(process)
-            started.append(process)
-        self._wait_until_registered(started)
+        started: list[WorkerProcess] = []
+        try:
+            for _ in range(count):
+                self._worker_processes += 1
+                worker_id = f"{stem}-{self._worker_processes}"
+                environment = {**self.worker_env(), **(env or {})}
+                started.append(WorkerProcess(name, folder, worker_id, environment, self._folder / f"{worker_id}.log"))
+            self._wait_until_registered(started)
+        except BaseException:
+            stop_all(started)
+            raise
+        self._processes.extend(started)
         return started
 
     def _wait_until_registered(self, processes: Sequence[WorkerProcess]) -> None:
@@ -351,8 +408,9 @@ class Workbench:
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
     ) -> dict[str, str]:
         del include, exclude  # the front end chooses among what is there
-        names = ", ".join(f"<code>{blueprint.name}</code>" for blueprint in self.engine.app[REGISTRY_KEY]) or "none yet"
-        state = f"serves at <code>{self._url}</code>" if self.is_running else "is stopped"
+        registered = (f"<code>{html.escape(blueprint.name)}</code>" for blueprint in self.engine.app[REGISTRY_KEY])
+        names = ", ".join(registered) or "none yet"
+        state = f"serves at <code>{html.escape(self._url)}</code>" if self.is_running else "is stopped"
         alive = sum(process.is_alive for process in self._processes)
         page = (
             f"<div><b>avtomatika workbench</b> {state}<br>blueprints: {names}<br>"
