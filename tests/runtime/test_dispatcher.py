@@ -210,33 +210,36 @@ async def test_close_answers_all_polls_with_nothing(system: System, polls: Polls
     assert polls.open == {}
 
 
-class _SlowStorage(MemoryStorage):
-    """A storage that lets others run while it claims, as a database does."""
+class _GatedStorage(MemoryStorage):
+    """A storage whose answer to a claim of ``w1`` is on its way until the gate opens, as with a database."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.gate = asyncio.Event()
 
     async def claim_task(self, worker_id: str, queues: Sequence[str], lease: float) -> Task | None:
-        """Claims after a while."""
-        for _ in range(5):
-            await asyncio.sleep(0)
+        """Claims, and answers later."""
         task = await super().claim_task(worker_id, queues, lease)
-        for _ in range(5):
-            await asyncio.sleep(0)
+        if worker_id == "w1":
+            await self.gate.wait()
         return task
 
 
 async def test_wake_that_meets_a_busy_poll_is_passed_on(make_system: MakeSystem, clock: FakeClock) -> None:
     """A poll that is just claiming one task and is woken for another leaves that wake to whoever sleeps."""
-    system = make_system(_SlowStorage(clock))
+    storage = _GatedStorage(clock)
+    system = make_system(storage)
     system.add(task_flow())
     await system.start()
     polls = Polls(system)
     await queue(system)
-    first = asyncio.create_task(system.dispatcher.next_task(a_worker("w1"), 30))
-    second = asyncio.create_task(system.dispatcher.next_task(a_worker("w2", "other", "work"), 30))
-    await asyncio.sleep(0)
-    await system.create(name="flow")
-    polls.open = {"w1": first, "w2": second}
+    await polls.park("w1")
+    await polls.park("w2")
+    await queue(system)
 
-    assert sorted(await polls.winners()) == ["w1", "w2"]
+    storage.gate.set()
+
+    assert await polls.winners() == ["w1", "w2"]
 
 
 # --- who may have it ---

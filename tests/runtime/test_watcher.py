@@ -246,7 +246,7 @@ async def test_timer_set_while_the_watcher_looks_is_not_missed(make_system: Make
     storage = _TellingStorage(clock)
     system = make_system(storage)
     system.add(task_flow())
-    await system.start()
+    system.watcher.start()
     await system.settle()
     ids: list[str] = []
 
@@ -258,3 +258,4 @@ async def test_timer_set_while_the_watcher_looks_is_not_missed(make_system: Make
     await clock.advance(5)
 
     assert (await system.jobs.get(ids[0])).status is JobStatus.FAILED
+    await system.watcher.stop()
