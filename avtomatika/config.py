@@ -197,6 +197,12 @@ class Config(BaseSettings):
     EXECUTOR_MAX_CONCURRENT_JOBS: int = _setting(
         100, "How many jobs' handlers one engine runs at once.", "a whole number from 1", ge=1
     )
+    JOB_RETENTION_SECONDS: float = _setting(
+        7 * 24 * 3600.0,
+        "How long a job is kept after its end; 0 keeps it for ever. Its history is kept by the history database.",
+        "a number of seconds from 0",
+        ge=0,
+    )
     API_MAX_BODY_BYTES: int = _setting(
         4 * 1024**2, "Largest request of a client; larger data belongs into files.", "a whole number from 1024", ge=1024
     )

@@ -112,7 +112,9 @@ class OrchestratorEngine:
         )
         performer = Performer(self._storage, self._registry, limits)
         historian = Historian(self._storage, self._history, self._clock, keep)
-        self._watcher = Watcher(self._storage, performer, self._clock, config.WATCHER_INTERVAL_SECONDS)
+        self._watcher = Watcher(
+            self._storage, performer, self._clock, config.WATCHER_INTERVAL_SECONDS, config.JOB_RETENTION_SECONDS
+        )
         self.app = build_app(
             Settings(
                 api_prefix=config.CLIENT_API_PREFIX,

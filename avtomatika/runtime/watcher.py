@@ -30,9 +30,14 @@ class Watcher:
         performer: writes what follows.
         clock: for waiting.
         interval: the longest time without a look, seconds, should a signal be lost.
+        retention: seconds that an ended job is kept; 0 for ever.
     """
 
-    def __init__(self, storage: Storage, performer: Performer, clock: Clock, interval: float) -> None:
+    def __init__(
+        self, storage: Storage, performer: Performer, clock: Clock, interval: float, retention: float = 0.0
+    ) -> None:
+        self._retention = retention
+        self._purges_at = 0.0
         self._storage = storage
         self._performer = performer
         self._clock = clock
@@ -93,7 +98,18 @@ class Watcher:
         expired = await self._storage.expired_tasks(_BATCH)
         for task in expired:
             await self._apart(task.job_id, self._expire(task))
-        return len(timers) == _BATCH or len(expired) == _BATCH
+        purged = await self._purge()
+        return _BATCH in {len(timers), len(expired), purged}
+
+    async def _purge(self) -> int:
+        """Forgets jobs that ended long ago; returns how many."""
+        now = await self._storage.now()
+        if not self._retention or now < self._purges_at:
+            return 0
+        purged = await self._storage.purge_jobs(now - self._retention, _BATCH)
+        if len(purged) < _BATCH:
+            self._purges_at = now + self._interval
+        return len(purged)
 
     async def _apart(self, job_id: str, work: Awaitable[None]) -> None:
         """Keeps the trouble of one job from the others."""

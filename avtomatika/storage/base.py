@@ -468,6 +468,19 @@ class Storage(Protocol):
         """Forgets the worker. Its tasks stay claimed until their leases end."""
         ...
 
+    # --- retention ---
+
+    async def purge_jobs(self, ended_before: float, limit: int) -> list[str]:
+        """Forgets up to ``limit`` jobs that ended before a moment, earliest first, with their tasks.
+
+        A job whose history waits in the outbox is kept until it is acknowledged. Dedupe keys live on for their own
+        time. A forgotten job's id may be created again.
+
+        Returns:
+            The ids of the jobs that are gone.
+        """
+        ...
+
     # --- proof ---
 
     async def audit(self) -> list[Fault]:

@@ -73,6 +73,7 @@ class _JobRow:
         acknowledged: how many of them have left the outbox.
         tasks: ids of all its tasks.
         open_tasks: ids of those that have not ended, as keys.
+        ended_at: when it ended, or 0.
         timers: keys of its timers, as keys.
     """
 
@@ -88,6 +89,7 @@ class _JobRow:
     tasks: list[str] = field(default_factory=list)
     open_tasks: dict[str, None] = field(default_factory=dict)
     timers: dict[_TimerKey, None] = field(default_factory=dict)
+    ended_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class MemoryStorage(Storage):
         self._dedupe_ends: LazyHeap[str] = LazyHeap()
         self._workers: dict[str, tuple[bytes, float]] = {}
         self._workers_end: LazyHeap[str] = LazyHeap()
+        self._ended: LazyHeap[str] = LazyHeap()
         self._listeners: dict[object, Listener] = {}
 
     async def open(self) -> None:
@@ -206,6 +209,11 @@ class MemoryStorage(Storage):
             self._count(row.status, -1)
             row.stored.update(prepared.stored)
             row.version, row.status, row.state = job.version, job.status, job.state
+        if job.is_terminal:
+            row.ended_at = job.updated_at
+            self._ended.put(job.id, (row.ended_at,))
+        else:
+            self._ended.discard(job.id)
         self._count(job.status, 1)
         return row
 
@@ -548,6 +556,34 @@ class MemoryStorage(Storage):
     def _forget_workers(self) -> None:
         for worker_id in self._workers_end.pop_until(self._clock.now()):
             del self._workers[worker_id]
+
+    # --- retention ---
+
+    async def purge_jobs(self, ended_before: float, limit: int) -> list[str]:
+        """Forgets jobs that ended long ago."""
+        purged: list[str] = []
+        kept: list[str] = []
+        while len(purged) < limit:
+            first = self._ended.first()
+            if first is None or first[0][0] >= ended_before:
+                break
+            job_id = self._ended.pop()
+            if self._jobs[job_id].rows > self._jobs[job_id].acknowledged:
+                kept.append(job_id)
+            else:
+                self._forget_job(job_id)
+                purged.append(job_id)
+        for job_id in kept:
+            self._ended.put(job_id, (self._jobs[job_id].ended_at,))
+        return purged
+
+    def _forget_job(self, job_id: str) -> None:
+        row = self._jobs.pop(job_id)
+        del self._by_creation[bisect_left(self._by_creation, (row.created_at, job_id))]
+        self._count(row.status, -1)
+        self._created -= 1
+        for task_id in row.tasks:
+            self._tasks.forget(task_id)
 
     # --- proof ---
 

@@ -230,6 +230,10 @@ class TaskTable:
         self.leases.put(task_id, (until,))
         self._held.setdefault(self.rows[task_id].worker_id, set()).add(task_id)
 
+    def forget(self, task_id: str) -> None:
+        """Removes an ended task."""
+        self._withdraw(task_id, self.rows.pop(task_id))
+
     def find_first(self, queues: Sequence[str]) -> str | None:
         """Returns the id of the first waiting task of the queues."""
         heads = [head for name in queues if (queue := self.queues.get(name)) and (head := queue.by_rank.first())]
