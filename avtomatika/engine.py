@@ -112,9 +112,6 @@ class OrchestratorEngine:
         )
         performer = Performer(self._storage, self._registry, limits)
         historian = Historian(self._storage, self._history, self._clock, keep)
-        self._watcher = Watcher(
-            self._storage, performer, self._clock, config.WATCHER_INTERVAL_SECONDS, config.JOB_RETENTION_SECONDS
-        )
         self.app = build_app(
             Settings(
                 api_prefix=config.CLIENT_API_PREFIX,
@@ -149,6 +146,14 @@ class OrchestratorEngine:
             self._clock,
             owner=config.INSTANCE_ID,
             max_jobs=config.EXECUTOR_MAX_CONCURRENT_JOBS,
+        )
+        self._watcher = Watcher(
+            self._storage,
+            performer,
+            self._clock,
+            config.WATCHER_INTERVAL_SECONDS,
+            retention=config.JOB_RETENTION_SECONDS,
+            wake=app[RUNNER_KEY].wake,
         )
         app[CLIENT_TOKENS_KEY] = TokenTable(CLIENT_HEADER)
         app[WORKER_TOKENS_KEY] = TokenTable(WORKER_HEADER)

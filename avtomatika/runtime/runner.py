@@ -75,6 +75,10 @@ class Runner:
         """How many handlers run now."""
         return len(self._active)
 
+    def wake(self) -> None:
+        """Looks at the queue at once: something may have become due."""
+        self._wake.set()
+
     def start(self) -> None:
         """Begins to claim jobs."""
         self._loops = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from avtomatika.clock import Clock
 from avtomatika.core.events import Event, LeaseExpired, TimerFired
@@ -31,11 +31,20 @@ class Watcher:
         clock: for waiting.
         interval: the longest time without a look, seconds, should a signal be lost.
         retention: seconds that an ended job is kept; 0 for ever.
+        wake: called when the moment of a delayed wake-up or the end of a claim may have come.
     """
 
     def __init__(
-        self, storage: Storage, performer: Performer, clock: Clock, interval: float, retention: float = 0.0
+        self,
+        storage: Storage,
+        performer: Performer,
+        clock: Clock,
+        interval: float,
+        *,
+        retention: float = 0.0,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
+        self._wake = wake
         self._retention = retention
         self._purges_at = 0.0
         self._storage = storage
@@ -60,7 +69,9 @@ class Watcher:
             await asyncio.gather(self._loop, return_exceptions=True)
 
     def _on_signal(self, signal: Signal) -> None:
-        if signal.kind in {"timer", "ready"} and signal.at and signal.at < self._looks_at:
+        # A wake-up that is due already is the runners' business, who hear of it too.
+        counts = signal.kind == "timer" or (signal.kind == "ready" and signal.at > self._clock.now())
+        if counts and signal.at < self._looks_at:
             self._sooner.set()
 
     async def _watch(self) -> None:
@@ -87,7 +98,7 @@ class Watcher:
             try:
                 await self._clock.wait_for(self._sooner.wait(), wait)
             except TimeoutError:
-                continue
+                self._wake()
 
     async def look(self) -> bool:
         """Deals with what is due; returns whether there may be more."""

@@ -57,9 +57,9 @@ class System:
         self.history = SQLiteHistory("")
         self.historian = Historian(self.storage, self.history, clock)
         self.dispatcher = Dispatcher(self.storage, clock, LEASE)
-        self.watcher = Watcher(self.storage, self.performer, clock, 20.0)
         self.workers = Workers(self.storage, self.performer, self.historian, clock, ttl=120.0, lease=LEASE)
         self.runner = Runner(self.storage, self.performer, self.registry, clock, owner=owner, max_jobs=max_jobs)
+        self.watcher = Watcher(self.storage, self.performer, clock, 20.0, wake=self.runner.wake)
         self._runs = False
 
     async def start(self) -> None:

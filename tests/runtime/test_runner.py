@@ -254,6 +254,27 @@ async def test_exception_is_retried_with_growing_pauses_then_quarantined(make_sy
     assert job.state_history.value()["last_error"]["attempt"] == 4
 
 
+async def test_retry_of_a_handler_comes_at_its_moment(make_system: MakeSystem) -> None:
+    """A delayed wake-up is taken when it is due, not at the runner's next idle look."""
+    system = make_system(limits=Limits(retry=RetryPolicy(max_retries=1, delay=2.0)))
+    moments: list[float] = []
+
+    async def handler(attempt: int) -> None:
+        moments.append(system.clock.now())
+        raise RuntimeError
+
+    system.add(one_state(handler))
+    await system.start()
+    job_id = await system.create()
+    await system.settle()
+    due = (await system.storage.find_wake_up(job_id)).ready_at
+    assert due is not None
+
+    await system.clock.advance(2.0)
+
+    assert moments[1] == due
+
+
 async def test_handler_that_raises_once_goes_on(system: System) -> None:
     """A passing fault leaves no trace in the outcome; what the failed call changed is not kept."""
     calls: list[int] = []
