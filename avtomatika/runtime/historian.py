@@ -35,6 +35,8 @@ class Historian:
         self._clock = clock
         self._keep = keep
         self._wake = asyncio.Event()
+        # Whoever reads history carries first; without taking turns, a hundred readers would write each row anew.
+        self._turn = asyncio.Lock()
         # Presence of workers is no job state: what does not fit while the history is down is dropped, oldest first.
         self._worker_events: deque[WorkerEvent] = deque(maxlen=_MAX_WORKER_EVENTS)
         self._loop: asyncio.Task[None] | None = None
@@ -66,8 +68,9 @@ class Historian:
         Raises:
             StorageError: the storage or the history does not answer.
         """
-        while await self._carry():
-            pass
+        async with self._turn:
+            while await self._carry():
+                pass
 
     def _on_signal(self, signal: Signal) -> None:
         if signal.kind == "event":
