@@ -40,6 +40,21 @@ def test_failure_twice_is_ignored(machine: Machine) -> None:
     assert machine.task.attempt == 2
 
 
+@pytest.mark.parametrize("is_queued_again", [False, True])
+@pytest.mark.parametrize(("status", "code"), [("success", None), ("failure", "PERMANENT_ERROR"), ("odd", None)])
+def test_other_answer_after_a_failure_is_ignored(
+    machine: Machine, status: str, code: str | None, *, is_queued_again: bool
+) -> None:
+    """A worker cannot change its mind: the first answer to an attempt is the one that counts."""
+    machine.started().dispatches()
+    machine.claims()
+    machine.fails()
+    if is_queued_again:
+        machine.retries()
+
+    assert machine.reports(status, code=code, attempt=1).ignored == "stale_task"
+
+
 def test_result_of_an_unknown_task_is_ignored(machine: Machine) -> None:
     """A result for a task that nobody knows changes nothing."""
     machine.started().dispatches()

@@ -55,6 +55,19 @@ def test_timer_of_a_closed_task_is_only_cleared(machine: Machine, kind: TimerKin
     assert machine.job.state == "charge"
 
 
+@pytest.mark.parametrize("status", ["success", "failure"])
+@pytest.mark.parametrize("option", ["dispatch_timeout", "result_timeout"])
+def test_timer_of_a_task_goes_with_it(machine: Machine, status: str, option: str) -> None:
+    """A task that ends takes its timers along, so that nobody looks at them for nothing."""
+    machine.started().dispatches(transitions={"success": "charge", "failure": "repair"}, **{option: 60.0})
+    machine.claims()
+    assert len(machine.timers) == 1
+
+    machine.reports(status, code="PERMANENT_ERROR")
+
+    assert machine.timers == {}
+
+
 def test_timer_of_an_unknown_task_is_only_cleared(machine: Machine) -> None:
     """The task may be gone, its timer must not stay."""
     machine.started().dispatches()
