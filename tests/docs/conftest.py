@@ -42,8 +42,8 @@ class Page:
 
     @property
     def name(self) -> str:
-        """Its path below the root of the repository."""
-        return str(self.path.relative_to(ROOT))
+        """Its path below the root of the repository, or its whole path if it is elsewhere."""
+        return str(self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path)
 
     @property
     def text(self) -> str:

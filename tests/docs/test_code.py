@@ -49,12 +49,14 @@ def test_json_of_page_can_be_parsed(page: Any) -> None:
             json.loads(block.text)
 
 
-def test_runner_notices_a_page_whose_code_fails(tmp_path: Path) -> None:
-    """The check itself can fail: wrong output and exceptions are found, with the line of the page."""
+def test_runner_notices_code_that_fails_and_output_that_differs(tmp_path: Path, pages: dict[str, Any]) -> None:
+    """The check itself can fail: an exception is told with its line in the page, and so is a wrong output."""
+    page = type(pages["README.md"])(tmp_path / "page.md")
 
-    class Wrong:
-        path, name = Path("wrong.md"), "wrong.md"
-        blocks = [type("Block", (), {"language": "python", "first_line": 7, "text": "print('a')\n1 / 0"})]
+    page.path.write_text("Prose.\n\n```python\n1 / 0\n```\n", encoding="utf-8")
+    with pytest.raises(AssertionError, match="line 4"):
+        test_code_of_page_runs_and_prints_what_the_page_shows(page, tmp_path)
 
-    with pytest.raises(AssertionError, match=r"line 8"):
-        test_code_of_page_runs_and_prints_what_the_page_shows(Wrong, tmp_path)
+    page.path.write_text("```python\nprint('a')\n```\n\n```text\nb\n```\n", encoding="utf-8")
+    with pytest.raises(AssertionError):
+        test_code_of_page_runs_and_prints_what_the_page_shows(page, tmp_path)
