@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import enum
 import numbers
@@ -47,8 +46,14 @@ class Document:
         Raises:
             DocumentError: something in it is none of these; the message has its path.
         """
-        with contextlib.suppress(*_REFUSALS):
+        try:
             return cls(msgpack.packb(value, default=_plain, strict_types=True))
+        except _REFUSALS:
+            return cls._of_odd(value, name)
+
+    @classmethod
+    def _of_odd(cls, value: Any, name: str) -> Document:
+        """Freezes what has to be made plain first, or says why it cannot be."""
         try:
             raw = msgpack.packb(value, default=_plain, strict_types=False)
             # Only here can there be tuples. As keys they can be written but never read again: refused rather than lost.

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from avtomatika.core.document import EMPTY, NULL, Document
-from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.core.states import TERMINAL, JobStatus, TaskStatus
 from avtomatika.protocol.messages import TaskMessage
 
 
@@ -89,7 +89,7 @@ class FanOut:
     failure_state: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
     """One run of a blueprint.
 
@@ -150,7 +150,18 @@ class Job:
     @property
     def is_terminal(self) -> bool:
         """Whether the job has ended."""
-        return self.status.is_terminal
+        return self.status in TERMINAL
+
+    def evolve(self, changes: Mapping[str, Any]) -> Job:
+        """Returns a copy with other values of some fields.
+
+        As ``dataclasses.replace``, but without a call for each of the 30 fields: it is made for every step of every
+        job, and took an eighth of its time.
+        """
+        copy = object.__new__(Job)
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__.update(changes)
+        return copy
 
 
 @dataclass(frozen=True, slots=True)

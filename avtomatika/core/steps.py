@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from avtomatika.blueprints.graph import Graph, State
@@ -103,7 +103,7 @@ class Step:
     def decision(self) -> Decision:
         """Returns the new job, one version on, with the effects."""
         changes = {**self._changes, "version": self.job.version + 1, "updated_at": self.now}
-        return Decision(replace(self.job, **changes), tuple(self._effects), frozenset(changes))
+        return Decision(self.job.evolve(changes), tuple(self._effects), frozenset(changes))
 
     # --- how a job goes on ---
 

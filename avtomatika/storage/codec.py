@@ -137,7 +137,6 @@ _SKILLS = _Kind(lambda skills: [_SKILL.pack(skill) for skill in skills], lambda 
 
 _TASK = _Schema(Task, status=_Kind(str, TaskStatus), params=_DOCUMENT, data=_DOCUMENT, failure=_FAILURE)
 _WORKER = _Schema(WorkerProfile, skills=_SKILLS, available=_SET, hot=_SET, current_tasks=_TUPLE)
-_EVENT = _Schema(HistoryEvent, state_history=_DOCUMENT)
 _JOB = _Schema(
     Job,
     status=_Kind(str, JobStatus),
@@ -145,6 +144,10 @@ _JOB = _Schema(
     fan_out=_nested(_Schema(FanOut, failure=_FAILURE)),
     failure=_FAILURE,
 )
+# Events are many and short-lived, so they are written as a list: the order of the fields is part of the format, and new
+# ones come last.
+_EVENT_FIELDS = tuple(f.name for f in fields(HistoryEvent))
+_EVENT_DATA = _EVENT_FIELDS.index("state_history")
 _JOB_DOCUMENTS = frozenset({"initial_data", "state_history", "result"})
 
 
@@ -232,7 +235,10 @@ def encode_event(event: HistoryEvent) -> bytes:
     Raises:
         DocumentError: a value cannot be stored.
     """
-    return _EVENT.dump(event)
+    values = [getattr(event, name) for name in _EVENT_FIELDS]
+    if event.state_history is not None:
+        values[_EVENT_DATA] = event.state_history.raw
+    return Document.of(values, "history event").raw
 
 
 def decode_event(raw: bytes) -> HistoryEvent:
@@ -241,4 +247,12 @@ def decode_event(raw: bytes) -> HistoryEvent:
     Raises:
         StorageError: the bytes are no history event.
     """
-    return _EVENT.load(raw)
+    values = _loads(raw, HistoryEvent)
+    try:
+        # A newer version may have added fields at the end.
+        values = values[: len(_EVENT_FIELDS)]
+        if len(values) > _EVENT_DATA and values[_EVENT_DATA] is not None:
+            values[_EVENT_DATA] = Document(values[_EVENT_DATA])
+        return HistoryEvent(*values)
+    except (IndexError, TypeError) as error:
+        raise _unreadable(HistoryEvent, error) from error
