@@ -102,7 +102,10 @@ class Step:
 
     def decision(self) -> Decision:
         """Returns the new job, one version on, with the effects."""
-        changes = {**self._changes, "version": self.job.version + 1, "updated_at": self.now}
+        old = self.job.__dict__
+        changes = {name: value for name, value in self._changes.items() if value is not old[name]}
+        changes["version"] = self.job.version + 1
+        changes["updated_at"] = self.now
         return Decision(self.job.evolve(changes), tuple(self._effects), frozenset(changes))
 
     # --- how a job goes on ---
