@@ -101,8 +101,7 @@ class Workbench:
             undo.callback(self._end, self.engine.stop)
             self._url = self.engine.url
             self._client = AsyncClient(self._url, self._config.CLIENT_TOKEN, prefix=self._config.CLIENT_API_PREFIX)
-            undo.callback(self._end, self._client.close)
-            undo.callback(self._end, self._stop_worker)
+            undo.callback(self._end, self._close)
             undo.callback(stop_all, self._processes)
             self._undo = undo.pop_all()
         self._live[name] = self
@@ -159,12 +158,19 @@ class Workbench:
     def _end(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._background.call(close(), _STOP_SECONDS)
 
-    async def _stop_worker(self) -> None:
+    async def _close(self) -> None:
         if self._worker is not None:
             self._worker.request_stop(drain=False)
             await self._worker.stop()
         if self._leaving:
             await asyncio.wait(self._leaving, timeout=_HANDOVER_SECONDS)
+        await self.engine.stop()
+        # Handles that still follow their jobs would open new connections once these are closed.
+        followers = asyncio.all_tasks() - {asyncio.current_task()}
+        for follower in followers:
+            follower.cancel()
+        await asyncio.gather(*followers, return_exceptions=True)
+        await self._client.close()
 
     def __enter__(self) -> Workbench:
         return self
