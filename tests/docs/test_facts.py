@@ -285,16 +285,16 @@ def test_make_targets_are_those_of_the_manual(pages: dict[str, Any], root: Path)
 
 @pytest.fixture
 def changelog(root: Path) -> dict[str, Any]:
-    """The names of the program docs/changelog.py."""
-    return runpy.run_path(str(root / "docs" / "changelog.py"))
+    """The names of the program docs/make_changelog.py."""
+    return runpy.run_path(str(root / "docs" / "make_changelog.py"))
 
 
 def test_changelog_has_the_fragments(pages: dict[str, Any], changelog: dict[str, Any]) -> None:
-    """The section of what is not released is the one that docs/changelog.py writes."""
+    """The section of what is not released is the one that docs/make_changelog.py writes."""
     text = pages["CHANGELOG.md"].text
 
     assert text == changelog["with_unreleased"](text, changelog["unreleased"](changelog["FRAGMENTS"])), (
-        "run: python docs/changelog.py"
+        "run: python docs/make_changelog.py"
     )
 
 

@@ -1,6 +1,6 @@
 """Writes the fragments of docs/changelog.d into the section "Unreleased" of CHANGELOG.md.
 
-python docs/changelog.py
+python docs/make_changelog.py
 """
 
 from __future__ import annotations
