@@ -46,3 +46,4 @@ def _add_client_routes(app: web.Application, root: str) -> None:
     app.router.add_get(f"{root}/v1/dashboard", overview.dashboard)
     # Last: blueprints can be registered while the engine runs, so their endpoints are looked up, not routed.
     app.router.add_post(f"{root}/{{path:.+}}", jobs.create)
+    app.router.add_route("*", f"{root}/{{path:.+}}", jobs.elsewhere)

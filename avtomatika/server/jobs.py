@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.core.job import Job
 from avtomatika.errors import suggest
 from avtomatika.runtime.registry import Registry
@@ -35,9 +36,7 @@ _MAX_KEY_LENGTH = 255
 async def create(request: web.Request) -> web.Response:
     """``POST /api/{version}{endpoint}``: creates a job of the blueprint that has this endpoint."""
     registry, client = request.app[REGISTRY_KEY], request[CLIENT_KEY]
-    path = "/" + request.match_info["path"].strip("/")
-    version, _, rest = path[1:].partition("/")
-    blueprint = registry.find_endpoint(version, f"/{rest}") or registry.find_endpoint("", path)
+    blueprint = _find_blueprint(request)
     if blueprint is None:
         raise _no_endpoint(request, registry)
     body = await read_object(request, request.app[SETTINGS_KEY].max_body)
@@ -59,6 +58,21 @@ async def create(request: web.Request) -> web.Response:
             job_id=job_id,
         )
     return answer({"status": "accepted", "job_id": job_id}, 202)
+
+
+async def elsewhere(request: web.Request) -> web.Response:
+    """Any other method below the API: not found, unless the path exists for another method.
+
+    Endpoints of blueprints may be anywhere, so the router alone would call every misspelt path a wrong method.
+    """
+    own = request.match_info.route.resource
+    allowed = {"POST"} if _find_blueprint(request) else set()
+    for resource in request.app.router.resources():
+        if resource is not own:
+            allowed |= (await resource.resolve(request))[1]
+    if allowed:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+    raise web.HTTPNotFound
 
 
 async def get(request: web.Request) -> web.Response:
@@ -172,6 +186,14 @@ def _tracing(request: web.Request) -> dict[str, str]:
 
 def _in_zone(timestamp: str, zone: datetime.tzinfo) -> str:
     return datetime.datetime.fromisoformat(timestamp).astimezone(zone).isoformat()
+
+
+def _find_blueprint(request: web.Request) -> CompiledBlueprint | None:
+    """Returns the blueprint whose jobs are created at the request's path."""
+    registry = request.app[REGISTRY_KEY]
+    path = "/" + request.match_info["path"].strip("/")
+    version, _, rest = path[1:].partition("/")
+    return registry.find_endpoint(version, f"/{rest}") or registry.find_endpoint("", path)
 
 
 def _no_endpoint(request: web.Request, registry: Registry) -> RequestError:

@@ -1,0 +1,86 @@
+"""The overview over HTTP: status, workers, skills and counts."""
+
+from __future__ import annotations
+
+import asyncio
+
+from avtomatika import __version__
+
+from .conftest import WORKER, Api
+
+
+async def test_status_tells_that_the_engine_serves(api: Api) -> None:
+    """``ok``, with the version."""
+    answer = await api.get("/_public/status", token=None)
+
+    assert answer.status == 200
+    assert answer.body["status"] == "ok"
+    assert answer.body["version"] == __version__
+    assert answer.body["blueprints"] == 4
+
+
+async def test_workers_are_listed_with_what_they_told(api: Api) -> None:
+    """Identity, skills, costs, resources and when they were last heard of."""
+    assert (await api.get("/api/v1/workers")).body == []
+    await api.register(
+        "w1",
+        "work",
+        "paint",
+        resources={"properties": {"cpu_cores": 4}},
+        capabilities={"cost_per_skill": {"work": 0.5}, "hostname": "node-1"},
+        hot_skills=["paint"],
+        available_skills=["work", "paint"],
+    )
+    await api.register("w0")
+
+    workers = (await api.get("/api/v1/workers")).body
+
+    assert [worker["worker_id"] for worker in workers] == ["w0", "w1"]
+    worker = workers[1]
+    assert (worker["skills"], worker["hot_skills"]) == (["work", "paint"], ["paint"])
+    assert (worker["cost_per_skill"], worker["hostname"]) == ({"work": 0.5}, "node-1")
+    assert worker["resources"]["cpu_cores"] == 4
+    assert worker["last_seen_at"] == api.clock.now()
+
+
+async def test_silent_worker_leaves_the_list(api: Api) -> None:
+    """Live workers only."""
+    await api.register("w1")
+    await api.clock.advance(100)
+    await api.register("w2")
+    await api.clock.advance(20)
+
+    assert [worker["worker_id"] for worker in (await api.get("/api/v1/workers")).body] == ["w2"]
+
+
+async def test_catalog_lists_each_skill_once_with_its_workers(api: Api) -> None:
+    """What is on offer, with its schemas, and by whom."""
+    schema = {"type": "object"}
+    skills = [{"name": "work", "type": "work", "description": "does it", "input_schema": schema}]
+    body = {"worker_id": "w1", "supported_skills": skills}
+    await api.post("/_worker/workers/register", body, token=WORKER)
+    await api.register("w2", "work", "paint")
+
+    catalog = (await api.get("/api/v1/workers/catalog")).body
+
+    assert [(skill["name"], skill["workers"]) for skill in catalog] == [("paint", ["w2"]), ("work", ["w1", "w2"])]
+    assert (catalog[1]["description"], catalog[1]["input_schema"]) == ("does it", schema)
+
+
+async def test_dashboard_counts_workers_jobs_and_tasks(api: Api) -> None:
+    """How many there are of each, at one look."""
+    empty = (await api.get("/api/v1/dashboard")).body
+    assert (empty["workers"]["total"], empty["jobs"]) == (0, {"queued": 0})
+    await api.register("w1", "paint")
+    poll = asyncio.create_task(api.poll("w1"))
+    await api.until_parked()
+    await api.until(await api.submit(), "finished")
+    await api.until(await api.submit("/api/v2/shop/orders", {}), "waiting_for_worker")
+
+    board = (await api.get("/api/v1/dashboard")).body
+
+    assert board["workers"] == {"total": 1, "polling": 1, "idle": 1}
+    assert board["jobs"] == {"queued": 0, "finished": 1, "waiting_for_worker": 1}
+    assert board["tasks"] == {"waiting": 1, "queues": {"work": {"waiting": 1, "oldest_at": api.clock.now()}}}
+    await api.clock.advance(30)
+    assert (await poll).status == 204
