@@ -6,6 +6,7 @@ import _thread
 import asyncio
 import socket
 import threading
+from concurrent.futures import Future
 from typing import Any, NoReturn
 
 import pytest
@@ -71,15 +72,20 @@ def test_wait_that_takes_too_long_says_where_the_job_stands(waiting: JobHandle) 
 
 
 def test_interrupt_ends_the_waiting_not_the_job(
-    workbench: Workbench, waiting: JobHandle, capsys: pytest.CaptureFixture[str]
+    workbench: Workbench,
+    waiting: JobHandle,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ctrl-C says how to cancel, and leaves the job alone."""
+    wait = workbench._background.wait
 
-    async def interrupt() -> None:
+    def interrupted(future: Future[Any], timeout: float | None) -> bool:
         _thread.interrupt_main()
+        return wait(future, timeout)
 
-    workbench._background.submit(interrupt())
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as pressed, pytest.raises(KeyboardInterrupt):
+        pressed.setattr(workbench._background, "wait", interrupted)
         waiting.result()
 
     assert capsys.readouterr().err == f"The waiting was interrupted; job {waiting.id} goes on. job.cancel() ends it.\n"
