@@ -164,12 +164,13 @@ class Workers:
         progress = progress_of(event)
         if progress is None or not event.task_id:
             return
-        task = await self._storage.find_task(parse_wire_id(event.task_id)[0])
-        if task is None or not task.status.is_open or task.worker_id != worker_id:
+        task_id, attempt = parse_wire_id(event.task_id)
+        task = await self._storage.find_task(task_id)
+        if task is None or not task.status.is_open or task.worker_id != worker_id or task.attempt != attempt:
             return
         value, message = progress
         now = await self._storage.now()
-        await self._storage.put_progress(task.job_id, Progress(value, message, task.id, now))
+        await self._storage.put_progress(task.job_id, Progress(value, message, task.wire_id, now))
 
     async def _reported(self, task: Task | None, attempt: int, result: Result, worker_id: str) -> TaskReported:
         try:

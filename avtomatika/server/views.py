@@ -19,7 +19,7 @@ def job_view(job: Job, task: Task | None = None, progress: Progress | None = Non
         task: the task that it waits for, if any.
         progress: the last progress that a worker reported, if any.
     """
-    value, message = _progress(job, progress)
+    value, message = _progress(job, task, progress)
     view: dict[str, Any] = {
         "id": job.id,
         "blueprint_name": job.blueprint,
@@ -102,13 +102,14 @@ def worker_view(worker: WorkerProfile) -> dict[str, Any]:
     }
 
 
-def _progress(job: Job, progress: Progress | None) -> tuple[float, str | None]:
+def _progress(job: Job, task: Task | None, progress: Progress | None) -> tuple[float, str | None]:
     if job.status is JobStatus.FINISHED:
         return 1.0, None
     if job.fan_out is not None and job.fan_out.total:
         done = job.fan_out.total - job.fan_out.open
         return done / job.fan_out.total, f"{done} of {job.fan_out.total} parallel tasks ended"
-    if progress is None or progress.task_id != job.task_id:
+    # What an earlier attempt had reached is lost with it.
+    if progress is None or task is None or progress.task_id != task.wire_id:
         return 0.0, None
     return progress.value, progress.message or None
 

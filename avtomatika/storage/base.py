@@ -197,7 +197,7 @@ class Progress:
     Args:
         value: 0 to 1.
         message: for people.
-        task_id: the task that reported it, or empty.
+        task_id: the attempt that reported it, as ``Task.wire_id``, or empty.
         at: when.
     """
 

@@ -475,7 +475,7 @@ async def test_progress_of_the_holder_becomes_the_jobs(system: System) -> None:
 
     told = await system.storage.find_progress(job.id)
     assert told is not None
-    assert (told.value, told.message, told.task_id) == (0.25, "one quarter", task.id)
+    assert (told.value, told.message, told.task_id) == (0.25, "one quarter", task.wire_id)
     assert (await waiting).version == job.version
 
 

@@ -79,7 +79,7 @@ async def test_worker_call_without_the_right_token_is_refused(
 
 async def test_token_that_is_no_text_is_refused(api: Api) -> None:
     """Bytes that are no UTF-8 are a wrong token, not a failure."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.engine.port)
     writer.write(b"GET /api/v1/jobs HTTP/1.1\r\nHost: x\r\nX-Client-Token: \xff\xfe\r\nConnection: close\r\n\r\n")
 
     raw = await reader.read()
@@ -109,7 +109,7 @@ async def test_public_paths_need_no_token(api: Api, method: str, path: str) -> N
 )
 async def test_no_spelling_of_a_path_leads_past_the_token(api: Api, path: str) -> None:
     """Neither dots nor codes nor slashes make a protected path public."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.engine.port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
 
     raw = await reader.read()
@@ -323,7 +323,7 @@ async def test_history_in_trouble_disturbs_nothing_but_the_history(
 
 async def test_half_a_request_harms_nobody(api: Api) -> None:
     """A client that hangs up in the middle of its body leaves no trace."""
-    _, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", api.engine.port)
     head = f"POST /api/v1/quick HTTP/1.1\r\nHost: x\r\nX-Client-Token: {CLIENT}\r\nContent-Length: 100\r\n\r\n{{"
     writer.write(head.encode())
     await writer.drain()
@@ -335,7 +335,7 @@ async def test_half_a_request_harms_nobody(api: Api) -> None:
 
 async def test_answer_of_head_has_no_body(api: Api) -> None:
     """HEAD works where GET does."""
-    async with api.http.session.head(f"{api.origin}/_public/status") as response:
+    async with api.http.head(f"{api.origin}/_public/status") as response:
         answer = await read(response)
 
     check(answer)
