@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Callable, Collection, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _RETRY_SECONDS = 0.5
+_MAX_REASON = 500
 
 
 class JobHandle:
@@ -181,8 +183,16 @@ class JobHandle:
 
     def _outcome(self) -> Any:
         if self.status != "finished":
-            raise JobFailedError(self.id, self.status, str(self._view.get("error_message") or ""))
+            raise JobFailedError(self.id, self.status, self._reason())
         return self._view["result"]
+
+    def _reason(self) -> str:
+        """Returns why the job did not finish: what went wrong, or what the blueprint itself gave as the result."""
+        if error := self._view.get("error_message"):
+            return str(error)
+        if self._view.get("result") is None:
+            return ""
+        return textwrap.shorten(f"it ended in state '{self.state}' with {self._view['result']}", _MAX_REASON)
 
     def _check_followed(self) -> None:
         """Raises what ended the following before the job itself had ended."""

@@ -21,6 +21,8 @@ _BADGES = {
     "cancelled": ("⊘", "#6e7781"),
     "pending": ("○", "#6e7781"),
 }
+# These have ended without being done: a bar would say nothing.
+_BROKEN = _BADGES.keys() - {"finished", "pending"}
 _LIVE = ("●", "#0969da")
 _MAX_ROWS = 200
 _MAX_TEXT = 20_000
@@ -43,7 +45,7 @@ def html(job: Mapping[str, Any], events: Sequence[Mapping[str, Any]], graph: Gra
     if job.get("error_message"):
         parts.append(_box(str(job["error_message"]), "#cf222e"))
     if job.get("result") is not None:
-        parts.append(_details("Result", _pre(job["result"]), is_open=job.get("status") == "finished"))
+        parts.append(_details("Result", _pre(job["result"]), is_open=job["status"] in _BADGES))
     parts.append(_details("Data (state_history)", _pre(job.get("state_history"))))
     if events:
         parts.append(_details(f"Timeline ({len(events)} events)", _timeline(events)))
@@ -54,7 +56,7 @@ def _head(job: Mapping[str, Any]) -> str:
     status = str(job["status"])
     icon, colour = _BADGES.get(status, _LIVE)
     progress = float(job.get("progress") or 0.0)
-    seconds = float(job["updated_at"]) - float(job["created_at"])
+    took = _length(float(job["updated_at"]) - float(job["created_at"]))
     message = _text(job.get("progress_message") or "")
     return (
         f'<div style="display:flex;gap:12px;align-items:baseline;flex-wrap:wrap;margin:4px 0">'
@@ -62,12 +64,18 @@ def _head(job: Mapping[str, Any]) -> str:
         f'<span style="background:{colour};color:#fff;border-radius:10px;padding:1px 10px">'
         f"{icon} {_text(status)}</span>"
         f"<span>state <code>{_text(job['current_state'])}</code></span>"
-        f'<span style="opacity:.7">{seconds:.2f} s</span>'
+        f'<span style="opacity:.7">{took}</span>'
         f'<code style="opacity:.7;font-size:.85em">{_text(job["id"])}</code></div>'
-        f'<div role="progressbar" aria-valuenow="{progress * 100:.0f}" aria-valuemin="0" aria-valuemax="100" '
-        f'style="height:6px;border-radius:3px;background:#8884;margin:4px 0">'
-        f'<div style="height:6px;border-radius:3px;width:{progress * 100:.1f}%;background:{colour}"></div></div>'
+        f"{'' if status in _BROKEN else _bar(progress * 100, colour)}"
         f'<div style="opacity:.7;font-size:.85em">{message}</div>'
+    )
+
+
+def _bar(percent: float, colour: str) -> str:
+    return (
+        f'<div role="progressbar" aria-valuenow="{percent:.0f}" aria-valuemin="0" aria-valuemax="100" '
+        f'style="height:6px;border-radius:3px;background:#8884;margin:4px 0">'
+        f'<div style="height:6px;border-radius:3px;width:{percent:.1f}%;background:{colour}"></div></div>'
     )
 
 
@@ -111,6 +119,10 @@ def _timeline(events: Sequence[Mapping[str, Any]]) -> str:
 
 def _seconds(event: Mapping[str, Any]) -> float:
     return datetime.datetime.fromisoformat(str(event["timestamp"])).timestamp()
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds:,.2f} s" if seconds >= 1 else f"{seconds * 1e3:.0f} ms"
 
 
 def _duration(event: Mapping[str, Any]) -> str:

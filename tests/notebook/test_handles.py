@@ -60,6 +60,14 @@ def test_result_of_a_failed_job_raises_with_the_reason(workbench: Workbench) -> 
     assert job.wait() is job
 
 
+def test_failure_that_the_blueprint_foresees_is_told_by_its_result(
+    workbench: Workbench, doubling: StateMachineBlueprint
+) -> None:
+    """Where no error made the job fail, what its end state returned is the reason."""
+    with pytest.raises(JobFailedError, match=r"is failed: it ended in state 'rejected' with .*there is no number"):
+        workbench.submit(doubling).result(timeout=30)
+
+
 def test_wait_that_takes_too_long_says_where_the_job_stands(waiting: JobHandle) -> None:
     """The job goes on, and the sentence says how to end it."""
     for timeout in (0, 0.01):
@@ -84,9 +92,10 @@ def test_interrupt_ends_the_waiting_not_the_job(
         _thread.interrupt_main()
         return wait(future, timeout)
 
-    with monkeypatch.context() as pressed, pytest.raises(KeyboardInterrupt):
-        pressed.setattr(workbench._background, "wait", interrupted)
+    monkeypatch.setattr(workbench._background, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         waiting.result()
+    monkeypatch.undo()
 
     assert capsys.readouterr().err == f"The waiting was interrupted; job {waiting.id} goes on. job.cancel() ends it.\n"
     _let_go(workbench)

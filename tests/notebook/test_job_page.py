@@ -119,6 +119,19 @@ def test_page_is_well_formed_for_any_job(value: Any, text: str, progress: float 
     assert "script" not in page.tags
 
 
+@pytest.mark.parametrize(("status", "bars"), [("running", 1), ("finished", 1), ("failed", 0), ("cancelled", 0)])
+def test_progress_is_shown_where_it_means_something(status: str, bars: int) -> None:
+    """A job that broke off shows no empty bar."""
+    page = job_page.html({**JOB, "status": status, "progress": 0.5}, [], None)
+
+    assert page.count('role="progressbar" aria-valuenow="50"') == bars
+
+
+def test_short_life_is_told_in_milliseconds() -> None:
+    """A job of four milliseconds did not take 0.00 s."""
+    assert ">4 ms<" in job_page.html({**JOB, "updated_at": 100.004}, [], None)
+
+
 def test_picture_lights_where_the_job_stands(blueprint: StateMachineBlueprint) -> None:
     """The graph tells the state of a running job, and where a failed one broke."""
     events = [
