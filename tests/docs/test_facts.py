@@ -19,10 +19,11 @@ from avtomatika.cli import app as cli
 from avtomatika.client import AsyncClient, Client
 from avtomatika.config import reference
 from avtomatika.core.matching import choose
+from avtomatika.core.retry import Verdict, classify
 from avtomatika.errors import AvtomatikaError
 from avtomatika.notebook import JobHandle, Workbench
 from avtomatika.notebook.processes import WorkerProcess
-from avtomatika.worker import Context, Worker, machine, settings
+from avtomatika.worker import Context, TaskError, Worker, machine, settings
 from avtomatika.worker import __main__ as worker_command
 
 HTTP, CLI, PYTHON = (f"docs/reference/{name}.md" for name in ("http-api", "command-line", "python-api"))
@@ -41,7 +42,7 @@ def routes() -> set[str]:
     found = {
         f"{route.method} {route.resource.canonical}"
         for route in app.router.routes()
-        if route.resource is not None and route.method != "HEAD"
+        if route.resource is not None and route.method not in {"HEAD", "*"}  # "*" only says what is not there
     }
     # The endpoints of blueprints are looked up, not routed; and the second slash is described once for all.
     return {CREATE if route == "POST /api/{path}" else route for route in found if " //" not in route}
@@ -56,7 +57,10 @@ def test_every_route_has_its_section_in_the_manual(pages: dict[str, Any]) -> Non
 
 def test_paths_that_pages_mention_are_routes(page: Any) -> None:
     """A call such as ``GET /api/v1/jobs`` exists, wherever it is mentioned."""
-    patterns = [re.compile(re.sub(r"\\\{\w+\\\}", "[^ ]+", re.escape(route)) + r"(\?.*)?$") for route in routes()]
+    # Endpoints of blueprints may have any path but those that the API itself has.
+    created = r"POST /api/(\{version\}\{endpoint\}|(?!v1/(jobs|blueprints|workers|dashboard))[^ ]+)"
+    shapes = {created, *(re.sub(r"\\\{\w+\\\}", "[^ /]+", re.escape(route)) for route in routes() - {CREATE})}
+    patterns = [re.compile(shape + r"(\?.*)?$") for shape in shapes]
     calls = {word for word in page.code_words if re.match(r"(GET|POST|PUT|PATCH|DELETE) /(api|_public|_worker)", word)}
 
     assert not {call for call in calls if not any(pattern.match(call) for pattern in patterns)}
@@ -78,6 +82,28 @@ def test_every_error_code_is_in_the_table(pages: dict[str, Any]) -> None:
 def _subclasses(kind: type[AvtomatikaError]) -> set[type[AvtomatikaError]]:
     below = set(kind.__subclasses__())
     return below.union(*(_subclasses(one) for one in below))
+
+
+def test_every_failure_of_the_engine_is_explained(pages: dict[str, Any]) -> None:
+    """A code that the core gives or knows stands in the tables of failures."""
+    rows = pages["docs/explanation/failures.md"].table("Error codes")
+    explained = {word for row in rows for word in re.findall(r"`([A-Z]+(?:_[A-Z]+)*)`", row[0])}
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (SOURCE / "core").glob("*.py"))
+
+    assert set(re.findall(r'Failure\(\s*"([A-Z_]+)"', code)) | set(
+        re.findall(r'^ +"([A-Z_]+)": Verdict', code, re.MULTILINE)
+    ) <= (explained)
+
+
+def test_errors_of_a_worker_have_the_codes_of_the_manual(pages: dict[str, Any]) -> None:
+    """Each class of the SDK stands beside the code that it sends and what the engine then does."""
+    rows = pages["docs/howto/workers.md"].table("What it raises")
+    listed = {re.findall(r"`(\w+)`", row[0])[0]: row[1].strip("`") for row in rows}
+    verdicts = {row[1].strip("`"): row[2] for row in rows}
+
+    assert listed == {kind.__name__: kind.code for kind in TaskError.__subclasses__()}
+    for code, verdict in verdicts.items():
+        assert {Verdict.RETRY: "tries", Verdict.QUARANTINE: "gives", Verdict.FAIL: "fails"}[classify(code)] in verdict
 
 
 def test_members_of_a_job_are_those_of_the_manual(pages: dict[str, Any]) -> None:
