@@ -10,6 +10,8 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.storage import MemoryStorage, SQLiteStorage
 from avtomatika.storage.base import (
     Batch,
     Committed,
@@ -36,11 +39,14 @@ from avtomatika.storage.base import (
     Timer,
     WakeUp,
 )
-from avtomatika.storage.memory import MemoryStorage
 from avtomatika.testing import FakeClock
 
 FIELDS = frozenset(job_fields())
-BACKENDS: dict[str, Callable[[FakeClock], Storage]] = {"memory": MemoryStorage}
+# Each makes a storage that has nothing in it; the path is an empty directory.
+BACKENDS: dict[str, Callable[[FakeClock, Path], Storage]] = {
+    "memory": lambda clock, _: MemoryStorage(clock),
+    "sqlite": lambda clock, path: SQLiteStorage(path / "jobs.db", clock),
+}
 
 JOB_IDS = st.sampled_from(["j1", "j2", "j3", "j4"])
 WORKERS = st.sampled_from(["w1", "w2"])
@@ -211,13 +217,14 @@ class Model:
 class StorageMachine(RuleBasedStateMachine):
     """Makes random steps and compares."""
 
-    make: Callable[[FakeClock], Storage] = MemoryStorage
+    make: Callable[[FakeClock, Path], Storage]
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
+        self.folder = TemporaryDirectory()
         self.clock = FakeClock()
-        self.storage = type(self).make(self.clock)
+        self.storage = type(self).make(self.clock, Path(self.folder.name))
         self.run(self.storage.open())
         self.model = Model(self.clock.now())
         self.tokens: list[str] = []
@@ -232,6 +239,7 @@ class StorageMachine(RuleBasedStateMachine):
         """Closes what was opened."""
         self.run(self.storage.close())
         self.runner.close()
+        self.folder.cleanup()
 
     def commit(self, batch: Batch) -> Outcome:
         """Commits to both and compares."""

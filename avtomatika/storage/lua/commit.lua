@@ -1,0 +1,150 @@
+-- Applies one batch, or nothing. All checks stand before the first write.
+-- parts: jobs wakes tasks outbox signals
+-- keys: dedupe dedupe_ends progress timers
+-- job keys: job job_tasks job_open job_timers
+
+local id = B.id
+local facts = read_record(K.facts, id)
+local stored = facts and facts.version or 0
+
+-- Sent again because the answer was lost: it is applied already.
+if facts and stored == B.version and facts.last == B.call then
+  return cmsgpack.pack({'committed'})
+end
+
+if B.dedupe then
+  local first = read_record(K.dedupe, B.dedupe.key)
+  if first and first.ends > NOW then
+    return cmsgpack.pack({'duplicate', first.job, first.fingerprint})
+  end
+end
+
+local wake = read_record(K.wakes, id)
+local is_current = B.version == stored + 1
+  and (B.claim == '' or (wake and wake.token == B.claim))
+  and (not B.task_claim or is_held(read_record(K.task_facts, B.task_claim.id), B.task_claim))
+if not is_current then
+  return cmsgpack.pack({'stale', stored})
+end
+
+-- The job itself.
+
+local fields = {}
+for name, raw in pairs(B.fields) do
+  fields[#fields + 1] = name
+  fields[#fields + 1] = raw
+end
+redis.call('HSET', K.job, unpack(fields))
+
+if facts then
+  if facts.status ~= B.status then
+    clear_index(id, facts)
+    count(facts.status, -1)
+    facts.status = B.status
+    write_index(id, facts)
+    count(facts.status, 1)
+  end
+else
+  facts = B.created
+  facts.status, facts.rows, facts.acked = B.status, 0, 0
+  write_index(id, facts)
+  count(facts.status, 1)
+  count('created', 1)
+  if B.dedupe then
+    prune(K.dedupe, K.dedupe_ends, 10)
+    write_record(K.dedupe, B.dedupe.key, {job = id, fingerprint = B.dedupe.fingerprint, ends = NOW + B.dedupe.ttl})
+    redis.call('ZADD', K.dedupe_ends, NOW + B.dedupe.ttl, B.dedupe.key)
+  end
+end
+facts.version, facts.last, facts.state, facts.ended = B.version, B.call, B.state, B.ended
+
+-- Its tasks. What the batch says of one in particular comes after what it says of all.
+
+if B.cancel_open then
+  for _, task_id in ipairs(redis.call('SMEMBERS', K.job_open)) do
+    local task = read_record(K.task_facts, task_id)
+    withdraw_task(task_id, task)
+    task.status, task.open, task.ended_at = 'cancelled', false, B.at
+    write_record(K.task_facts, task_id, task)
+  end
+  redis.call('DEL', K.job_open)
+end
+
+local function write_task(row, in_queue)
+  local task_id, raw, task = row[1], row[2], row[3]
+  local old = read_record(K.task_facts, task_id)
+  if old then
+    withdraw_task(task_id, old)
+    task.seq = old.seq
+  else
+    task.seq = redis.call('INCR', K.seq)
+    redis.call('ZADD', K.job_tasks, task.seq, task_id)
+  end
+  redis.call(task.open and 'SADD' or 'SREM', K.job_open, task_id)
+  redis.call('HSET', K.tasks, task_id, raw)
+  if in_queue then
+    queue_task(task_id, task)
+  else
+    write_record(K.task_facts, task_id, task)
+  end
+end
+
+for _, row in ipairs(B.save_tasks) do
+  write_task(row, false)
+end
+for _, row in ipairs(B.queue_tasks) do
+  write_task(row, true)
+end
+
+-- Its timers.
+
+local function clear_timer(key)
+  local member = redis.call('HGET', K.job_timers, key)
+  if member then
+    redis.call('ZREM', K.timers, member)
+    redis.call('HDEL', K.job_timers, key)
+  end
+end
+
+if B.finish then
+  for _, member in ipairs(redis.call('HVALS', K.job_timers)) do
+    redis.call('ZREM', K.timers, member)
+  end
+  redis.call('DEL', K.job_timers)
+  redis.call('HDEL', K.progress, id)
+else
+  for _, key in ipairs(B.clear_timers) do
+    clear_timer(key)
+  end
+  for _, timer in ipairs(B.set_timers) do
+    local key, member, at = timer[1], timer[2], timer[3]
+    clear_timer(key)
+    redis.call('HSET', K.job_timers, key, member)
+    redis.call('ZADD', K.timers, at, member)
+  end
+end
+
+-- Its history and its wake-up.
+
+for _, raw in ipairs(B.events) do
+  append_event(id, facts, raw)
+end
+
+-- What the step itself calls now is due, even if the clock that it read is a little ahead of this one.
+local moment = math.max(NOW, B.at)
+if B.finish then
+  forget_wake(id, wake)
+elseif B.claim ~= '' and B.keep_claim then
+  if B.ready then
+    renew_wake(id, wake, B.ready)
+  end
+elseif B.ready then
+  put_wake(id, wake, B.ready, moment)
+elseif B.claim ~= '' then
+  forget_wake(id, wake)
+end
+
+settle(id, facts)
+write_record(K.facts, id, facts)
+publish(B.signals)
+return cmsgpack.pack({'committed'})

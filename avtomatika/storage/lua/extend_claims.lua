@@ -1,0 +1,23 @@
+-- Moves the ends of claims; answers with the tokens of those that are lost.
+-- parts: wakes signals
+
+local ends = NOW + B.lease
+local lost = {}
+for _, token in ipairs(B.tokens) do
+  local id, wake = find_claimed(token)
+  if id then
+    withdraw_wake(id, wake)
+    wake.ends = ends
+    redis.call('ZADD', K.claimed, ends, id)
+    write_record(K.wakes, id, wake)
+  else
+    lost[#lost + 1] = token
+  end
+end
+
+local signals = {}
+if #lost < #B.tokens then
+  signals[1] = signal('timer', '', ends)
+end
+publish(signals)
+return cmsgpack.pack({lost, signals})

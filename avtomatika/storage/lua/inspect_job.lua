@@ -1,0 +1,48 @@
+-- All that is stored for one job, at one moment: for the audit.
+-- parts: wakes tasks
+-- keys: facts outbox events timers progress
+-- job keys: job job_open job_timers
+
+local id = B.id
+local facts = read_record(K.facts, id)
+if not facts then
+  return cmsgpack.pack({false, {}})
+end
+
+local wake = read_record(K.wakes, id)
+local wake_ups = 0
+for _, place in ipairs({{K.later, id}, {K.claimed, id}, wake and {K.due, due_member(id, wake)}}) do
+  if redis.call('ZSCORE', place[1], place[2]) then
+    wake_ups = wake_ups + 1
+  end
+end
+
+local timers = 0
+for _, member in ipairs(redis.call('HVALS', K.job_timers)) do
+  if redis.call('ZSCORE', K.timers, member) then
+    timers = timers + 1
+  end
+end
+
+local open = redis.call('SMEMBERS', K.job_open)
+local unreachable = {}
+for _, task_id in ipairs(open) do
+  local task = read_record(K.task_facts, task_id)
+  if (task.status == 'queued' and not redis.call('ZSCORE', K.waiting, waiting_member(task_id, task)))
+    or (task.status == 'claimed' and not redis.call('ZSCORE', K.leases, task_id)) then
+    unreachable[#unreachable + 1] = task_id
+  end
+end
+
+local waiting_rows = {}
+for row = 1, facts.rows do
+  local event_id = id .. ':' .. row
+  if redis.call('ZSCORE', K.outbox, event_id) and redis.call('HEXISTS', K.events, event_id) == 1 then
+    waiting_rows[#waiting_rows + 1] = row
+  end
+end
+
+return cmsgpack.pack({{
+  redis.call('HGETALL', K.job), wake_ups, timers, read_tasks(open), unreachable,
+  facts.rows, facts.acked, waiting_rows, redis.call('HEXISTS', K.progress, id) == 1,
+}, {}})

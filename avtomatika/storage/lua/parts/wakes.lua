@@ -1,0 +1,66 @@
+-- The ready queue. A wake-up stands in exactly one of three sets: later (by its moment), due (by priority, then
+-- moment, then place), claimed (by the end of the claim).
+-- keys: seq wakes later due claimed
+
+-- Members of one priority are in the order of their bytes: the moment, then the place, then the job.
+local function due_member(id, wake)
+  return struct.pack('>d', math.max(wake.at, 0)) .. struct.pack('>I8', wake.seq) .. id
+end
+
+local function put_due(id, wake)
+  redis.call('ZADD', K.due, -wake.priority, due_member(id, wake))
+end
+
+local function withdraw_wake(id, wake)
+  redis.call('ZREM', K.later, id)
+  redis.call('ZREM', K.claimed, id)
+  redis.call('ZREM', K.due, due_member(id, wake))
+end
+
+local function forget_wake(id, wake)
+  if wake then
+    withdraw_wake(id, wake)
+    redis.call('HDEL', K.wakes, id)
+  end
+end
+
+local function put_wake(id, old, ready, moment)
+  forget_wake(id, old)
+  local wake = {at = ready.at, priority = ready.priority, seq = redis.call('INCR', K.seq), deliveries = 0}
+  if wake.at <= moment then
+    put_due(id, wake)
+  else
+    redis.call('ZADD', K.later, wake.at, id)
+  end
+  write_record(K.wakes, id, wake)
+end
+
+-- Replaces a claimed wake-up by a new one that the same claim holds already.
+local function renew_wake(id, wake, ready)
+  local was_due = redis.call('ZREM', K.due, due_member(id, wake)) == 1
+  wake.at, wake.priority, wake.deliveries = ready.at, ready.priority, 1
+  wake.seq = redis.call('INCR', K.seq)
+  if was_due then
+    put_due(id, wake)
+  end
+  write_record(K.wakes, id, wake)
+end
+
+-- Moves to the due ones whose moment has come or whose claim has ended.
+local function refresh_wakes(limit)
+  for _, key in ipairs({K.later, K.claimed}) do
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', NOW, 'LIMIT', 0, limit)) do
+      redis.call('ZREM', key, id)
+      put_due(id, read_record(K.wakes, id))
+    end
+  end
+end
+
+-- The wake-up that a claim's token belongs to, if the claim is the stored one; it may have ended.
+local function find_claimed(token)
+  local id = string.match(token, '^([^/]+)/')
+  local wake = id and read_record(K.wakes, id)
+  if wake and wake.token == token then
+    return id, wake
+  end
+end

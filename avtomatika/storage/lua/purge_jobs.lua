@@ -1,0 +1,30 @@
+-- Forgets jobs that ended before a moment, with all that they left. Which ones is known only here, so their keys are
+-- made here too.
+-- parts: jobs wakes tasks
+-- keys: workers worker_ends dedupe dedupe_ends timers progress
+
+prune(K.workers, K.worker_ends, 1000)
+prune(K.dedupe, K.dedupe_ends, 1000)
+
+local purged = redis.call('ZRANGEBYSCORE', K.ended, '-inf', '(' .. exactly(B.before), 'LIMIT', 0, B.limit)
+for _, id in ipairs(purged) do
+  local facts = read_record(K.facts, id)
+  local key = B.job_prefix .. id
+  for _, task_id in ipairs(redis.call('ZRANGE', key .. ':tasks', 0, -1)) do
+    withdraw_task(task_id, read_record(K.task_facts, task_id))
+    redis.call('HDEL', K.tasks, task_id)
+    redis.call('HDEL', K.task_facts, task_id)
+  end
+  for _, member in ipairs(redis.call('HVALS', key .. ':timers')) do
+    redis.call('ZREM', K.timers, member)
+  end
+  forget_wake(id, read_record(K.wakes, id))
+  clear_index(id, facts)
+  count(facts.status, -1)
+  count('created', -1)
+  redis.call('HDEL', K.progress, id)
+  redis.call('HDEL', K.facts, id)
+  redis.call('ZREM', K.ended, id)
+  redis.call('DEL', key, key .. ':tasks', key .. ':open', key .. ':timers')
+end
+return cmsgpack.pack({purged, {}})

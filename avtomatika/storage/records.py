@@ -1,0 +1,110 @@
+"""What becomes of records when a storage does what it is asked: the same for every backend that keeps whole records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from avtomatika.core.effects import RecordHistory
+from avtomatika.core.history import HistoryEvent
+from avtomatika.core.job import Task
+from avtomatika.core.states import TaskStatus
+from avtomatika.storage.base import Batch, Queue, Signal, TaskClaim
+
+
+def claimed(task: Task, worker_id: str, now: float, lease: float) -> Task:
+    """Returns the waiting task as taken by a worker for ``lease`` seconds, but not beyond its own time."""
+    return replace(
+        task,
+        status=TaskStatus.CLAIMED,
+        worker_id=worker_id,
+        claimed_at=now,
+        lease_until=now + min(lease, task.timeout_seconds),
+        confirmed=False,
+        deliveries=task.deliveries + 1,
+    )
+
+
+def renewed(task: Task, now: float, lease: float) -> Task | None:
+    """Returns the task as claimed by its last worker for ``lease`` seconds more; None if it may not go on.
+
+    Args:
+        task: an open task whose last claim is the worker's.
+        now: the moment.
+        lease: seconds, cut off at the end of the task's own time.
+    """
+    claimed_at = now if task.claimed_at is None else task.claimed_at
+    limit = claimed_at + task.timeout_seconds
+    if task.status is not TaskStatus.CLAIMED:
+        # Queued again: the worker may go on with the attempt that it was given, within the time it was given.
+        was_given = task.status is TaskStatus.QUEUED and task.deliveries > 0
+        if not was_given or limit <= now:
+            return None
+    return replace(
+        task,
+        status=TaskStatus.CLAIMED,
+        claimed_at=claimed_at,
+        lease_until=min(now + lease, limit),
+        confirmed=True,
+    )
+
+
+def released(task: Task) -> Task:
+    """Returns the claimed task as if its last claim had not been made."""
+    return replace(
+        task,
+        status=TaskStatus.QUEUED,
+        worker_id="",
+        claimed_at=None,
+        lease_until=None,
+        confirmed=False,
+        deliveries=task.deliveries - 1,
+    )
+
+
+def is_held(claim: TaskClaim, is_open: bool, attempt: int, worker_id: str) -> bool:
+    """Whether a stored task was last claimed so, and has neither ended nor been taken over."""
+    return is_open and attempt == claim.attempt and worker_id == claim.worker_id
+
+
+def started(task: Task, state: str) -> RecordHistory:
+    """Returns the row of history that tells that a worker took the task, in that state of its job."""
+    return RecordHistory("task_started", state, worker_id=task.worker_id, attempt=task.attempt, task_id=task.id)
+
+
+def history_event(job_id: str, blueprint: str, sequence: int, at: float, event: RecordHistory) -> HistoryEvent:
+    """Returns a row of a job's history, numbered from 1."""
+    return HistoryEvent(
+        job_id,
+        sequence,
+        at,
+        event.type,
+        blueprint,
+        event.state,
+        event.previous_state,
+        event.next_state,
+        event.duration,
+        event.worker_id,
+        event.attempt,
+        event.task_id,
+        event.details,
+        event.state_history,
+    )
+
+
+def signals_of(batch: Batch) -> list[Signal]:
+    """Returns what the commit of a batch tells."""
+    signals = [Signal("job", batch.job.id, final=batch.finish)]
+    if batch.ready is not None and not batch.finish and not (batch.claim and batch.keep_claim):
+        signals.append(Signal("ready", at=batch.ready.at))
+    signals += [task_signal(task) for task in batch.queue_tasks]
+    if batch.set_timers and not batch.finish:
+        signals.append(Signal("timer", at=min(timer.at for timer in batch.set_timers)))
+    if batch.events:
+        signals.append(Signal("event"))
+    return signals
+
+
+def task_signal(task: Task) -> Signal:
+    """Returns what tells that a task was queued."""
+    queue = Queue(task.queue, task.type, task.requirements, task.max_cost)
+    return Signal("task", task.queue, queue=queue, strategy=task.strategy)

@@ -1,0 +1,320 @@
+"""What goes into the Lua scripts and comes out of them, as plain data.
+
+A script takes one msgpack map and answers with msgpack: so numbers stay exact, which they would not as text. Text and
+bytes are one kind there, so everything comes back as bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgpack
+
+from avtomatika.core.document import Document
+from avtomatika.core.events import TimerKind
+from avtomatika.core.history import HistoryEvent
+from avtomatika.core.job import Job, Task
+from avtomatika.core.states import TaskStatus
+from avtomatika.errors import StorageError
+from avtomatika.storage.base import Batch, JobQuery, Progress, Queue, Signal, TaskClaim, Timer, WakeUp
+from avtomatika.storage.codec import (
+    decode_event,
+    decode_job,
+    decode_task,
+    encode_event,
+    encode_job_fields,
+    encode_task,
+)
+
+_SIGN = 1 << 63
+_AFTER_ALL_PLACES = b"\xff" * 8
+Packed = Mapping[bytes, Any]
+
+
+def pack(value: Any) -> bytes:
+    """Returns plain data as bytes that Lua's cmsgpack understands: it has one kind of string."""
+    packed: bytes = msgpack.packb(value, use_bin_type=False, unicode_errors="surrogatepass")
+    return packed
+
+
+def unpack(raw: bytes) -> Any:
+    """Returns what a script answered; text comes as bytes.
+
+    Raises:
+        StorageError: it is no answer of a script.
+    """
+    try:
+        return msgpack.unpackb(raw, raw=True, strict_map_key=False)
+    except (TypeError, ValueError, msgpack.UnpackException) as error:
+        raise StorageError(
+            f"Redis answered what avtomatika does not understand: {error}. Does another program use the same prefix?"
+        ) from error
+
+
+def text(raw: bytes) -> str:
+    """Returns bytes from a script as the text that they were."""
+    return raw.decode("utf-8", "surrogatepass")
+
+
+def sortable(number: float) -> bytes:
+    """Returns eight bytes whose order is the order of the numbers."""
+    # Adding zero makes one zero of the two.
+    (bits,) = struct.unpack(">Q", struct.pack(">d", number + 0.0))
+    return int(~bits & (2**64 - 1) if bits & _SIGN else bits | _SIGN).to_bytes(8, "big")
+
+
+def _sized(name: str) -> bytes:
+    raw = name.encode("utf-8", "surrogatepass")
+    return struct.pack(">I", len(raw)) + raw
+
+
+# --- jobs ---
+
+
+def commit_arguments(batch: Batch, signals: Sequence[Signal]) -> dict[str, Any]:
+    """Returns what the script ``commit`` takes of a batch.
+
+    Raises:
+        DocumentError: something in the batch cannot be stored.
+    """
+    job = batch.job
+    arguments: dict[str, Any] = {
+        "id": job.id,
+        "version": job.version,
+        "at": batch.at,
+        "status": str(job.status),
+        "state": job.state,
+        "fields": encode_job_fields(job, None if job.version == 1 else batch.changed | {"version"}),
+        "claim": batch.claim,
+        "keep_claim": batch.keep_claim,
+        "cancel_open": batch.cancel_open_tasks,
+        "save_tasks": [_task_row(task) for task in batch.save_tasks],
+        "queue_tasks": [_task_row(task) for task in batch.queue_tasks],
+        "set_timers": [[_timer_key(timer), _timer_member(timer), timer.at] for timer in batch.set_timers],
+        "clear_timers": [_timer_key(timer) for timer in batch.clear_timers],
+        "finish": batch.finish,
+        "events": [encode_event(event) for event in _numberless(batch)],
+        "signals": [signal_row(signal) for signal in signals],
+    }
+    if job.is_terminal:
+        arguments["ended"] = job.updated_at
+    if job.version == 1:
+        arguments["created"] = _new_job_facts(job)
+    if batch.ready is not None:
+        arguments["ready"] = {"at": batch.ready.at, "priority": batch.ready.priority}
+    if batch.task_claim is not None:
+        arguments["task_claim"] = claim_arguments(batch.task_claim)
+    if batch.dedupe is not None:
+        dedupe = batch.dedupe
+        arguments["dedupe"] = {"key": dedupe.key, "fingerprint": dedupe.fingerprint, "ttl": dedupe.ttl}
+    return arguments
+
+
+def _new_job_facts(job: Job) -> dict[str, Any]:
+    """Returns what never changes of a job, as the scripts must know it."""
+    return {
+        "blueprint": job.blueprint,
+        "client": job.client.name,
+        "parent": job.parent_job_id,
+        "place": sortable(job.created_at),
+    }
+
+
+def _numberless(batch: Batch) -> Iterable[HistoryEvent]:
+    """Returns the rows of a batch as they will be read, but for their numbers: those the script gives."""
+    for event in batch.events:
+        yield HistoryEvent(
+            batch.job.id,
+            0,
+            batch.at,
+            event.type,
+            batch.job.blueprint,
+            event.state,
+            event.previous_state,
+            event.next_state,
+            event.duration,
+            event.worker_id,
+            event.attempt,
+            event.task_id,
+            event.details,
+            event.state_history,
+        )
+
+
+def read_job(flat: Sequence[bytes]) -> Job | None:
+    """Builds a job from the names and values of its hash, by turns; None if there are none."""
+    if not flat:
+        return None
+    pairs = iter(flat)
+    return decode_job({name.decode(): value for name, value in zip(pairs, pairs, strict=True)})
+
+
+def read_event(event_id: bytes, raw: bytes) -> HistoryEvent:
+    """Builds an event; its number stands in its id."""
+    event = decode_event(raw)
+    return replace(event, sequence=int(event_id.rpartition(b":")[2]), at=float(event.at))
+
+
+def list_arguments(query: JobQuery) -> dict[str, Any]:
+    """Returns the stretch of the index in which the jobs of a query stand, and what else they must be."""
+    if query.status is not None:
+        prefix = b"s" + _sized(str(query.status))
+    elif query.client is not None:
+        prefix = b"c" + _sized(query.client)
+    else:
+        prefix = b"a"
+    low, high = b"[" + prefix, b"(" + prefix
+    if query.since is not None:
+        low += sortable(query.since)
+    if query.before is not None:
+        created_at, job_id = query.before
+        high += sortable(created_at) + job_id.encode()
+    else:
+        high += _AFTER_ALL_PLACES
+    arguments: dict[str, Any] = {"low": low, "high": high, "skip": len(prefix) + 9}
+    if query.client is not None and query.status is not None:
+        arguments["client"] = query.client
+    if query.blueprint is not None:
+        arguments["blueprint"] = query.blueprint
+    return arguments
+
+
+# --- what a job waits for ---
+
+
+def _timer_key(timer: Timer) -> bytes:
+    return pack([str(timer.kind), timer.task_id])
+
+
+def _timer_member(timer: Timer) -> bytes:
+    return pack([timer.job_id, str(timer.kind), timer.task_id, timer.at])
+
+
+def read_timer(member: bytes) -> Timer:
+    """Builds a timer."""
+    job_id, kind, task_id, at = unpack(member)
+    return Timer(text(job_id), TimerKind(text(kind)), float(at), text(task_id))
+
+
+def read_wake_up(answer: Sequence[Any]) -> WakeUp:
+    """Builds what a job waits for from the answer of ``find_wake_up``."""
+    now, packed, members, open_tasks = answer
+    timers = tuple(sorted(map(read_timer, members), key=lambda timer: (timer.at, timer.kind, timer.task_id)))
+    tasks = tuple(read_tasks(open_tasks))
+    if not packed:
+        return WakeUp(timers=timers, tasks=tasks)
+    wake = unpack(packed)
+    if wake.get(b"token") and wake[b"ends"] > now:
+        return WakeUp(claimed_by=text(wake[b"owner"]), claimed_until=float(wake[b"ends"]), timers=timers, tasks=tasks)
+    return WakeUp(ready_at=float(wake[b"at"]), timers=timers, tasks=tasks)
+
+
+def encode_progress(progress: Progress) -> bytes:
+    """Returns a progress as bytes."""
+    return pack([progress.value, progress.message, progress.task_id, progress.at])
+
+
+def decode_progress(raw: bytes) -> Progress:
+    """Builds a progress from bytes."""
+    value, message, task_id, at = unpack(raw)
+    return Progress(value, text(message), text(task_id), at)
+
+
+# --- tasks ---
+
+
+def claim_arguments(claim: TaskClaim) -> dict[str, Any]:
+    """Returns a claim as the scripts take it."""
+    return {"id": claim.task_id, "attempt": claim.attempt, "worker": claim.worker_id}
+
+
+def _task_row(task: Task) -> list[Any]:
+    """Returns the id, the bytes and the facts of a task.
+
+    The facts are what the scripts must know of it, and what they change of it themselves: ``read_task`` lays those over
+    the bytes.
+    """
+    facts: dict[str, Any] = {
+        "job": task.job_id,
+        "status": str(task.status),
+        "open": task.status.is_open,
+        "attempt": task.attempt,
+        "worker": task.worker_id,
+        "queue": task.queue,
+        "rank": sortable(-task.priority) + sortable(task.created_at),
+        "priority": task.priority,
+        "created": task.created_at,
+        "kind": _kind(task),
+        "strategy": task.strategy,
+        "timeout": task.timeout_seconds,
+        "confirmed": task.confirmed,
+        "deliveries": task.deliveries,
+    }
+    for name in ("claimed_at", "lease_until", "ended_at"):
+        moment = getattr(task, name)
+        if moment is not None:
+            facts[name] = moment
+    return [task.id, encode_task(task), facts]
+
+
+def _kind(task: Task) -> bytes:
+    """Returns what a worker needs for the task, as bytes."""
+    return Document.of([task.type, task.requirements, task.max_cost], "Task").raw
+
+
+def read_queue(name: bytes, kind: bytes, length: int = 0, oldest_at: float | None = None) -> Queue:
+    """Builds a queue from its name and the needs of its tasks."""
+    return Queue(text(name), *Document(kind).value(), length, None if oldest_at is None else float(oldest_at))
+
+
+def read_task(raw: bytes, packed: bytes) -> Task:
+    """Builds a task from its bytes and its facts."""
+    facts: Packed = unpack(packed)
+    return replace(
+        decode_task(raw),
+        status=TaskStatus(text(facts[b"status"])),
+        worker_id=text(facts[b"worker"]),
+        claimed_at=_moment(facts, b"claimed_at"),
+        lease_until=_moment(facts, b"lease_until"),
+        confirmed=facts[b"confirmed"],
+        deliveries=facts[b"deliveries"],
+        ended_at=_moment(facts, b"ended_at"),
+    )
+
+
+def _moment(facts: Packed, name: bytes) -> float | None:
+    moment = facts.get(name)
+    return None if moment is None else float(moment)
+
+
+def read_tasks(rows: Sequence[Sequence[bytes]]) -> list[Task]:
+    """Builds tasks and puts them in order: by creation, then by index, then as they came."""
+    placed = [(read_task(raw, packed), unpack(packed)[b"seq"]) for raw, packed in rows]
+    placed.sort(key=lambda pair: (pair[0].created_at, pair[0].index, pair[1]))
+    return [task for task, _ in placed]
+
+
+# --- signals ---
+
+
+def queue_signal(task: Task) -> Signal:
+    """Returns what tells of a queued task."""
+    return Signal("task", task.queue, queue=read_queue(task.queue.encode(), _kind(task)), strategy=task.strategy)
+
+
+def signal_row(signal: Signal) -> list[Any]:
+    """Returns a signal as the scripts publish it."""
+    queue = signal.queue
+    kind = b"" if queue is None else Document.of([queue.task_type, queue.requirements, queue.max_cost]).raw
+    return [signal.kind, signal.key, signal.at, signal.final, kind, signal.strategy]
+
+
+def read_signals(rows: Sequence[Sequence[Any]]) -> list[Signal]:
+    """Builds signals from what a script told."""
+    return [
+        Signal(text(kind), text(key), float(at), bool(final), read_queue(key, queue) if queue else None, text(strategy))
+        for kind, key, at, final, queue, strategy in rows
+    ]

@@ -1,0 +1,89 @@
+"""How processes that share a file hear of each other's steps: a short log of signals, beside what they tell of."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from avtomatika.core.document import Document
+from avtomatika.storage.base import Queue, Signal
+from avtomatika.storage.sqlite_queries import QUERIES
+from avtomatika.storage.sqlite_reads import list_queues
+from avtomatika.storage.sqlite_step import Step
+
+_KEPT = 1024  # entries; each is what one group of steps told
+_TRIMMED_EACH = 256
+
+
+class SignalLog:
+    """What this process tells others, and hears from them.
+
+    Args:
+        connection: the writer's.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._origin = secrets.token_hex(8)
+        self._version = self._data_version()
+        self._seen: int = connection.execute(QUERIES["last_signal"]).fetchone()[0]
+        self._appended = 0
+
+    def append(self, signals: Sequence[Signal]) -> None:
+        """Writes what a group of steps told; inside its transaction."""
+        if not signals:
+            return
+        raw = Document.of([_pack(signal) for signal in signals]).raw
+        inserted = self._connection.execute(QUERIES["put_signals"], {"origin": self._origin, "raw": raw})
+        self._appended = inserted.lastrowid or 0
+        if self._appended % _TRIMMED_EACH == 0:
+            self._connection.execute(QUERIES["trim_signals"], {"position": self._appended - _KEPT})
+
+    def confirm(self) -> None:
+        """Says that the transaction of the last ``append`` was written: what is ours need not be read again."""
+        if self._appended == self._seen + 1:
+            self._seen = self._appended
+
+    def hear(self, now: float) -> list[Signal]:
+        """Returns what other processes told since the last time; outside a transaction.
+
+        Args:
+            now: the moment.
+        """
+        version = self._data_version()
+        if version == self._version:
+            return []
+        self._version = version
+        entries = self._connection.execute(
+            QUERIES["list_signals"], {"position": self._seen, "origin": self._origin}
+        ).fetchall()
+        if not entries:
+            return []
+        missed = entries[0][0] > self._seen + 1
+        self._seen = entries[-1][0]
+        signals = [_unpack(plain) for _, raw in entries if raw is not None for plain in Document(raw).value()]
+        return [*signals, *self._anything(now)] if missed else signals
+
+    def _data_version(self) -> int:
+        """Returns a number that changes when another connection has written to the file."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+    def _anything(self, now: float) -> list[Signal]:
+        """Returns signals that make everybody look: part of the log was forgotten before it was read."""
+        queues = list_queues(Step(self._connection, now))
+        tasks = [Signal("task", queue.name, queue=queue) for queue in queues for _ in range(min(queue.length, _KEPT))]
+        return [Signal("ready", at=now), Signal("timer", at=now), Signal("event"), *tasks]
+
+
+def _pack(signal: Signal) -> list[Any]:
+    queue = signal.queue
+    needs = None if queue is None else [queue.name, queue.task_type, queue.requirements, queue.max_cost]
+    return [signal.kind, signal.key, signal.at, signal.final, needs, signal.strategy]
+
+
+def _unpack(plain: list[Any]) -> Signal:
+    kind, key, at, final, needs, strategy = plain
+    return Signal(kind, key, at, final, None if needs is None else Queue(*needs), strategy)

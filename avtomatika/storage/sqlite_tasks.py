@@ -1,0 +1,117 @@
+"""Steps of the SQLite storage that write tasks: queues, claims, leases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from avtomatika.core.document import Document
+from avtomatika.core.job import Task
+from avtomatika.core.states import TaskStatus
+from avtomatika.errors import StorageError
+from avtomatika.storage.base import Signal, TaskClaim
+from avtomatika.storage.codec import decode_task, encode_event, encode_task
+from avtomatika.storage.records import claimed, history_event, is_held, released, renewed, started, task_signal
+from avtomatika.storage.sqlite_step import Step
+
+
+def write_task(step: Step, task: Task, *, in_queue: bool = False, until: float | None = None) -> None:
+    """Stores the task and puts it where it belongs.
+
+    Args:
+        step: the transaction.
+        task: the task.
+        in_queue: hand it out.
+        until: the end of its lease, to be watched; None for none.
+    """
+    raw = encode_task(task)
+    old = step.row("find_task_row", task_id=task.id)
+    if old is not None and old[5]:
+        _leave_queue(step, old[4])
+    step.write(
+        "insert_task" if old is None else "update_task",
+        task_id=task.id,
+        job_id=task.job_id,
+        is_open=int(task.status.is_open),
+        attempt=task.attempt,
+        worker_id=task.worker_id,
+        queue=task.queue,
+        in_queue=int(in_queue),
+        priority=task.priority,
+        created_at=task.created_at,
+        place=task.index,
+        fan_out=task.fan_out,
+        watched_until=until,
+        raw=raw,
+    )
+    if in_queue:
+        needs = Document.of([task.type, task.requirements, task.max_cost], task.id).raw
+        step.write("enter_queue", queue=task.queue, needs=needs)
+
+
+def _leave_queue(step: Step, queue: str) -> None:
+    step.write("leave_queue", queue=queue)
+    step.write("forget_empty_queue", queue=queue)
+
+
+def forget_tasks(step: Step, job_id: str) -> None:
+    """Removes all tasks of a job."""
+    for (queue,) in step.rows("queued_tasks_of_job", job_id=job_id):
+        _leave_queue(step, queue)
+    step.write("forget_tasks", job_id=job_id)
+
+
+def claim_task(step: Step, worker_id: str, queues: Sequence[str], lease: float) -> Task | None:
+    """Takes the first task of the queues."""
+    heads = [head for name in queues if (head := step.row("find_first_task", queue=name)) is not None]
+    if not heads:
+        return None
+    task = claimed(decode_task(min(heads, key=lambda head: head[:3])[3]), worker_id, step.now, lease)
+    _hold(step, task)
+    _record_start(step, task)
+    step.tell(Signal("timer", at=task.lease_until or 0.0), Signal("event"))
+    return task
+
+
+def _hold(step: Step, task: Task) -> None:
+    write_task(step, task, until=task.lease_until)
+
+
+def _record_start(step: Step, task: Task) -> None:
+    row = step.row("count_row", job_id=task.job_id)
+    if row is None:
+        raise StorageError(f"task {task.id} is stored, but its job {task.job_id} is not. Run the audit of the storage.")
+    state, blueprint, number = row
+    event = history_event(task.job_id, blueprint, number, step.now, started(task, state))
+    step.write("set_rows", job_id=task.job_id, rows=number)
+    step.write_many("put_event", [(event.event_id, task.job_id, encode_event(event))])
+
+
+def renew_tasks(step: Step, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:
+    """Moves the ends of claims; returns those that do not hold."""
+    lost, ends = [], []
+    for claim in claims:
+        task = _held_task(step, claim)
+        task = None if task is None else renewed(task, step.now, lease)
+        if task is None:
+            lost.append(claim)
+        else:
+            _hold(step, task)
+            ends.append(task.lease_until or 0.0)
+    if ends:
+        step.tell(Signal("timer", at=min(ends)))
+    return lost
+
+
+def release_task(step: Step, claim: TaskClaim) -> None:
+    """Puts a task back."""
+    task = _held_task(step, claim)
+    if task is not None and task.status is TaskStatus.CLAIMED:
+        task = released(task)
+        write_task(step, task, in_queue=True)
+        step.tell(task_signal(task))
+
+
+def _held_task(step: Step, claim: TaskClaim) -> Task | None:
+    """Returns the task if the claim is the stored one."""
+    row = step.row("find_task_row", task_id=claim.task_id)
+    return decode_task(row[0]) if row is not None and is_held(claim, *row[1:4]) else None
