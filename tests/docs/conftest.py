@@ -56,6 +56,17 @@ class Page:
         return [block for block in self._parts() if block.language != "prose"]
 
     @property
+    def printed(self) -> str:
+        """What its code prints: its ``text`` blocks, and lines such as "It prints `x`."."""
+        found: list[str] = []
+        for part in self._parts():
+            if part.language == "text":
+                found.append(part.text)
+            elif part.language == "prose":
+                found += re.findall(r"^It prints `(.*)`\.$", part.text, re.MULTILINE)
+        return "\n".join(found)
+
+    @property
     def prose(self) -> str:
         """Everything outside of fenced blocks."""
         return "\n".join(part.text for part in self._parts() if part.language == "prose")

@@ -23,10 +23,9 @@ def _program(page: Any) -> str:
 
 
 def test_code_of_page_runs_and_prints_what_the_page_shows(code_page: Any, tmp_path: Path) -> None:
-    """The Python blocks of a page are one program; its ``text`` blocks are what that program prints."""
+    """The Python blocks of a page are one program; its ``text`` blocks are what it prints."""
     program = tmp_path / f"{code_page.path.stem.replace('-', '_')}_page.py"
     program.write_text(_program(code_page), encoding="utf-8")
-    expected = "\n".join(block.text for block in code_page.blocks if block.language == "text")
 
     ended = subprocess.run(
         [sys.executable, "-W", "error", program],
@@ -39,7 +38,7 @@ def test_code_of_page_runs_and_prints_what_the_page_shows(code_page: Any, tmp_pa
     )
 
     assert ended.returncode == 0, f"{code_page.name} (the line numbers are those of the page):\n{ended.stderr}"
-    assert ended.stdout.strip() == expected.strip()
+    assert ended.stdout.strip() == code_page.printed.strip()
 
 
 def test_json_of_page_can_be_parsed(page: Any) -> None:
