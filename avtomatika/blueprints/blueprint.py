@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar, overload
@@ -43,6 +43,7 @@ class CompiledBlueprint:
         graph: states and edges.
         data_stores: what its handlers share.
         handlers: name of each state to its handlers, conditional ones first, each group in order of definition.
+        migrations: states of older versions to the states where their jobs go on.
     """
 
     name: str
@@ -51,6 +52,7 @@ class CompiledBlueprint:
     graph: Graph
     data_stores: SimpleNamespace
     handlers: Mapping[str, tuple[Handler, ...]]
+    migrations: Mapping[str, str] = field(default_factory=dict)
 
     def select(self, context: JobContext) -> Handler:
         """Returns the handler to run: the first whose condition holds, else the default of the state.
@@ -172,6 +174,7 @@ class StateMachineBlueprint:
         self.api_version = _checked_version(api_version)
         self.data_stores = SimpleNamespace()
         self._registrations: dict[str, list[_Registration]] = {}
+        self._migrations: dict[str, str] = {}
         for store, value in (data_stores or {}).items():
             self.add_data_store(store, value)
 
@@ -307,6 +310,14 @@ class StateMachineBlueprint:
             )
         del self._registrations[name]
 
+    def migrate_states(self, moves: Mapping[str, str]) -> None:
+        """Says where jobs of older versions go on whose state this version does not have.
+
+        Args:
+            moves: name of a state of an older version to the name of a state of this one.
+        """
+        self._migrations.update(moves)
+
     def add_data_store(self, name: str, initial: Any = None) -> None:
         """Gives the handlers a store, which they reach as ``data_stores.<name>``.
 
@@ -335,7 +346,13 @@ class StateMachineBlueprint:
             ValidationError: it has faults; all are listed.
         """
         graph, handlers = self._read()
-        if found := faults(graph, handlers):
+        found = faults(graph, handlers)
+        found += [
+            f"migrate_states leads from '{old}' to '{new}', which is no state; {graph.known_states(new)}"
+            for old, new in self._migrations.items()
+            if new not in graph
+        ]
+        if found:
             raise ValidationError(self.name, found)
         return CompiledBlueprint(
             self.name,
@@ -344,6 +361,7 @@ class StateMachineBlueprint:
             graph,
             SimpleNamespace(**vars(self.data_stores)),
             {state: tuple(read.handler for read in reads) for state, reads in handlers.items()},
+            dict(self._migrations),
         )
 
     def render_graph(self, output_filename: str | Path | None = None, output_format: str = "png") -> str:

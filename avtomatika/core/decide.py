@@ -21,6 +21,9 @@ from avtomatika.core.events import (
     HandlerStarted,
     JobSubmitted,
     LeaseExpired,
+    Repinned,
+    Requeued,
+    StateMissing,
     TaskReported,
     TimerFired,
 )
@@ -59,7 +62,7 @@ def decide(job: Job, event: Event, graph: Graph, now: float, limits: Limits = DE
     Raises:
         IllegalTransitionError: a defect of the core.
     """
-    if job.is_terminal:
+    if job.is_terminal and not isinstance(event, Requeued):
         return Decision(job, ignored="job_cancelled" if job.status is JobStatus.CANCELLED else "stale_task")
     step = Step(job, graph, now, limits)
     ignored = _route(step, event)
@@ -90,3 +93,9 @@ def _route(step: Step, event: Event) -> str:
         case CancelRequested():
             step.cancel(event.by)
             return ""
+        case Requeued():
+            return handlers.requeued(step, event)
+        case Repinned():
+            return handlers.repinned(step, event)
+        case StateMissing():
+            return handlers.state_missing(step, event)

@@ -123,6 +123,41 @@ class CancelRequested:
     by: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """Somebody has mended what stopped a job, and wants it to go on.
+
+    Args:
+        by: name of the client, for the history.
+    """
+
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repinned:
+    """The version that the job started with is not loaded any more; it goes on with another one.
+
+    Args:
+        version: the version of the graph that it goes on with.
+        state: where it stands there: its own state, or the one that the migration map names.
+    """
+
+    version: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateMissing:
+    """Nothing that is loaded knows the job's state: it pauses until something does.
+
+    Args:
+        reason: what is missing and what to do, for people.
+    """
+
+    reason: str
+
+
 Event = (
     JobSubmitted
     | HandlerStarted
@@ -132,4 +167,7 @@ Event = (
     | LeaseExpired
     | TimerFired
     | CancelRequested
+    | Requeued
+    | Repinned
+    | StateMissing
 )

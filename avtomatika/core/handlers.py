@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from avtomatika.blueprints.actions import Dispatch, Parallel, TaskSpec, Transition
-from avtomatika.core.document import Document
+from avtomatika.core.document import NULL, Document
 from avtomatika.core.effects import DispatchTask, RecordHistory, RunHandler, SetTimer
-from avtomatika.core.events import HandlerFailed, HandlerReturned, TimerKind
+from avtomatika.core.events import HandlerFailed, HandlerReturned, Repinned, Requeued, StateMissing, TimerKind
 from avtomatika.core.job import Failure, FanOut, Task, message_of
 from avtomatika.core.matching import queue_name
 from avtomatika.core.retry import Verdict, classify, retry_delay, spread
-from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.core.states import REQUEUABLE, JobStatus, TaskStatus
 from avtomatika.core.steps import Step
 from avtomatika.errors import DocumentError, ProtocolError
 from avtomatika.protocol.tasks import encode_task
 
+MISSING_PAUSE = 15.0
+"""Seconds after which a paused job looks again whether an engine knows its state."""
 _EXPECTED = "actions.transition_to, actions.dispatch_task or actions.dispatch_parallel"
 
 
@@ -86,6 +88,54 @@ def failed(step: Step, event: HandlerFailed) -> str:
         return ""
     step.change(status=JobStatus.AWAITING_RETRY, attempt=job.attempt + 1, failure=failure)
     step.add(RunHandler(job.state, step.now + delay))
+    return ""
+
+
+def requeued(step: Step, event: Requeued) -> str:
+    """A job that failed or was quarantined goes on in the state where it stopped, with its attempts counted anew."""
+    job = step.job
+    if job.status not in REQUEUABLE:
+        return "stale_task"
+    step.record("job_requeued", details={"by": event.by} if event.by else {})
+    step.change(
+        status=JobStatus.PENDING,
+        attempt=1,
+        transitions=0,
+        entered_at=step.now,
+        deadline_at=None,
+        failure=None,
+        result=NULL,
+        has_result=False,
+    )
+    step.add(RecordHistory("state_started", job.state), RunHandler(job.state, step.now))
+    return ""
+
+
+def repinned(step: Step, event: Repinned) -> str:
+    """The job goes on with another version of its blueprint."""
+    job = step.job
+    if job.status is not JobStatus.RUNNING:
+        return "stale_task"
+    details = {"from_version": job.blueprint_version, "to_version": event.version}
+    step.record("version_changed", next_state=event.state, details=details)
+    step.change(blueprint_version=event.version)
+    if event.state != job.state:
+        step.change(state=event.state, attempt=1, entered_at=step.now)
+        step.add(RecordHistory("state_started", event.state, previous_state=job.state))
+    step.add(RunHandler(event.state, step.now))
+    return ""
+
+
+def state_missing(step: Step, event: StateMissing) -> str:
+    """The job waits for an engine that knows its state; no attempt is lost by it."""
+    job = step.job
+    if job.status is not JobStatus.RUNNING:
+        return "stale_task"
+    failure = Failure("STATE_MISSING_ERROR", event.reason, job.state, attempt=job.attempt)
+    if job.failure != failure:
+        step.record("job_paused", details={"reason": event.reason})
+    step.change(status=JobStatus.AWAITING_RETRY, failure=failure)
+    step.add(RunHandler(job.state, step.now + MISSING_PAUSE))
     return ""
 
 

@@ -33,6 +33,10 @@ TERMINAL = frozenset(
 )
 
 
+REQUEUABLE = frozenset({JobStatus.FAILED, JobStatus.QUARANTINED, JobStatus.ERROR})
+"""Ended, but not as wanted: a person may let such a job go on."""
+
+
 class TaskStatus(StrEnum):
     """The life of a task."""
 
@@ -91,6 +95,9 @@ _RULES: tuple[tuple[Iterable[JobStatus], str, frozenset[JobStatus]], ...] = (
     ((JobStatus.AWAITING_RETRY,), "TimerFired", frozenset({JobStatus.RUNNING, JobStatus.WAITING_FOR_WORKER})),
     # Any live job may have a deadline, and may see a timer that no longer matters.
     *(((status,), "TimerFired", frozenset({status, JobStatus.FAILED})) for status in _LIVE),
+    ((JobStatus.RUNNING,), "Repinned", frozenset({JobStatus.RUNNING})),
+    ((JobStatus.RUNNING,), "StateMissing", frozenset({JobStatus.AWAITING_RETRY})),
+    (tuple(sorted(REQUEUABLE)), "Requeued", frozenset({JobStatus.PENDING})),
     (_LIVE, "CancelRequested", frozenset({JobStatus.CANCELLED})),
 )
 

@@ -117,7 +117,9 @@ class Step:
             state: name of the next state; an unknown one quarantines the job.
             fan_out: what the next handler joins.
         """
-        if state not in self.graph:
+        # A job whose version is not loaded is decided on by another version's graph: its state may exist elsewhere, and
+        # the runner pauses the job until it does.
+        if state not in self.graph and self.graph.version == self.job.blueprint_version:
             self.quarantine(self.unknown_state(state))
             return
         if self.job.transitions >= self.limits.max_transitions:

@@ -11,9 +11,9 @@ from typing import Any
 from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.clock import Clock
 from avtomatika.core.document import Document
-from avtomatika.core.events import CancelRequested, Event
+from avtomatika.core.events import CancelRequested, Event, Requeued
 from avtomatika.core.job import INTERNAL, Client, Job, Task
-from avtomatika.core.states import JobStatus
+from avtomatika.core.states import REQUEUABLE, JobStatus
 from avtomatika.errors import JobNotFoundError, JobStateError
 from avtomatika.runtime.performer import Performer
 from avtomatika.storage.base import Dedupe, Duplicate, Signal, Storage
@@ -126,6 +126,23 @@ class Jobs:
         decision = await self._performer.happen(job_id, find_event)
         if decision.ignored:
             raise JobStateError(f"job '{job_id}' is {decision.job.status} and cannot be cancelled any more.")
+        return decision.job
+
+    async def requeue(self, job_id: str, by: str = "") -> Job:
+        """Lets a job that failed or was quarantined go on in the state where it stopped.
+
+        Raises:
+            JobNotFoundError: no such job.
+            JobStateError: it is neither.
+        """
+
+        async def find_event(_job: Job) -> tuple[Event, Task | None]:
+            return Requeued(by), None
+
+        decision = await self._performer.happen(job_id, find_event)
+        if decision.ignored:
+            known = ", ".join(sorted(REQUEUABLE))
+            raise JobStateError(f"job '{job_id}' is {decision.job.status}; only these can be requeued: {known}.")
         return decision.job
 
     async def wait(self, job_id: str, version: int, seconds: float) -> Job:

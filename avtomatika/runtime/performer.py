@@ -172,5 +172,5 @@ class Performer:
         raise StorageError(f"job {job_id} changed {_MAX_RACES} times while one event was to be written; try again.")
 
     def _decide(self, job: Job, event: Event, now: float) -> Decision:
-        graph = self._registry.get_version(job.blueprint, job.blueprint_version).graph
+        graph = self._registry.graph_of(job.blueprint, job.blueprint_version)
         return decide(job, event, graph, now, self._limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from avtomatika.blueprints import CompiledBlueprint
+from avtomatika.blueprints import CompiledBlueprint, Graph
 from avtomatika.errors import BlueprintError, suggest
 
 
@@ -52,9 +52,18 @@ class Registry:
                 "Register it with engine.register_blueprint(bp)."
             ) from None
 
-    def get_version(self, name: str, version: str) -> CompiledBlueprint:
-        """Returns the version that a job started with; the latest one where that is not loaded."""
-        return self._versions.get((name, version)) or self.get(name)
+    def find(self, name: str) -> CompiledBlueprint | None:
+        """Returns the latest version, or None."""
+        return self._latest.get(name)
+
+    def find_version(self, name: str, version: str) -> CompiledBlueprint | None:
+        """Returns the version that a job started with, or None if it is not loaded."""
+        return self._versions.get((name, version))
+
+    def graph_of(self, name: str, version: str) -> Graph:
+        """Returns the graph to decide by: of that version, else of the latest one, else an empty one."""
+        blueprint = self.find_version(name, version) or self.find(name)
+        return blueprint.graph if blueprint is not None else Graph(name, ())
 
     def find_endpoint(self, version: str, endpoint: str) -> CompiledBlueprint | None:
         """Returns the blueprint whose jobs are created at ``/{version}{endpoint}``.

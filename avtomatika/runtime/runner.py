@@ -11,10 +11,17 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from avtomatika.blueprints import ActionFactory, Handler, JobContext
+from avtomatika.blueprints import ActionFactory, CompiledBlueprint, Handler, JobContext
 from avtomatika.clock import Clock
 from avtomatika.core.document import NULL, Document
-from avtomatika.core.events import Event, HandlerFailed, HandlerReturned, HandlerStarted
+from avtomatika.core.events import (
+    Event,
+    HandlerFailed,
+    HandlerReturned,
+    HandlerStarted,
+    Repinned,
+    StateMissing,
+)
 from avtomatika.core.job import Job
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import BlueprintError, DocumentError, HandlerError
@@ -188,7 +195,8 @@ class Runner:
                 return
             job = began[0]
         for count in range(1, _CHAIN_LIMIT + 1):
-            event = await self._call(job)
+            blueprint = self._registry.find_version(job.blueprint, job.blueprint_version)
+            event = self._pin_again(job) if blueprint is None else await self._call(job, blueprint)
             go_on = count < _CHAIN_LIMIT and not self._drain.is_set()
             done = await self._performer.step(job, event, claim.token, go_on=go_on)
             if done is None:
@@ -211,12 +219,27 @@ class Runner:
         )
         await self._performer.step(job, HandlerFailed("PERMANENT_ERROR", message), claim.token, go_on=False)
 
-    async def _call(self, job: Job) -> Event:
+    def _pin_again(self, job: Job) -> Event:
+        """Finds another version for a job whose own is not loaded."""
+        latest = self._registry.find(job.blueprint)
+        if latest is None:
+            return StateMissing(
+                f"blueprint '{job.blueprint}' is not registered with this engine; register it, and the job goes on."
+            )
+        state = latest.migrations.get(job.state, job.state)
+        if state in latest.graph:
+            return Repinned(latest.graph.version, state)
+        return StateMissing(
+            f"state '{job.state}' does not exist in the version of blueprint '{job.blueprint}' that is loaded; "
+            f"{latest.graph.known_states(job.state)} Load the job's version {job.blueprint_version} as well, or say "
+            f"where its jobs go on: bp.migrate_states({{'{job.state}': ...}})."
+        )
+
+    async def _call(self, job: Job, blueprint: CompiledBlueprint) -> Event:
         """Calls the handler of the job's state; whatever it does becomes an event."""
         began = self._clock.now()
         name = job.state
         try:
-            blueprint = self._registry.get_version(job.blueprint, job.blueprint_version)
             context = await self._context(job, blueprint.data_stores)
             handler = blueprint.select(context)
             name = handler.name

@@ -32,6 +32,8 @@ from avtomatika.core.events import (
     HandlerStarted,
     JobSubmitted,
     LeaseExpired,
+    Repinned,
+    StateMissing,
     TaskReported,
     TimerFired,
     TimerKind,
@@ -100,8 +102,8 @@ class Machine:
         self.job = self.last.job
         assert self.job.version == old.version + 1
         assert self.job.updated_at == self.now
-        self._check_changes(old)
-        if isinstance(event, HandlerReturned | HandlerFailed):
+        self._check_changes(old, event)
+        if isinstance(event, HandlerReturned | HandlerFailed | Repinned | StateMissing):
             self.wake_at = None  # the claim under which the handler ran is consumed
         self._close_open_tasks()
         for effect in self.last.effects:
@@ -333,11 +335,11 @@ class Machine:
             self._check_wake_up()
             self._check_timers()
 
-    def _check_changes(self, old: Job) -> None:
+    def _check_changes(self, old: Job, event: Event) -> None:
         """What the decision does not name as changed is as it was, and some things never change."""
         changed = {name for name in job_fields() if getattr(old, name) != getattr(self.job, name)}
         assert changed <= self.last.changed
-        assert not changed & NEVER_CHANGE
+        assert not changed & (NEVER_CHANGE - ({"blueprint_version"} if isinstance(event, Repinned) else set()))
 
     def _check_wake_up(self) -> None:
         """W: exactly what the status says will make the job go on."""

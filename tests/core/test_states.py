@@ -20,20 +20,24 @@ from avtomatika.core.events import (
     HandlerStarted,
     JobSubmitted,
     LeaseExpired,
+    Repinned,
+    Requeued,
+    StateMissing,
     TaskReported,
     TimerFired,
     TimerKind,
 )
 from avtomatika.core.job import Failure, Task
 from avtomatika.core.retry import RetryPolicy
-from avtomatika.core.states import OPEN, TERMINAL, TRANSITIONS, JobStatus, TaskStatus
+from avtomatika.core.states import OPEN, REQUEUABLE, TERMINAL, TRANSITIONS, JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
 
 if TYPE_CHECKING:
     from tests.core.conftest import Machine
 
-# Entered by actions that wait for a person or another job; until then these rules are proved by hand-made jobs.
-NOT_ENTERED = {JobStatus.WAITING_FOR_HUMAN, JobStatus.WAITING_FOR_SUB_JOB}
+# Entered by actions that wait for a person or another job, and by no event at all; these rules are proved by hand-made
+# jobs.
+NOT_ENTERED = {JobStatus.WAITING_FOR_HUMAN, JobStatus.WAITING_FOR_SUB_JOB, JobStatus.ERROR}
 ONCE = Limits(RetryPolicy(max_retries=0), max_deliveries=1)
 STUCK = replace(ONCE, max_transitions=0)
 TO_REPAIR = {"success": "charge", "failure": "repair"}
@@ -132,6 +136,14 @@ SCENARIOS: dict[str, Scenario] = {
             each(m, lambda task: m.fires(TimerKind.RESULT, task)),
         ),
     ),
+    "requeued after a fault": (DEFAULT, lambda m: (m.started().goes_to("nowhere"), m.feed(Requeued()))),
+    "requeued after a failure": (
+        DEFAULT,
+        lambda m: (m.started().goes_to("charge_failed"), m.returns(), m.feed(Requeued())),
+    ),
+    "another version": (DEFAULT, lambda m: m.started().feed(Repinned("another", "start"))),
+    "another state": (DEFAULT, lambda m: m.started().feed(Repinned("another", "charge"))),
+    "no such state": (DEFAULT, lambda m: (m.started().feed(StateMissing("gone")), m.goes_to("charge"))),
     "branches, lost for good": (ONCE, lambda m: (branches(m), each(m, m.lease_ends))),
     "branches, lost, repaired": (ONCE, lambda m: (branches(m, transitions=TO_REPAIR), each(m, m.lease_ends))),
     "branches, lost, in a loop": (STUCK, lambda m: (branches(m, transitions=TO_REPAIR), each(m, m.lease_ends))),
@@ -178,6 +190,9 @@ def events_for(machine: Machine) -> list[Event]:
         HandlerFailed("TRANSIENT_ERROR", "boom"),
         HandlerFailed("PERMANENT_ERROR", "boom"),
         CancelRequested(),
+        Requeued(),
+        Repinned("another version", "charge"),
+        StateMissing("gone"),
         TimerFired(TimerKind.JOB),
         *(LeaseExpired(task) for task in tasks),
         *(TimerFired(kind, task.id if task else "gone", task) for kind in TimerKind for task in tasks),
@@ -210,8 +225,9 @@ def test_every_status_is_driven() -> None:
 
 
 def test_ended_jobs_have_no_transitions() -> None:
-    """Nothing leads out of an ended status, and every live one can be cancelled and can time out."""
-    assert not {status for status, _ in TRANSITIONS} & TERMINAL
+    """Nothing but a person leads out of an ended status, and every live one can be cancelled and can time out."""
+    ways_out = {(status, event) for status, event in TRANSITIONS if status in TERMINAL}
+    assert ways_out == {(status, "Requeued") for status in REQUEUABLE}
     for status in set(JobStatus) - TERMINAL:
         assert status.is_terminal is False
         assert TRANSITIONS[status, "CancelRequested"] == {JobStatus.CANCELLED}
