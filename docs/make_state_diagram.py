@@ -27,10 +27,10 @@ def edges() -> dict[Edge, list[str]]:
     found: dict[Edge, list[str]] = defaultdict(list)
     for event in (one.__name__ for one in EVENTS):
         for target in JobStatus:
-            sources = [status for status in LIVE if target in TRANSITIONS.get((status, event), ())]
-            if sources == LIVE:
+            sources = [status for status in JobStatus if target in TRANSITIONS.get((status, event), ())]
+            if set(LIVE) <= set(sources):
                 found[ANY_LIVE, target].append(event)
-                continue
+                sources = [source for source in sources if source not in LIVE]
             for source in sources:
                 if source is not target:
                     found[source, target].append(event)
