@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
 
 from avtomatika.testing import FakeClock
+
+from .postgres_server import PostgresServer, find_account, find_programs
 
 
 @pytest.fixture
@@ -30,3 +32,26 @@ def missing_server() -> Callable[[str], NoReturn]:
         pytest.skip(reason)
 
     return miss
+
+
+@pytest.fixture(scope="session")
+def _shared_postgres() -> Iterator[PostgresServer | str]:
+    """A running server for the whole session, or what it lacks."""
+    programs, account = find_programs(), find_account()
+    if programs is None or account is None:
+        yield "PostgreSQL is not installed (Debian: apt-get install postgresql)."
+        return
+    server = PostgresServer(programs, account)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def postgres(_shared_postgres: PostgresServer | str, missing_server: Callable[[str], NoReturn]) -> PostgresServer:
+    """Returns a running PostgreSQL. Use a schema of your own: ``postgres.new_schema()`` returns its address."""
+    if isinstance(_shared_postgres, str):
+        missing_server(_shared_postgres)
+    return _shared_postgres

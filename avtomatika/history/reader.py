@@ -1,61 +1,52 @@
-"""The reader: rows of a SQLite history for analysis, over a read-only connection of its own."""
+"""The reader: rows of a history for analysis, over a read-only connection of its own."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from avtomatika.errors import ConfigError, StorageError
-from avtomatika.history.rows import (
-    JOB_COLUMNS,
-    WORKER_COLUMNS,
-    format_moment,
-    job_event_from_columns,
-    worker_event_from_columns,
-)
+from avtomatika.history.postgres_reader import PostgresRows
+from avtomatika.history.rows import JOB_COLUMNS, WORKER_COLUMNS, job_event_from_columns, worker_event_from_columns
+from avtomatika.history.selection import Moment, Selection, Words, moment_text
 from avtomatika.history.sqlite import SCHEMA_VERSION
 from avtomatika.history.uris import IN_MEMORY, parse_history_uri
 
-Words = str | Collection[str] | None
-"""A filter: one word, any of several, or None for all."""
-Moment = datetime | str | float | None
-"""A filter by time: an aware datetime, its ISO 8601 text, Unix seconds, or None for no bound."""
+__all__ = ["ROW_CAP", "HistoryRows", "Moment", "Words"]
+
 ROW_CAP = 1_000_000
 """How many rows a read without ``limit`` may return."""
 
 
-class HistoryRows:
-    """Reads a history file that an engine may be writing at the same time.
+class _Rows(Protocol):
+    """Where rows come from."""
 
-    Each call opens a connection and closes it, so an instance may be used from any thread.
+    def select(self, selection: Selection, cap: int) -> list[tuple[Any, ...]]:
+        """Returns the rows; ValueError if they are more than ``cap`` and no limit was given."""
+        ...
+
+
+class HistoryRows:
+    """Reads a history that an engine may be writing at the same time.
+
+    Each call opens a connection and closes it, so an instance may be used from any thread, also from one that runs an
+    event loop.
 
     Args:
-        path_or_uri: path of the file, or its ``sqlite:`` URI.
+        path_or_uri: path of a SQLite file, or a value of ``HISTORY_DATABASE_URI``.
         cap: how many rows a read without ``limit`` may return.
 
     Raises:
-        ConfigError: there is no such file, or it is in memory, where only the engine itself can read it.
+        ConfigError: there is no such file; or the history is in memory, where only the engine itself can read it; or
+            it is in PostgreSQL and asyncpg is not installed.
     """
 
     def __init__(self, path_or_uri: str | Path, cap: int = ROW_CAP) -> None:
-        location = str(path_or_uri)
-        if location.startswith("sqlite:") or "://" in location:
-            location = parse_history_uri(location).location
-        if location in {"", IN_MEMORY}:
-            raise ConfigError(
-                "a history in memory can be read through its engine alone; set HISTORY_DATABASE_URI=sqlite:history.db "
-                "to read it from elsewhere."
-            )
-        self.path = Path(location)
         self.cap = cap
-        if not self.path.is_file():
-            raise ConfigError(
-                f"there is no history file '{self.path.absolute()}'; give the path of HISTORY_DATABASE_URI."
-            )
+        self._rows: _Rows = _rows_at(str(path_or_uri))
 
     def job_events(
         self,
@@ -81,12 +72,19 @@ class HistoryRows:
 
         Raises:
             ValueError: more rows than the cap, a negative limit, or a moment that cannot be read.
-            StorageError: SQLite did not answer.
+            ConfigError: what is there is no history, or one of a newer version.
+            StorageError: the database did not answer.
         """
-        words = {"job_id": job_id, "event_type": event_type, "state": state, "blueprint": blueprint}
-        condition, values = _condition(words, since, until)
-        found = self._select("job_history", JOB_COLUMNS, "timestamp, job_id, sequence", condition, values, limit)
-        return [job_event_from_columns(columns) for columns in found]
+        selection = Selection(
+            "job_history",
+            JOB_COLUMNS,
+            ("timestamp", "job_id", "sequence"),
+            {"job_id": job_id, "event_type": event_type, "state": state, "blueprint": blueprint},
+            moment_text(since, "since"),
+            moment_text(until, "until"),
+            limit,
+        )
+        return [job_event_from_columns(columns) for columns in self._rows.select(selection, self.cap)]
 
     def worker_events(
         self,
@@ -98,33 +96,64 @@ class HistoryRows:
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
         """Returns rows of ``worker_history`` by time; arguments and errors as in ``job_events``."""
-        condition, values = _condition({"worker_id": worker_id, "event_type": event_type}, since, until)
-        found = self._select("worker_history", WORKER_COLUMNS, "timestamp, position", condition, values, limit)
-        return [worker_event_from_columns(columns) for columns in found]
+        selection = Selection(
+            "worker_history",
+            WORKER_COLUMNS,
+            ("timestamp", "position"),
+            {"worker_id": worker_id, "event_type": event_type},
+            moment_text(since, "since"),
+            moment_text(until, "until"),
+            limit,
+        )
+        return [worker_event_from_columns(columns) for columns in self._rows.select(selection, self.cap)]
 
-    def _select(
-        self, table: str, columns: tuple[str, ...], order: str, condition: str, values: list[Any], limit: int | None
-    ) -> list[tuple[Any, ...]]:
-        if limit is not None and limit < 0:
-            raise ValueError(f"limit must be 0 or more rows; got {limit}.")
-        # Names of tables and columns are ours; whatever the caller gave goes through parameters.
-        newest = f"SELECT * FROM {table} {condition} ORDER BY {_descending(order)} LIMIT ?"  # noqa: S608
-        with self._connected() as connection:
-            if limit is None:
-                self._refuse_too_many(connection, table, condition, values)
-            return connection.execute(
-                f"SELECT {', '.join(columns)} FROM ({newest}) ORDER BY {order}",  # noqa: S608
-                [*values, self.cap if limit is None else limit],
-            ).fetchall()
 
-    def _refuse_too_many(self, connection: sqlite3.Connection, table: str, condition: str, values: list[Any]) -> None:
-        counted = f"SELECT count(*) FROM (SELECT 1 FROM {table} {condition} LIMIT ?)"  # noqa: S608 - as above
-        (count,) = connection.execute(counted, [*values, self.cap + 1]).fetchone()
-        if count > self.cap:
-            raise ValueError(
-                f"more than {self.cap:,} rows of {table} match; narrow them down (job_id, event_type, since, until), "
-                "or give limit=... for the newest."
+def _rows_at(location: str) -> _Rows:
+    if location.startswith("sqlite:") or "://" in location:
+        uri = parse_history_uri(location)
+        if uri.kind == "postgresql":
+            return PostgresRows(uri)
+        location = uri.location
+    return SQLiteRows(location)
+
+
+class SQLiteRows:
+    """Rows of a SQLite file.
+
+    Args:
+        location: its path.
+
+    Raises:
+        ConfigError: there is no such file, or it is in memory.
+    """
+
+    def __init__(self, location: str) -> None:
+        if location in {"", IN_MEMORY}:
+            raise ConfigError(
+                "a history in memory can be read through its engine alone; set HISTORY_DATABASE_URI=sqlite:history.db "
+                "to read it from elsewhere."
             )
+        self.path = Path(location)
+        if not self.path.is_file():
+            raise ConfigError(
+                f"there is no history file '{self.path.absolute()}'; give the path of HISTORY_DATABASE_URI."
+            )
+
+    def select(self, selection: Selection, cap: int) -> list[tuple[Any, ...]]:
+        """Returns the rows.
+
+        Raises:
+            ValueError: more rows than ``cap`` match, and no limit was given.
+            ConfigError: the file is no history, or a newer one.
+            StorageError: SQLite did not answer.
+        """
+        dialect = _SQLiteDialect()
+        with self._connected() as connection:
+            if selection.limit is None:
+                (count,) = connection.execute(*selection.count(dialect, cap + 1)).fetchone()
+                selection.check_count(count, cap)
+            at_most = cap if selection.limit is None else selection.limit
+            return connection.execute(*selection.find(dialect, at_most)).fetchall()
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -148,38 +177,17 @@ class HistoryRows:
             )
 
 
-def _condition(words: Mapping[str, Words], since: Moment, until: Moment) -> tuple[str, list[Any]]:
-    """Returns the WHERE clause for the filters that are given, and its parameters."""
-    clauses: list[str] = []
-    values: list[Any] = []
-    for column, wanted in words.items():
-        if wanted is None:
-            continue
-        several = [wanted] if isinstance(wanted, str) else list(wanted)
-        clauses.append(f"{column} IN ({', '.join('?' * len(several))})")
-        values += several
-    for bound, moment, name in ((">=", since, "since"), ("<", until, "until")):
-        if moment is not None:
-            clauses.append(f"timestamp {bound} ?")
-            values.append(_moment_text(moment, name))
-    return (f"WHERE {' AND '.join(clauses)}" if clauses else ""), values
+class _SQLiteDialect:
+    """How SQLite writes what differs: moments are texts."""
 
+    def mark(self, number: int) -> str:
+        """Returns the placeholder of a parameter."""
+        return f"?{number}"
 
-def _moment_text(moment: datetime | str | float, name: str) -> str:
-    """Returns the moment as the table writes it."""
-    if isinstance(moment, str):
-        try:
-            moment = datetime.fromisoformat(moment)
-        except ValueError:
-            raise ValueError(f"{name} must be a moment such as '2026-01-31T12:00:00+00:00'; got '{moment}'.") from None
-    if isinstance(moment, datetime):
-        if moment.utcoffset() is None:
-            raise ValueError(
-                f"{name} must say its time zone, as datetime.now(timezone.utc) does; got {moment.isoformat()}."
-            )
-        return format_moment(moment.timestamp())
-    return format_moment(float(moment))
+    def moment(self, number: int) -> str:
+        """Returns the placeholder of a moment."""
+        return self.mark(number)
 
-
-def _descending(order: str) -> str:
-    return ", ".join(f"{column} DESC" for column in order.split(", "))
+    def column(self, name: str) -> str:
+        """Returns the column as it stands."""
+        return name

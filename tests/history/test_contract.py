@@ -15,24 +15,31 @@ from avtomatika.core.document import Document
 from avtomatika.core.history import HistoryEvent
 from avtomatika.errors import StorageError
 from avtomatika.history.base import History
+from avtomatika.history.postgres import PostgresHistory
 from avtomatika.history.rows import JOB_COLUMNS, dump_json, format_moment
 from avtomatika.history.sqlite import SQLiteHistory
 
 MakeEvent = Callable[..., Any]
 
-BACKENDS: dict[str, Callable[[Path], History]] = {
-    "sqlite-file": lambda directory: SQLiteHistory(f"sqlite:{directory / 'history.db'}"),
-    "sqlite-memory": lambda _: SQLiteHistory(),
-}
+
+@pytest.fixture(params=["sqlite-file", "sqlite-memory", "postgresql"])
+def new_history(request: pytest.FixtureRequest, tmp_path: Path) -> History:
+    """A history of each backend, not yet open."""
+    match request.param:
+        case "sqlite-file":
+            return SQLiteHistory(f"sqlite:{tmp_path / 'history.db'}")
+        case "sqlite-memory":
+            return SQLiteHistory()
+        case _:
+            return PostgresHistory(request.getfixturevalue("postgres").new_schema())
 
 
-@pytest.fixture(params=BACKENDS)
-async def history(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[History]:
+@pytest.fixture
+async def history(new_history: History) -> AsyncIterator[History]:
     """An open history of each backend."""
-    backend = BACKENDS[request.param](tmp_path)
-    await backend.open()
-    yield backend
-    await backend.close()
+    await new_history.open()
+    yield new_history
+    await new_history.close()
 
 
 async def test_event_with_every_field_comes_back_as_its_row(history: History) -> None:
