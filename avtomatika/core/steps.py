@@ -188,5 +188,8 @@ class Step:
 
     def _end(self, status: JobStatus, details: dict[str, Any]) -> None:
         self.record(_ENDING_EVENTS[status], details=details, duration=self.now - self.job.created_at)
-        self.change(status=status, task_id="", fan_out=None)
+        fan_out = self.job.fan_out
+        # An aggregator that failed still needs the results that it joins, should somebody let the job go on.
+        is_joined = fan_out is not None and fan_out.open == 0
+        self.change(status=status, task_id="", fan_out=fan_out if is_joined else None)
         self.add(CancelOpenTasks(), FinishJob())

@@ -330,7 +330,8 @@ class Machine:
         assert (FinishJob() in self.last.effects) == self.job.is_terminal or self.last.ignored
         if self.job.is_terminal:
             assert (self.wake_at, self.timers, self.open_tasks) == (None, {}, []), "an ended job owns something"
-            assert (self.job.task_id, self.job.fan_out) == ("", None)
+            assert self.job.task_id == ""
+            assert self.job.fan_out is None or self.job.fan_out.open == 0
         else:
             self._check_wake_up()
             self._check_timers()
