@@ -22,7 +22,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
-_REMOTE_SCRIPT = re.compile(r'<script src="https?://[^"]*"></script>\n?')
+_REMOTE_SCRIPT = re.compile(r'<script[^>]* src="https?://[^"]*"[^>]*>\s*</script>\n?')
 
 
 class LocalKernelManager(AsyncKernelManager):
@@ -60,7 +60,7 @@ def main() -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nbconvert's advice on alternative texts is not for the reader of a demo
         # The page shows static pictures and no formulas: what nbconvert would fetch from elsewhere is not needed.
-        html, _ = HTMLExporter(mathjax_url="").from_filename(str(executed))
+        html, _ = HTMLExporter().from_filename(str(executed))
     page.write_text(_REMOTE_SCRIPT.sub("", html), encoding="utf-8")
     if summary.exists():
         told = json.loads(summary.read_text(encoding="utf-8"))

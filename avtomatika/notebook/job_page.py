@@ -26,6 +26,8 @@ _BROKEN = _BADGES.keys() - {"finished", "pending"}
 _LIVE = ("●", "#0969da")
 _MAX_ROWS = 200
 _MAX_TEXT = 20_000
+# A result of this size is shown at once; a larger one would push the rest out of sight.
+_SHORT_LINES, _SHORT_TEXT = 12, 1000
 
 
 def html(job: Mapping[str, Any], events: Sequence[Mapping[str, Any]], graph: Graph | None) -> str:
@@ -45,8 +47,10 @@ def html(job: Mapping[str, Any], events: Sequence[Mapping[str, Any]], graph: Gra
     if job.get("error_message"):
         parts.append(_box(str(job["error_message"]), "#cf222e"))
     if job.get("result") is not None:
-        parts.append(_details("Result", _pre(job["result"]), is_open=job["status"] in _BADGES))
-    parts.append(_details("Data (state_history)", _pre(job.get("state_history"))))
+        result = _json(job["result"])
+        is_short = len(result) <= _SHORT_TEXT and result.count("\n") <= _SHORT_LINES
+        parts.append(_details("Result", _pre(result), is_open=is_short))
+    parts.append(_details("Data (state_history)", _pre(_json(job.get("state_history")))))
     if events:
         parts.append(_details(f"Timeline ({len(events)} events)", _timeline(events)))
     return f'<div style="font-family:system-ui,sans-serif;max-width:960px">{"".join(parts)}</div>'
@@ -130,11 +134,18 @@ def _duration(event: Mapping[str, Any]) -> str:
     return "" if took is None else f"{float(took):,.1f} ms"
 
 
-def _pre(value: Any) -> str:
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def _pre(text: str) -> str:
     if len(text) > _MAX_TEXT:
         text = f"{text[:_MAX_TEXT]}\n… {len(text) - _MAX_TEXT:,} more characters"
-    return f'<pre style="font-family:monospace;white-space:pre-wrap;max-height:320px;overflow:auto">{_text(text)}</pre>'
+    style = (
+        "font-family:monospace;white-space:pre-wrap;max-height:320px;overflow:auto;border-left:2px solid #8886;"
+        "margin:4px 0 8px 4px;padding-left:12px"
+    )
+    return f'<pre style="{style}">{_text(text)}</pre>'
 
 
 def _details(title: str, body: str, *, is_open: bool = False) -> str:

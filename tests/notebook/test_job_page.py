@@ -165,6 +165,7 @@ def test_long_timeline_and_long_data_are_cut_with_a_note() -> None:
 
     page = job_page.html({**JOB, "result": "x" * 100_000}, events, None)
 
+    assert "<details><summary>Result</summary>" in page
     assert "The first 101 events are left out." in page
     assert ">s299<" in page
     assert ">s99<" not in page
