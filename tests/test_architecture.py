@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": NOTHING,
     "errors": NOTHING,
     "clock": NOTHING,
+    "threads": NOTHING,
     "testing": {"clock"},
     "config": {"errors"},
     "loading": {"errors"},
@@ -42,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "payloads.base",
         "errors",
         "clock",
+        "threads",
     },
     "server": {
         "runtime",
@@ -54,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors",
         "version",
     },
-    "worker": {"protocol", "payloads", "security", "loading", "errors", "clock"},
+    "worker": {"protocol", "payloads", "security", "loading", "errors", "clock", "threads"},
     "client": {"protocol", "payloads", "security", "errors", "clock"},
     # core.job: the name under which the workbench creates its jobs.
     "notebook": {
@@ -81,7 +83,7 @@ WIDGETS_MAY_IMPORT = {"client", "notebook", "errors"}
 OPTIONAL = {
     "IPython": {"notebook"},
     "anywidget": NOTHING,
-    "asyncpg": {"history/postgres.py"},
+    "asyncpg": {"history/postgres"},
     "graphviz": {"blueprints/render.py"},
     "ipywidgets": NOTHING,
     "matplotlib": {"notebook"},
@@ -92,7 +94,7 @@ OPTIONAL = {
     "pandas": {"notebook/frames.py"},
     "papermill": NOTHING,
     "prometheus_client": {"observability/metrics.py"},
-    "redis": {"storage/redis.py"},
+    "redis": {"storage/redis"},
 }
 
 

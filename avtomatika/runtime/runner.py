@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
+import functools
 import inspect
 import logging
 import traceback
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from avtomatika.blueprints import ActionFactory, CompiledBlueprint, Handler, JobContext
@@ -28,6 +27,7 @@ from avtomatika.errors import BlueprintError, DocumentError, HandlerError
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.registry import Registry
 from avtomatika.storage.base import JobClaim, Signal, Storage
+from avtomatika.threads import ThreadCall
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,6 @@ class Runner:
         self._active: dict[str, tuple[JobClaim, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
         self._drain = asyncio.Event()
-        self._threads = ThreadPoolExecutor(max_jobs, thread_name_prefix="avtomatika-handler")
         self._loops: list[asyncio.Task[None]] = []
         self._unsubscribe = storage.subscribe(self._on_signal)
 
@@ -108,7 +107,6 @@ class Runner:
         await asyncio.gather(*running, return_exceptions=True)
         self._loops[1].cancel()
         await asyncio.gather(self._loops[1], return_exceptions=True)
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _on_signal(self, signal: Signal) -> None:
         if signal.kind == "ready":
@@ -299,9 +297,8 @@ class Runner:
     async def _invoke(self, handler: Handler, arguments: Mapping[str, Any]) -> Any:
         if handler.is_async:
             return await handler.function(**arguments)
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        returned = await loop.run_in_executor(self._threads, lambda: context.run(handler.function, **arguments))
+        call = ThreadCall(functools.partial(handler.function, **arguments), f"avtomatika-{handler.name}")
+        returned = await call.result
         # A plain wrapper around an async function looks plain, and returns what is still to be awaited.
         return await returned if inspect.isawaitable(returned) else returned
 

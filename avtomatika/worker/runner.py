@@ -9,11 +9,11 @@ import logging
 from typing import Any
 
 from avtomatika.protocol.messages import Result, TaskMessage
+from avtomatika.threads import ThreadCall
 from avtomatika.worker.context import Context
 from avtomatika.worker.functions import TaskFunction
 from avtomatika.worker.outcome import cancelled, result_of_error, result_of_return
 from avtomatika.worker.task_errors import TaskError
-from avtomatika.worker.threads import ThreadCall
 
 logger = logging.getLogger("avtomatika.worker")
 

@@ -13,8 +13,8 @@ from typing import Any
 class ThreadCall:
     """A plain function that runs in a daemon thread.
 
-    A pool would not do: its threads are waited for when the process ends, and a function that hangs would keep a worker
-    alive that was told to stop. How many run at once is limited by the worker's slots.
+    A pool would not do: its threads are waited for when the process ends, and a function that hangs would keep a
+    program alive that was told to stop. How many run at once is limited by whoever calls.
 
     Args:
         function: what to call, without arguments.
