@@ -157,5 +157,6 @@ def test_error_that_nobody_waits_for_is_logged_not_printed(
     with caplog.at_level(logging.ERROR, "avtomatika"):
         background.call(stray())
 
+    assert [record.name for record in caplog.records] == ["avtomatika.notebook.background"]  # not asyncio's
     assert "ZeroDivisionError" in caplog.text
     assert capfd.readouterr() == ("", "")
