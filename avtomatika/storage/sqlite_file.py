@@ -63,13 +63,11 @@ def open_writer(path: str) -> sqlite3.Connection:
         connection = _connect(path)
     try:
         with _explained(path):
-            _check(connection, path)
-            _use_wal(connection, path)
+            _prepare(connection, path)
             # A step is acknowledged when a power cut cannot take it: FULL, not WAL's usual NORMAL.
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA cache_size = -16384")  # 16 MiB: a group of commits fits, so none spills early
             connection.execute("PRAGMA journal_size_limit = 67108864")  # 64 MiB: what the log keeps after a rush
-            _migrate(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -127,8 +125,39 @@ def _check_directory(path: str) -> None:
     )
 
 
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    """Makes the file ours and up to date; waits for another process that does the same."""
+    ends = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            with _transaction(connection, "BEGIN"):
+                _check(connection, path)
+            _use_wal(connection, path)
+            with _transaction(connection, "BEGIN IMMEDIATE"):
+                _migrate(connection, path)
+            return
+        except sqlite3.OperationalError as error:
+            # SQLite itself does not wait where two processes change the mode of the same file.
+            if not _is_locked(error) or time.monotonic() > ends:
+                raise
+            time.sleep(_PATIENCE)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    """Commits what is done inside, or undoes it."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 def _check(connection: sqlite3.Connection, path: str) -> int:
-    """Returns the version of the tables, 0 for none; refuses those of others, and newer ones."""
+    """Returns the version of the tables, 0 for none; refuses those of others, and newer ones. In a transaction."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -151,16 +180,7 @@ def _check(connection: sqlite3.Connection, path: str) -> int:
 
 def _use_wal(connection: sqlite3.Connection, path: str) -> None:
     """Makes readers and the writer wait for each other no more; the file remembers it."""
-    ends = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            break
-        except sqlite3.OperationalError as error:
-            # Another process that makes the same change is not waited for by SQLite itself.
-            if not _is_locked(error) or time.monotonic() > ends:
-                raise
-            time.sleep(_PATIENCE)
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise ConfigError(
             f"'{path}' is on a file system that SQLite's write-ahead log does not work on (such as a network share); "
@@ -169,24 +189,16 @@ def _use_wal(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Brings the tables to the newest version, in one transaction."""
-    if _check(connection, path) == MIGRATIONS[-1]:
+    """Brings the tables to the newest version. In a transaction."""
+    version = _check(connection, path)
+    if version == MIGRATIONS[-1]:
         return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        # Asked again: another process may have been faster.
-        version = _check(connection, path)
-        for newer in MIGRATIONS:
-            if newer > version:
-                for statement in load_migration(newer):
-                    connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {MIGRATIONS[-1]}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    for newer in MIGRATIONS:
+        if newer > version:
+            for statement in load_migration(newer):
+                connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {MIGRATIONS[-1]}")
 
 
 @contextmanager

@@ -101,10 +101,11 @@ def list_tasks(step: Step, job_id: str, fan_out: str | None) -> list[Task]:
 
 def list_queues(step: Step) -> list[Queue]:
     """Returns the queues in which tasks wait, by name."""
-    return [
-        Queue(name, *Document(needs).value(), length=length, oldest_at=oldest_at)
-        for name, length, needs, oldest_at in step.rows("list_queues")
-    ]
+    queues = []
+    for name, length, needs, oldest_at in step.rows("list_queues"):
+        task_type, requirements, max_cost = Document(needs).value()
+        queues.append(Queue(name, task_type, requirements, max_cost, length, oldest_at))
+    return queues
 
 
 def list_claims(step: Step, worker_id: str) -> list[TaskClaim]:
@@ -178,7 +179,7 @@ def audit(step: Step) -> list[Fault]:
     waiting: dict[str, list[int]] = {}
     for job_id, raw in step.rows("audit_outbox"):
         waiting.setdefault(job_id, []).append(decode_event(raw).sequence)
-    counts = dict(step.rows("list_counts"))
+    counts: dict[str, int] = dict(step.rows("list_counts"))
     created = counts.pop("created", 0)
     counted = {JobStatus(name): number for name, number in counts.items()}
     faults = check_counts(created, counted, Counter(job.status for job in jobs.values()))

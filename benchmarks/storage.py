@@ -1,0 +1,119 @@
+"""How many steps a storage writes in a second: 64 jobs at a time, each waiting for one commit before the next.
+
+    python -m benchmarks.storage [--backends memory,sqlite] [--jobs 64] [--steps 100] [--rounds 3]
+
+A step is what an engine writes when a handler returns: the job's changed fields, a new wake-up, two rows of history.
+The rounds of the backends alternate, so that a busy machine disturbs all of them; the figure to compare between
+machines is the ratio to the memory storage of the same round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from avtomatika.core.document import Document
+from avtomatika.core.effects import RecordHistory
+from avtomatika.core.job import Job, job_fields
+from avtomatika.core.states import JobStatus
+from avtomatika.storage import MemoryStorage, SQLiteStorage
+from avtomatika.storage.base import Batch, Committed, Ready, Storage
+from avtomatika.version import __version__
+
+_FIELDS = frozenset(job_fields())
+_CHANGED = frozenset({"state", "state_history", "updated_at", "transitions", "entered_at"})
+
+BACKENDS: dict[str, Callable[[Path], Storage]] = {
+    "memory": lambda _: MemoryStorage(),
+    "sqlite": lambda folder: SQLiteStorage(folder / "jobs.db"),
+}
+"""Each makes an empty storage, in a folder that is empty and goes away afterwards."""
+
+
+async def run_job(storage: Storage, job_id: str, steps: int, latencies: list[float]) -> None:
+    """Creates one job and commits its steps one after the other."""
+    now = await storage.now()
+    job = Job(job_id, "chain", "v1", JobStatus.RUNNING, "s0", now, now, Document.of({"text": "x" * 100}), version=1)
+    batch = Batch(job, _FIELDS, now, ready=Ready(now), events=[RecordHistory("job_created", "s0")])
+    for number in range(1, steps + 1):
+        began = time.perf_counter()
+        if await storage.commit(batch) != Committed(job.version):
+            raise SystemExit(f"step {number} of {job_id} was refused")
+        latencies.append(time.perf_counter() - began)
+        now = await storage.now()
+        job = replace(
+            job,
+            version=job.version + 1,
+            state=f"s{number}",
+            updated_at=now,
+            entered_at=now,
+            transitions=number,
+            state_history=Document.of({"count": number, "text": "y" * 100}),
+        )
+        batch = Batch(
+            job,
+            _CHANGED,
+            now,
+            ready=Ready(now),
+            events=[RecordHistory("state_finished", f"s{number - 1}"), RecordHistory("state_started", f"s{number}")],
+        )
+
+
+async def run_backend(storage: Storage, jobs: int, steps: int) -> tuple[float, float]:
+    """Returns commits in a second, and the median seconds of one."""
+    latencies: list[float] = []
+    await storage.open()
+    try:
+        began = time.perf_counter()
+        await asyncio.gather(*(run_job(storage, f"job-{number}", steps, latencies) for number in range(jobs)))
+        took = time.perf_counter() - began
+        faults = await storage.audit()
+    finally:
+        await storage.close()
+    if faults:
+        raise SystemExit(f"the storage is not healthy: {faults[0]}")
+    return jobs * steps / took, statistics.median(latencies)
+
+
+def measure(backend: str, jobs: int, steps: int) -> tuple[float, float]:
+    """Runs one round of a backend on an empty storage."""
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(run_backend(BACKENDS[backend](Path(folder)), jobs, steps))
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--backends", default=",".join(BACKENDS), help=f"of: {', '.join(BACKENDS)}")
+    parser.add_argument("--jobs", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    names = options.backends.split(",")
+    print(
+        f"avtomatika {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores, "
+        f"{options.jobs} jobs at a time, {options.steps} steps each, {options.rounds} rounds"
+    )
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(options.rounds):
+        for name in names:
+            rate, latency = measure(name, options.jobs, options.steps)
+            rates[name].append(rate)
+            print(f"  {name:10} {rate:9,.0f} commits/s   {latency * 1000:7.2f} ms each")
+    first = names[0]
+    for name in names:
+        ratios = [one / base for one, base in zip(rates[name], rates[first], strict=True)]
+        median = statistics.median(ratios)
+        print(f"{name:10} {median:6.2f} times {first} (between {min(ratios):.2f} and {max(ratios):.2f})")
+
+
+if __name__ == "__main__":
+    main()
