@@ -50,8 +50,15 @@ def _shared_postgres() -> Iterator[PostgresServer | str]:
 
 
 @pytest.fixture
-def postgres(_shared_postgres: PostgresServer | str, missing_server: Callable[[str], NoReturn]) -> PostgresServer:
-    """Returns a running PostgreSQL. Use a schema of your own: ``postgres.new_schema()`` returns its address."""
+def postgres(
+    _shared_postgres: PostgresServer | str, missing_server: Callable[[str], NoReturn]
+) -> Iterator[PostgresServer]:
+    """Returns a running PostgreSQL. Use a schema of your own: ``postgres.new_schema()`` returns its address.
+
+    A test may stop it; it runs again for the next one.
+    """
     if isinstance(_shared_postgres, str):
         missing_server(_shared_postgres)
-    return _shared_postgres
+    yield _shared_postgres
+    if not _shared_postgres.is_running:
+        _shared_postgres.start()

@@ -9,11 +9,12 @@ from avtomatika.storage.base import Storage
 from avtomatika.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:
+    from avtomatika.storage.redis import RedisStorage
     from avtomatika.storage.sqlite import SQLiteStorage
 
-__all__ = ["MemoryStorage", "SQLiteStorage", "Storage"]
+__all__ = ["MemoryStorage", "RedisStorage", "SQLiteStorage", "Storage"]
 
-_HOMES = {"SQLiteStorage": "sqlite"}
+_HOMES = {"RedisStorage": "redis", "SQLiteStorage": "sqlite"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,13 +7,14 @@ bytes are one kind there, so everything comes back as bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgpack
 
 from avtomatika.core.document import Document
+from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
 from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Job, Task
@@ -28,8 +29,11 @@ from avtomatika.storage.codec import (
     encode_job_fields,
     encode_task,
 )
+from avtomatika.storage.records import history_event
 
 _SIGN = 1 << 63
+# How a start that a script recorded begins; no event that was encoded begins so.
+_START = b"\0"
 _AFTER_ALL_PLACES = b"\xff" * 8
 Packed = Mapping[bytes, Any]
 
@@ -96,7 +100,8 @@ def commit_arguments(batch: Batch, signals: Sequence[Signal]) -> dict[str, Any]:
         "set_timers": [[_timer_key(timer), _timer_member(timer), timer.at] for timer in batch.set_timers],
         "clear_timers": [_timer_key(timer) for timer in batch.clear_timers],
         "finish": batch.finish,
-        "events": [encode_event(event) for event in _numberless(batch)],
+        # Their numbers are known to the script alone: it makes their ids, and ``read_event`` takes them from there.
+        "events": [encode_event(history_event(job.id, job.blueprint, 0, batch.at, event)) for event in batch.events],
         "signals": [signal_row(signal) for signal in signals],
     }
     if job.is_terminal:
@@ -123,27 +128,6 @@ def _new_job_facts(job: Job) -> dict[str, Any]:
     }
 
 
-def _numberless(batch: Batch) -> Iterable[HistoryEvent]:
-    """Returns the rows of a batch as they will be read, but for their numbers: those the script gives."""
-    for event in batch.events:
-        yield HistoryEvent(
-            batch.job.id,
-            0,
-            batch.at,
-            event.type,
-            batch.job.blueprint,
-            event.state,
-            event.previous_state,
-            event.next_state,
-            event.duration,
-            event.worker_id,
-            event.attempt,
-            event.task_id,
-            event.details,
-            event.state_history,
-        )
-
-
 def read_job(flat: Sequence[bytes]) -> Job | None:
     """Builds a job from the names and values of its hash, by turns; None if there are none."""
     if not flat:
@@ -153,9 +137,19 @@ def read_job(flat: Sequence[bytes]) -> Job | None:
 
 
 def read_event(event_id: bytes, raw: bytes) -> HistoryEvent:
-    """Builds an event; its number stands in its id."""
-    event = decode_event(raw)
-    return replace(event, sequence=int(event_id.rpartition(b":")[2]), at=float(event.at))
+    """Builds an event from its id, in which its job and its number stand, and what was written of it."""
+    job_id, _, number = text(event_id).rpartition(":")
+    if not raw.startswith(_START):
+        return replace(decode_event(raw), sequence=int(number))
+    start: Packed = unpack(raw[len(_START) :])
+    started = RecordHistory(
+        "task_started",
+        text(start[b"state"]),
+        worker_id=text(start[b"worker"]),
+        attempt=start[b"attempt"],
+        task_id=text(start[b"task"]),
+    )
+    return history_event(job_id, text(start[b"blueprint"]), int(number), float(start[b"at"]), started)
 
 
 def list_arguments(query: JobQuery) -> dict[str, Any]:
@@ -247,7 +241,7 @@ def _task_row(task: Task) -> list[Any]:
         "rank": sortable(-task.priority) + sortable(task.created_at),
         "priority": task.priority,
         "created": task.created_at,
-        "kind": _kind(task),
+        "kind": _kind(task.type, task.requirements, task.max_cost),
         "strategy": task.strategy,
         "timeout": task.timeout_seconds,
         "confirmed": task.confirmed,
@@ -260,14 +254,16 @@ def _task_row(task: Task) -> list[Any]:
     return [task.id, encode_task(task), facts]
 
 
-def _kind(task: Task) -> bytes:
-    """Returns what a worker needs for the task, as bytes."""
-    return Document.of([task.type, task.requirements, task.max_cost], "Task").raw
+def _kind(task_type: str, requirements: Mapping[str, object] | None, max_cost: float | None) -> bytes:
+    """Returns what a worker needs for a task, as bytes."""
+    return Document.of([task_type, requirements, max_cost], "Task").raw
 
 
 def read_queue(name: bytes, kind: bytes, length: int = 0, oldest_at: float | None = None) -> Queue:
     """Builds a queue from its name and the needs of its tasks."""
-    return Queue(text(name), *Document(kind).value(), length, None if oldest_at is None else float(oldest_at))
+    task_type, requirements, max_cost = Document(kind).value()
+    oldest = None if oldest_at is None else float(oldest_at)
+    return Queue(text(name), task_type, requirements, max_cost, length, oldest)
 
 
 def read_task(raw: bytes, packed: bytes) -> Task:
@@ -300,15 +296,10 @@ def read_tasks(rows: Sequence[Sequence[bytes]]) -> list[Task]:
 # --- signals ---
 
 
-def queue_signal(task: Task) -> Signal:
-    """Returns what tells of a queued task."""
-    return Signal("task", task.queue, queue=read_queue(task.queue.encode(), _kind(task)), strategy=task.strategy)
-
-
 def signal_row(signal: Signal) -> list[Any]:
     """Returns a signal as the scripts publish it."""
     queue = signal.queue
-    kind = b"" if queue is None else Document.of([queue.task_type, queue.requirements, queue.max_cost]).raw
+    kind = b"" if queue is None else _kind(queue.task_type, queue.requirements, queue.max_cost)
     return [signal.kind, signal.key, signal.at, signal.final, kind, signal.strategy]
 
 

@@ -7,21 +7,30 @@ from pathlib import Path
 
 import pytest
 
-from avtomatika.storage import MemoryStorage, SQLiteStorage
+from avtomatika.storage import MemoryStorage, RedisStorage, SQLiteStorage
 from avtomatika.storage.base import Storage
 from avtomatika.testing import FakeClock
 
-# Each makes a storage that has nothing in it; the path is an empty directory of the test.
-BACKENDS: dict[str, Callable[[FakeClock, Path], Storage]] = {
-    "memory": lambda clock, _: MemoryStorage(clock),
-    "sqlite": lambda clock, path: SQLiteStorage(path / "jobs.db", clock),
-}
+MakeStorage = Callable[[FakeClock, Path], Storage]
 
 
-@pytest.fixture(params=BACKENDS)
-async def bare_storage(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Storage]:
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def make_storage(request: pytest.FixtureRequest) -> MakeStorage:
+    """Returns what makes a storage that has nothing in it; the path is an empty directory."""
+    if request.param == "redis":
+        server = request.getfixturevalue("redis_server")
+        return lambda clock, _: RedisStorage(server.client(), prefix=server.new_prefix(), clock=clock)
+    backends: dict[str, MakeStorage] = {
+        "memory": lambda clock, _: MemoryStorage(clock),
+        "sqlite": lambda clock, path: SQLiteStorage(path / "jobs.db", clock),
+    }
+    return backends[request.param]
+
+
+@pytest.fixture
+async def bare_storage(make_storage: MakeStorage, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Storage]:
     """Returns an empty, open storage on the test's clock."""
-    storage = BACKENDS[request.param](clock, tmp_path)
+    storage = make_storage(clock, tmp_path)
     await storage.open()
     yield storage
     await storage.close()

@@ -1,0 +1,355 @@
+"""The storage in Redis or Valkey: several engines on several machines share it.
+
+Each step is one Lua script of ``lua/``: the server runs one at a time, so each is atomic. All moments are the server's,
+and signals go to the other engines over pub/sub. ``docs/explanation/storage-redis.md`` tells how jobs lie in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from avtomatika.clock import Clock
+from avtomatika.core.history import HistoryEvent
+from avtomatika.core.job import Job, Task
+from avtomatika.core.states import JobStatus
+from avtomatika.errors import ConfigError, StorageError
+from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.storage.base import (
+    Batch,
+    Committed,
+    Duplicate,
+    Fault,
+    JobClaim,
+    JobQuery,
+    Listener,
+    Outcome,
+    Progress,
+    Queue,
+    Signal,
+    Stale,
+    Storage,
+    TaskClaim,
+    Timer,
+    WakeUp,
+)
+from avtomatika.storage.codec import decode_worker, encode_worker
+from avtomatika.storage.records import signals_of
+from avtomatika.storage.redis_audit import audit
+from avtomatika.storage.redis_line import SignalLine
+from avtomatika.storage.redis_link import LOST, Link
+from avtomatika.storage.redis_records import (
+    claim_arguments,
+    commit_arguments,
+    decode_progress,
+    encode_progress,
+    list_arguments,
+    read_event,
+    read_job,
+    read_queue,
+    read_signals,
+    read_task,
+    read_tasks,
+    read_timer,
+    read_wake_up,
+    text,
+)
+from avtomatika.storage.redis_scripts import Keyspace
+from avtomatika.storage.redis_server import Server
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+log = logging.getLogger(__name__)
+
+# The server's clock is read again when the last reading is older than this; clocks drift far less in the meantime.
+_TIME_SECONDS = 5.0
+# So many entries of a list of jobs are looked at in one call, so that none takes long.
+_STRETCH = 1000
+
+
+class RedisStorage(Storage):
+    """A storage that lives in a Redis server, version 7.0 or later, or in Valkey.
+
+    Args:
+        redis_client: a ``redis.asyncio.Redis``; it tells where the server is and how to log in. The storage opens two
+            connections of its own and leaves the client's alone.
+        prefix: what the names of all keys begin with, in braces. Engines with the same one share their jobs.
+        clock: what moments are measured by; None for the server's clock, the right one wherever engines run for real.
+
+    Raises:
+        ConfigError: the prefix or the client is of no use, or the package ``redis`` is not installed.
+    """
+
+    def __init__(self, redis_client: Redis, *, prefix: str = "avtomatika", clock: Clock | None = None) -> None:
+        if not prefix or set(prefix) & set("{} \n"):
+            raise ConfigError(
+                f"the prefix of RedisStorage is {prefix!r}; use letters and digits, not braces or spaces."
+            )
+        self._clock = clock
+        self._keyspace = Keyspace(prefix)
+        self._link = Link(redis_client, self._keyspace)
+        self._server = Server(self._link, self._keyspace)
+        # One for each object: two storages in one process must hear each other.
+        self._name = uuid.uuid4().hex
+        self._line = SignalLine(self._link, self._keyspace.key(f"engines:{self._name}"), self._tell, self._look)
+        self._calls = itertools.count(1)
+        self._listeners: dict[object, Listener] = {}
+        self._read_at: tuple[float, float] | None = None
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Connects, looks at the server's settings, and listens for signals.
+
+        Raises:
+            StorageError: no server answers, or it refuses the password.
+            ConfigError: the server is too old.
+        """
+        if self._is_open:
+            return
+        await self._link.open()
+        try:
+            await self._server.meet()
+            await self._line.start()
+        except LOST as error:
+            await self.close()
+            raise StorageError(f"Redis at {self._link.address} went away while it was being opened.") from error
+        except BaseException:
+            await self.close()
+            raise
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Ends the storage's own connections."""
+        await self._line.stop()
+        if self._is_open:
+            self._is_open = False
+            try:
+                await self._link.ask("SREM", self._keyspace.key("engines"), self._name)
+            except StorageError as error:
+                # The scripts find out by themselves that nobody listens.
+                log.info("could not say goodbye: %s", error, extra={"action": "redis_goodbye_failed"})
+        await self._link.close()
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Calls ``listener`` at the end of each step of this storage, and soon after each step of another."""
+        key = object()
+        self._listeners[key] = listener
+        return lambda: self._unsubscribe(key)
+
+    def _unsubscribe(self, key: object) -> None:
+        self._listeners.pop(key, None)
+
+    async def now(self) -> float:
+        """Returns the moment on the server's clock, never a later one; a reading serves for a few seconds."""
+        if self._clock is not None:
+            return self._clock.now()
+        if self._read_at is None or time.monotonic() - self._read_at[1] > _TIME_SECONDS:
+            seconds, microseconds = await self._link.ask("TIME")
+            # The reading is older than its arrival, by the way through the network: so it is never ahead.
+            self._read_at = int(seconds) + int(microseconds) / 1e6, time.monotonic()
+        return self._read_at[0] + time.monotonic() - self._read_at[1]
+
+    def _tell(self, signals: Sequence[Signal]) -> None:
+        for listener in tuple(self._listeners.values()):
+            for signal in signals:
+                try:
+                    listener(signal)
+                except Exception:
+                    log.exception("a listener raised", extra={"action": "listener_failed", "signal": signal.kind})
+
+    async def _look(self, again: bool) -> None:
+        """Says that this engine listens, and sees whether the data is still there; after a loss everybody looks."""
+        await self._link.ask("SADD", self._keyspace.key("engines"), self._name)
+        await self._server.check()
+        if again:
+            self._read_at = None
+            self._tell([Signal("ready"), Signal("timer"), Signal("event")])
+
+    async def _run(self, name: str, *, job_id: str = "", repeats: bool = True, **arguments: Any) -> Any:
+        """Runs a script, tells its signals, and returns its result."""
+        result, signals = await self._link.run(name, self._common(arguments), job_id=job_id, repeats=repeats)
+        self._tell(read_signals(signals))
+        return result
+
+    def _common(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Returns arguments with those that every script takes."""
+        if self._clock is not None:
+            arguments["now"] = self._clock.now()
+        return {**arguments, "origin": self._name, "job_prefix": self._keyspace.job_key("")}
+
+    # --- jobs ---
+
+    async def commit(self, batch: Batch) -> Outcome:
+        """Applies the batch or nothing. An answer that is lost is asked for again, and the batch not applied again."""
+        signals = signals_of(batch)
+        arguments = self._common(commit_arguments(batch, signals))
+        arguments["call"] = f"{self._name}/{next(self._calls)}"
+        answer = await self._link.run("commit", arguments, job_id=batch.job.id, repeats=True)
+        match answer:
+            case [b"committed"]:
+                self._tell(signals)
+                return Committed(batch.job.version)
+            case [b"duplicate", job_id, fingerprint]:
+                return Duplicate(text(job_id), text(fingerprint))
+            case _:
+                return Stale(answer[1])
+
+    async def find_job(self, job_id: str) -> Job | None:
+        """Returns the job as last committed."""
+        return read_job(await self._link.ask("HGETALL", self._keyspace.job_key(job_id)))
+
+    async def list_jobs(self, query: JobQuery) -> list[Job]:
+        """Returns jobs, newest first."""
+        ids = await self._list_ids(query)
+        jobs = await asyncio.gather(*map(self.find_job, ids))
+        # One that was forgotten between the two looks is not listed.
+        return [job for job in jobs if job is not None]
+
+    async def _list_ids(self, query: JobQuery) -> list[str]:
+        arguments = list_arguments(query)
+        wanted = query.offset + query.limit
+        ids: list[str] = []
+        while len(ids) < wanted:
+            stretch = min(_STRETCH, max(100, wanted - len(ids)))
+            found, last = await self._run("list_jobs", **arguments, stretch=stretch)
+            ids += map(text, found)
+            if not last:
+                break
+            arguments["high"] = b"(" + last
+        return ids[query.offset : wanted]
+
+    async def count_jobs(self) -> dict[JobStatus, int]:
+        """Returns the numbers that the commits kept."""
+        counts = await self._link.ask("HGETALL", self._keyspace.key("counts"))
+        pairs = zip(counts[::2], counts[1::2], strict=True)
+        return {JobStatus(text(name)): int(number) for name, number in pairs if name != b"created"}
+
+    async def find_wake_up(self, job_id: str) -> WakeUp:
+        """Returns what the job waits for."""
+        return read_wake_up(await self._run("find_wake_up", job_id=job_id, id=job_id))
+
+    async def put_progress(self, job_id: str, progress: Progress) -> None:
+        """Remembers the progress until the job ends."""
+        await self._run("put_progress", id=job_id, raw=encode_progress(progress))
+
+    async def find_progress(self, job_id: str) -> Progress | None:
+        """Returns the last progress."""
+        raw = await self._link.ask("HGET", self._keyspace.key("progress"), job_id)
+        return None if raw is None else decode_progress(raw)
+
+    # --- the ready queue ---
+
+    async def claim_jobs(self, owner: str, limit: int, lease: float) -> list[JobClaim]:
+        """Takes due wake-ups."""
+        taken = await self._run("claim_jobs", repeats=False, owner=owner, limit=limit, lease=lease)
+        claims = [(read_job(flat), text(token), deliveries) for token, deliveries, flat in taken]
+        return [JobClaim(job, token, deliveries) for job, token, deliveries in claims if job is not None]
+
+    async def extend_claims(self, tokens: Sequence[str], lease: float) -> list[str]:
+        """Moves the ends of claims."""
+        return [text(token) for token in await self._run("extend_claims", tokens=list(tokens), lease=lease)]
+
+    async def release_claims(self, tokens: Sequence[str]) -> None:
+        """Gives claims back."""
+        await self._run("release_claims", tokens=list(tokens))
+
+    # --- tasks ---
+
+    async def claim_task(self, worker_id: str, queues: Sequence[str], lease: float) -> Task | None:
+        """Takes the first task of the queues."""
+        row = await self._run("claim_task", repeats=False, worker=worker_id, queues=list(queues), lease=lease)
+        return read_task(*row) if row else None
+
+    async def renew_tasks(self, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:
+        """Moves the ends of claims."""
+        lost = await self._run("renew_tasks", claims=[claim_arguments(claim) for claim in claims], lease=lease)
+        return [claims[place - 1] for place in lost]
+
+    async def list_claims(self, worker_id: str) -> list[TaskClaim]:
+        """Returns the claims of the worker."""
+        found = await self._run("list_claims", worker=worker_id)
+        claims = [TaskClaim(text(task_id), attempt, worker_id) for task_id, attempt in found]
+        return sorted(claims, key=lambda claim: claim.task_id)
+
+    async def release_task(self, claim: TaskClaim) -> None:
+        """Puts a task back."""
+        # Not sent twice: the same worker may have got the same attempt again in between.
+        await self._run("release_task", repeats=False, claim=claim_arguments(claim))
+
+    async def find_task(self, task_id: str) -> Task | None:
+        """Returns the task as stored."""
+        rows = await self._run("find_tasks", ids=[task_id])
+        return read_task(*rows[0]) if rows else None
+
+    async def list_tasks(self, job_id: str, fan_out: str | None = None) -> list[Task]:
+        """Returns the tasks of a job."""
+        tasks = read_tasks(await self._run("list_tasks", job_id=job_id))
+        return [task for task in tasks if fan_out in {None, task.fan_out}]
+
+    async def list_queues(self) -> list[Queue]:
+        """Returns the queues in which tasks wait, by name."""
+        queues = [read_queue(*row) for row in await self._run("list_queues")]
+        return sorted(queues, key=lambda queue: queue.name)
+
+    # --- time ---
+
+    async def claim_timers(self, limit: int, lease: float) -> list[Timer]:
+        """Takes timers that are due."""
+        return [read_timer(raw) for raw in await self._run("claim_timers", repeats=False, limit=limit, lease=lease)]
+
+    async def expired_tasks(self, limit: int) -> list[Task]:
+        """Returns claimed tasks whose lease has ended."""
+        return [read_task(*row) for row in await self._run("expired_tasks", limit=limit)]
+
+    async def next_wake_at(self) -> float | None:
+        """Returns the earliest moment at which there is something to do."""
+        at = await self._run("next_wake")
+        return None if at is False else float(at)
+
+    # --- the outbox ---
+
+    async def read_events(self, limit: int) -> list[HistoryEvent]:
+        """Returns the oldest events."""
+        return [read_event(*row) for row in await self._run("read_events", limit=limit)]
+
+    async def ack_events(self, event_ids: Sequence[str]) -> None:
+        """Forgets events."""
+        await self._run("ack_events", events=[[event_id, event_id.rpartition(":")[0]] for event_id in event_ids])
+
+    # --- workers ---
+
+    async def put_worker(self, worker: WorkerProfile, ttl: float) -> None:
+        """Remembers the worker."""
+        await self._run("put_worker", id=worker.worker_id, raw=encode_worker(worker), ttl=ttl)
+
+    async def find_worker(self, worker_id: str) -> WorkerProfile | None:
+        """Returns the worker if its time has not run out."""
+        raw = await self._run("find_worker", id=worker_id)
+        return decode_worker(raw) if raw else None
+
+    async def list_workers(self) -> list[WorkerProfile]:
+        """Returns the workers by id."""
+        workers = [decode_worker(raw) for raw in await self._run("list_workers")]
+        return sorted(workers, key=lambda worker: worker.worker_id)
+
+    async def remove_worker(self, worker_id: str) -> None:
+        """Forgets the worker."""
+        await self._run("remove_worker", id=worker_id)
+
+    # --- retention ---
+
+    async def purge_jobs(self, ended_before: float, limit: int) -> list[str]:
+        """Forgets jobs that ended long ago, and workers and dedupe keys whose time has run out."""
+        return [text(job_id) for job_id in await self._run("purge_jobs", before=ended_before, limit=limit)]
+
+    # --- proof ---
+
+    async def audit(self) -> list[Fault]:
+        """Checks every job at one moment of its own; what other engines change meanwhile is no fault."""
+        return await audit(self._run, self._link, self._keyspace)

@@ -1,0 +1,86 @@
+"""A Redis of the tests' own: no server of the machine is used or started."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+PASSWORD = "hunter2"
+
+
+def find_program() -> str | None:
+    """Returns the path of ``redis-server`` or of ``valkey-server``, or None; ``REDIS_SERVER`` names another one."""
+    return os.environ.get("REDIS_SERVER") or shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+class RedisServer:
+    """A server in a temporary folder, on a free port of 127.0.0.1.
+
+    Args:
+        program: the path of the server.
+        options: lines of its configuration, such as ``requirepass=PASSWORD``.
+    """
+
+    def __init__(self, program: str, **options: str) -> None:
+        self._program = program
+        self._options = {"appendonly": "yes", "appendfsync": "everysec", "save": "", **options}
+        self._folder = Path(tempfile.mkdtemp(prefix="avtomatika-redis-"))
+        self._process: subprocess.Popen[str] | None = None
+        self._reader = threading.Thread()
+        self._prefixes = itertools.count(1)
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port: int = probe.getsockname()[1]
+
+    def start(self) -> None:
+        """Starts the server and returns when it answers."""
+        options = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self._folder), **self._options}
+        command = [self._program, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        if shutil.which("setpriv"):
+            command = ["setpriv", "--pdeathsig", "KILL", "--", *command]  # a test run that is killed leaves no server
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert self._process.stdout is not None
+        lines = []
+        for line in self._process.stdout:
+            lines.append(line)
+            if "Ready to accept connections" in line:
+                self._reader = threading.Thread(target=self._process.stdout.read, daemon=True)
+                self._reader.start()  # a full pipe would stop the server
+                return
+        raise AssertionError("Redis did not start:\n" + "".join(lines))
+
+    def kill(self) -> None:
+        """Ends the server as a power cut would end it. Idempotent."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait(30)
+        self._reader.join(30)
+        assert process.stdout is not None
+        process.stdout.close()
+
+    def forget(self) -> None:
+        """Removes what the server has written, while it is down."""
+        shutil.rmtree(self._folder)
+        self._folder.mkdir()
+
+    def remove(self) -> None:
+        """Ends the server and removes its files."""
+        self.kill()
+        shutil.rmtree(self._folder)
+
+    def client(self, **options: object) -> Redis:
+        """Returns a client that has not connected yet."""
+        return Redis(host="127.0.0.1", port=self.port, **options)
+
+    def new_prefix(self) -> str:
+        """Returns a prefix under which there is nothing."""
+        return f"t{next(self._prefixes)}"
