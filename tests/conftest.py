@@ -11,6 +11,7 @@ import pytest
 from avtomatika.testing import FakeClock
 
 from .postgres_server import PostgresServer, find_account, find_programs
+from .redis_server import RedisServer, find_program
 
 
 @pytest.fixture
@@ -62,3 +63,26 @@ def postgres(
     yield _shared_postgres
     if not _shared_postgres.is_running:
         _shared_postgres.start()
+
+
+@pytest.fixture(scope="session")
+def _shared_redis() -> Iterator[RedisServer | str]:
+    """A running server for the whole session, or what it lacks."""
+    program = find_program()
+    if program is None:
+        yield "Redis is not installed (Debian: apt-get install redis-server)."
+        return
+    server = RedisServer(program)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def redis_server(_shared_redis: RedisServer | str, missing_server: Callable[[str], NoReturn]) -> RedisServer:
+    """Returns a running Redis. Use a prefix of your own: ``redis_server.new_prefix()`` returns one."""
+    if isinstance(_shared_redis, str):
+        missing_server(_shared_redis)
+    return _shared_redis
