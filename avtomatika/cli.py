@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from avtomatika import cli_jobs
 from avtomatika.blueprints import StateMachineBlueprint, dot, mermaid
 from avtomatika.blueprints.drawing import svg
 from avtomatika.engine import OrchestratorEngine
@@ -23,6 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cli_jobs.app, name="jobs")
 
 _WRONG = 2
 

@@ -25,9 +25,8 @@ _PUBLIC_TOKENS = frozenset({DEFAULT_CLIENT_TOKEN, DEFAULT_WORKER_TOKEN})
 _SECRETS = frozenset({"CLIENT_TOKEN", "GLOBAL_WORKER_TOKEN"})
 _LOOPBACK = "127.0.0.1"
 
-# Somebody who sets one of these must hear that it does nothing here: a Redis that is not used loses jobs.
+# Somebody who sets one of these must hear that it does nothing here.
 _OF_LATER_VERSIONS = (
-    "REDIS_HOST",
     "WORKERS_CONFIG_PATH",
     "CLIENTS_CONFIG_PATH",
     "SCHEDULES_CONFIG_PATH",
@@ -126,16 +125,23 @@ class Config(BaseSettings):
         },
         pattern=r"^[A-Za-z0-9._-]{1,128}$",
     )
-    STORAGE_URI: Literal["memory:"] = _setting(
+    STORAGE_URI: str = _setting(
         "memory:",
-        "Where jobs are kept. `memory:` keeps them in the process: they end with it.",
-        "memory:",
+        "Where jobs are kept. `memory:` keeps them in the process: they end with it. `sqlite:///file` keeps them on "
+        "one machine, `redis://host:port/db` lets any number of engines share them.",
+        "memory:, sqlite:///file or redis://[user:password@]host:port/db",
+        pattern=r"^(memory:|sqlite:.+|rediss?://.+|unix://.+)$",
     )
+    REDIS_HOST: str = _setting(
+        "", "Host of a Redis for jobs; the same as a `STORAGE_URI` of `redis://`, which wins.", "empty or a host name"
+    )
+    REDIS_PORT: int = _setting(6379, "Port of that Redis.", "a whole number from 1 to 65535", ge=1, le=65535)
+    REDIS_DB: int = _setting(0, "Database number of that Redis.", "a whole number from 0", ge=0)
     HISTORY_DATABASE_URI: str = _setting(
         "",
         "Where the history is kept. Empty keeps the newest events in the process.",
-        "empty, sqlite:path or sqlite:///path",
-        pattern=r"^(sqlite:.+)?$",
+        "empty, sqlite:path, sqlite:///path or postgresql://user:password@host/database",
+        pattern=r"^((sqlite|postgres(ql)?):.+)?$",
     )
     CLIENT_TOKEN: str = _setting(
         DEFAULT_CLIENT_TOKEN,
@@ -194,6 +200,9 @@ class Config(BaseSettings):
     WATCHER_INTERVAL_SECONDS: float = _setting(
         20.0, "Longest pause between two looks for timers and leases that are due.", _SECONDS, gt=0
     )
+    AUDIT_INTERVAL_SECONDS: float = _setting(
+        300.0, "Seconds between two looks for jobs that nothing will wake; there must be none.", _SECONDS, gt=0
+    )
     EXECUTOR_MAX_CONCURRENT_JOBS: int = _setting(
         100, "How many jobs' handlers one engine runs at once.", "a whole number from 1", ge=1
     )
@@ -249,6 +258,13 @@ class Config(BaseSettings):
     def without_effect() -> list[str]:
         """Returns the variables that are set in the environment and known to the contract, but not to this version."""
         return [name for name in _OF_LATER_VERSIONS if os.environ.get(name)]
+
+    def storage_uri(self) -> str:
+        """Returns where jobs are kept: ``STORAGE_URI``, or what ``REDIS_HOST`` means where only that is set."""
+        if self.REDIS_HOST and not self.is_set("STORAGE_URI"):
+            host = f"[{self.REDIS_HOST}]" if ":" in self.REDIS_HOST else self.REDIS_HOST
+            return f"redis://{host}:{self.REDIS_PORT}/{self.REDIS_DB}"
+        return self.STORAGE_URI
 
     @property
     def zone(self) -> datetime.tzinfo:

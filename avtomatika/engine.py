@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from avtomatika.backends import make_history, make_storage
 from avtomatika.blueprints import StateMachineBlueprint
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.config import Config
@@ -21,9 +22,9 @@ from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.steps import Limits
 from avtomatika.errors import AvtomatikaError, ConfigError
 from avtomatika.history.base import History
-from avtomatika.history.sqlite import SQLiteHistory
 from avtomatika.history.uris import parse_history_uri
 from avtomatika.observability.logging import setup_logging
+from avtomatika.runtime.auditor import Auditor
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
@@ -48,7 +49,6 @@ from avtomatika.server.keys import (
     Settings,
 )
 from avtomatika.server.middleware.auth import CLIENT_HEADER, WORKER_HEADER
-from avtomatika.storage import MemoryStorage
 from avtomatika.storage.base import Storage
 
 log = logging.getLogger(__name__)
@@ -90,9 +90,9 @@ class OrchestratorEngine:
     ) -> None:
         self.config = config if config is not None else Config()
         self._clock: Clock = clock or SystemClock()
-        self._storage: Storage = storage if storage is not None else MemoryStorage(self._clock)
+        self._storage: Storage = storage if storage is not None else make_storage(self.config, self._clock)
         uri = parse_history_uri(self.config.HISTORY_DATABASE_URI)
-        self._history: History = history if history is not None else SQLiteHistory(self.config.HISTORY_DATABASE_URI)
+        self._history: History = history if history is not None else make_history(self.config)
         self._registry = Registry()
         self._site: web.TCPSite | None = None
         self._app_runner: web.AppRunner | None = None
@@ -155,6 +155,7 @@ class OrchestratorEngine:
             retention=config.JOB_RETENTION_SECONDS,
             wake=app[RUNNER_KEY].wake,
         )
+        self._auditor = Auditor(self._storage, self._clock, config.AUDIT_INTERVAL_SECONDS)
         app[CLIENT_TOKENS_KEY] = TokenTable(CLIENT_HEADER)
         app[WORKER_TOKENS_KEY] = TokenTable(WORKER_HEADER)
         app.cleanup_ctx.append(self._serve)
@@ -288,11 +289,11 @@ class OrchestratorEngine:
 
     async def _run(self) -> None:
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        await self.start()
-        signals = (signal.SIGINT, signal.SIGTERM)
-        for number in signals:
+        # Before the start: a supervisor may stop the engine as soon as it answers, or while it is still starting.
+        for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(number, ended.set)
+        await self.start()
         try:
             await ended.wait()
         finally:
@@ -309,7 +310,9 @@ class OrchestratorEngine:
         app[HISTORIAN_KEY].start()
         app[RUNNER_KEY].start()
         self._watcher.start()
+        self._auditor.start()
         yield
+        await self._auditor.stop()
         await self._watcher.stop()
         await app[RUNNER_KEY].stop(_STOP_GRACE)
         await app[HISTORIAN_KEY].stop()

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from avtomatika.errors import ConfigError, suggest
+from avtomatika.errors import AvtomatikaError, ConfigError, suggest
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -58,6 +58,8 @@ def _import(name: str, noun: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ConfigError(f"there is no module '{name}' here ({here}) or among the installed ones.") from error
         raise ConfigError(f"module '{name}' needs '{error.name}', which is not installed.") from error
+    except AvtomatikaError:
+        raise  # a sentence of ours says it better than a traceback
     except Exception as error:
         log.exception("module '%s' raised", name)
         raise ConfigError(f"module '{name}' cannot be imported: {type(error).__name__}: {error}") from error

@@ -86,7 +86,11 @@ def test_config_assignment_of_good_value_converts_it() -> None:
         ("CLIENT_API_PREFIX", "_worker", "letters, digits"),
         ("INSTANCE_ID", "a b", "1 to 128 of the characters"),
         ("STORAGE_URI", "redis:", "memory:"),
-        ("HISTORY_DATABASE_URI", "postgresql:", "empty, sqlite:path or sqlite:///path"),
+        (
+            "HISTORY_DATABASE_URI",
+            "postgresql:",
+            "empty, sqlite:path, sqlite:///path or postgresql://user:password@host/database",
+        ),
         ("TZ", "Europe", "the name of a time zone"),
         ("LOG_FORMAT", "xml", "json or text"),
         ("WORKER_TIMEOUT_SECONDS", "0", "a positive number of seconds"),
@@ -145,11 +149,11 @@ def test_config_unusable_token_is_refused_without_being_shown(token: object) -> 
 def test_config_uri_with_password_is_shown_without_it() -> None:
     """The password of a database never reaches a message."""
     with pytest.raises(ConfigError) as caught:
-        Config(HISTORY_DATABASE_URI="postgresql://anna:pass@word@db/history")
+        Config(HISTORY_DATABASE_URI="mysql://anna:hid@den@db/history")
 
     assert "@db/history" in str(caught.value)
-    assert "pass" not in str(caught.value)
-    assert "word" not in str(caught.value)
+    assert "hid@den" not in str(caught.value)
+    assert "anna" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", [repr, str])
@@ -267,7 +271,17 @@ def test_reference_page_is_up_to_date() -> None:
 
 
 def test_variables_of_later_versions_are_told_as_without_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody believes that jobs are in Redis while they are in memory."""
-    monkeypatch.setenv("REDIS_HOST", "localhost")
+    """Nobody believes that webhooks are signed while there are none."""
+    monkeypatch.setenv("WEBHOOK_SECRET", "whsec")
 
-    assert Config.without_effect() == ["REDIS_HOST"]
+    assert Config.without_effect() == ["WEBHOOK_SECRET"]
+
+
+def test_redis_host_alone_means_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The older variables name the same thing as the URI, which wins."""
+    monkeypatch.setenv("REDIS_HOST", "redis.local")
+    monkeypatch.setenv("REDIS_DB", "2")
+
+    assert Config().storage_uri() == "redis://redis.local:6379/2"
+    assert Config(REDIS_HOST="::1").storage_uri() == "redis://[::1]:6379/2"
+    assert Config(STORAGE_URI="sqlite:///jobs.db").storage_uri() == "sqlite:///jobs.db"

@@ -162,6 +162,23 @@ class AsyncClient:
         """
         return str(as_object(await self._send(self._requests.cancel(job_id)), "status")["status"])
 
+    async def requeue(self, job_id: str) -> None:
+        """Lets a failed or quarantined job go on in the state where it stopped.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+            ClientError: with status 409: it is neither failed nor quarantined.
+        """
+        await self._send(self._requests.requeue(job_id))
+
+    async def explain(self, job_id: str) -> list[str]:
+        """Returns what the job waits for, who holds it and until when, in sentences.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+        """
+        return [str(one) for one in as_object(await self._send(self._requests.explain(job_id)), "reasons")["reasons"]]
+
     async def history(self, job_id: str) -> list[dict[str, Any]]:
         """Returns the events of the job, oldest first.
 

@@ -144,6 +144,14 @@ class Requests:
         """Asks to end a job."""
         return Request("POST", self._job_path(job_id, "/cancel"), job_id=job_id)
 
+    def requeue(self, job_id: str) -> Request:
+        """Asks to let a failed or quarantined job go on."""
+        return Request("POST", self._job_path(job_id, "/requeue"), job_id=job_id)
+
+    def explain(self, job_id: str) -> Request:
+        """Asks what a job waits for."""
+        return Request("GET", self._job_path(job_id, "/explain"), job_id=job_id)
+
     def history(self, job_id: str) -> Request:
         """Asks for the events of a job."""
         return Request("GET", self._job_path(job_id, "/history"), job_id=job_id)

@@ -101,6 +101,23 @@ class Client:
         """Asks to end the job and returns the engine's word for it; see ``AsyncClient.cancel``."""
         return str(as_object(self._send(self._requests.cancel(job_id)), "status")["status"])
 
+    def requeue(self, job_id: str) -> None:
+        """Lets a failed or quarantined job go on in the state where it stopped.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+            ClientError: with status 409: it is neither failed nor quarantined.
+        """
+        self._send(self._requests.requeue(job_id))
+
+    def explain(self, job_id: str) -> list[str]:
+        """Returns what the job waits for, who holds it and until when, in sentences.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+        """
+        return [str(one) for one in as_object(self._send(self._requests.explain(job_id)), "reasons")["reasons"]]
+
     def history(self, job_id: str) -> list[dict[str, Any]]:
         """Returns the events of the job, oldest first."""
         return as_list(self._send(self._requests.history(job_id)))

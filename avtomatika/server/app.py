@@ -38,6 +38,8 @@ def _add_client_routes(app: web.Application, root: str) -> None:
     app.router.add_get(f"{root}/v1/jobs", jobs.list_)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}", jobs.get)
     app.router.add_post(f"{root}/v1/jobs/{{job_id}}/cancel", jobs.cancel)
+    app.router.add_post(f"{root}/v1/jobs/{{job_id}}/requeue", jobs.requeue)
+    app.router.add_get(f"{root}/v1/jobs/{{job_id}}/explain", jobs.explanation)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/history", jobs.history)
     app.router.add_get(f"{root}/v1/blueprints", blueprints.list_)
     app.router.add_get(f"{root}/v1/blueprints/{{name}}/graph", blueprints.graph)

@@ -13,6 +13,7 @@ from aiohttp import web
 from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.core.job import Job
 from avtomatika.errors import suggest
+from avtomatika.runtime.explain import explain
 from avtomatika.runtime.registry import Registry
 from avtomatika.server.bodies import RequestError, answer, read_object
 from avtomatika.server.keys import (
@@ -103,6 +104,23 @@ async def cancel(request: web.Request) -> web.Response:
     job = await jobs.get(request.match_info["job_id"], client.name)
     await jobs.cancel(job.id, client.name)
     return answer({"status": "cancellation_request_accepted", "job_id": job.id})
+
+
+async def requeue(request: web.Request) -> web.Response:
+    """``POST /api/v1/jobs/{id}/requeue``: lets a failed or quarantined job go on in the state where it stopped."""
+    jobs, client = request.app[JOBS_KEY], request[CLIENT_KEY]
+    job = await jobs.get(request.match_info["job_id"], client.name)
+    await jobs.requeue(job.id, client.name)
+    return answer({"status": "requeued", "job_id": job.id})
+
+
+async def explanation(request: web.Request) -> web.Response:
+    """``GET /api/v1/jobs/{id}/explain``: what the job waits for, who holds it and until when."""
+    storage = request.app[STORAGE_KEY]
+    job = await request.app[JOBS_KEY].get(request.match_info["job_id"], request[CLIENT_KEY].name)
+    wake_up = await storage.find_wake_up(job.id)
+    reasons = explain(job, wake_up, await storage.list_workers(), await storage.now())
+    return answer({"job_id": job.id, "status": job.status, "current_state": job.state, "reasons": reasons})
 
 
 async def history(request: web.Request) -> web.Response:

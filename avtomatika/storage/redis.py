@@ -42,7 +42,7 @@ from avtomatika.storage.codec import decode_worker, encode_worker
 from avtomatika.storage.records import signals_of
 from avtomatika.storage.redis_audit import audit
 from avtomatika.storage.redis_line import SignalLine
-from avtomatika.storage.redis_link import LOST, Link
+from avtomatika.storage.redis_link import LOST, Link, client_of
 from avtomatika.storage.redis_records import (
     claim_arguments,
     commit_arguments,
@@ -85,6 +85,15 @@ class RedisStorage(Storage):
     Raises:
         ConfigError: the prefix or the client is of no use, or the package ``redis`` is not installed.
     """
+
+    @classmethod
+    def from_url(cls, url: str, *, prefix: str = "avtomatika", clock: Clock | None = None) -> RedisStorage:
+        """Returns a storage in the server at a URL such as ``redis://user:password@host:6379/0``.
+
+        Raises:
+            ConfigError: the URL cannot be read, or the package ``redis`` is not installed.
+        """
+        return cls(client_of(url), prefix=prefix, clock=clock)
 
     def __init__(self, redis_client: Redis, *, prefix: str = "avtomatika", clock: Clock | None = None) -> None:
         if not prefix or set(prefix) & set("{} \n"):

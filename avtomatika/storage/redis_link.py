@@ -43,6 +43,21 @@ LOST = (faults.ConnectionError, faults.TimeoutError, OSError)
 """What is raised when a server does not answer."""
 
 
+def client_of(url: str) -> aioredis.Redis:
+    """Returns a client of the server at a URL.
+
+    Raises:
+        ConfigError: the URL cannot be read; it may hold a password, so it is not repeated.
+    """
+    try:
+        return aioredis.Redis.from_url(url)
+    except ValueError as error:
+        raise ConfigError(
+            "the address of Redis cannot be read; write redis://user:password@host:6379/0, and percent-encode what is "
+            "special in the password."
+        ) from error
+
+
 @dataclass(eq=False, slots=True)
 class _Call:
     """A command on its way.

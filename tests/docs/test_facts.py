@@ -138,14 +138,18 @@ def test_configuration_page_is_the_one_that_the_code_makes(pages: dict[str, Any]
     assert pages["docs/reference/configuration.md"].text == reference()
 
 
+def _options(command: Any) -> set[str]:
+    """Returns the options of a command, and of those below it."""
+    below = getattr(command, "commands", {}).values()
+    own = {option for parameter in command.params for option in parameter.opts if option[0] == "-"}
+    return own.union(*map(_options, below))
+
+
 def test_commands_and_options_are_those_of_the_manual(pages: dict[str, Any]) -> None:
     """The command-line reference has each command and each option, and nothing else."""
     group: Any = typer.main.get_command(cli)
     described = {heading.strip("`"): heading for heading in pages[CLI].headings if heading.startswith("`")}
-    commands = {
-        f"avtomatika {name}": {option for parameter in command.params for option in parameter.opts if option[0] == "-"}
-        for name, command in group.commands.items()
-    }
+    commands = {f"avtomatika {name}": _options(command) for name, command in group.commands.items()}
     parser = worker_command._parser()
     commands["python -m avtomatika.worker"] = {
         option for action in parser._actions for option in action.option_strings

@@ -11,6 +11,8 @@ from avtomatika.core.job import Job
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
+from avtomatika.errors import StorageError
+from avtomatika.storage.base import Batch, Outcome
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.testing import FakeClock
 
@@ -191,9 +193,16 @@ async def test_watcher_of_another_engine_takes_over(system: System, make_system:
 
 
 class _CountingStorage(MemoryStorage):
-    """Counts how often it is asked for ended leases."""
+    """Counts how often it is asked for ended leases, and takes no commit while it is told not to."""
 
     looks = 0
+    refuses = False
+
+    async def commit(self, batch: Batch) -> Outcome:
+        """Refuses or commits."""
+        if self.refuses:
+            raise StorageError("full")
+        return await super().commit(batch)
 
     async def expired_tasks(self, limit: int) -> list[Any]:
         """Counts and answers."""
@@ -204,7 +213,7 @@ class _CountingStorage(MemoryStorage):
 async def test_lease_that_cannot_be_dealt_with_is_tried_again_in_peace(
     make_system: MakeSystem, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The trouble of one job (its blueprint is not loaded here) costs a look a second, and no more."""
+    """The trouble of one job (what follows cannot be written) costs a look a second, and no more."""
     storage = _CountingStorage(clock)
     first = make_system(storage)
     first.add(task_flow())
@@ -213,6 +222,8 @@ async def test_lease_that_cannot_be_dealt_with_is_tried_again_in_peace(
     await first.take()
     await first.stop()
     other = make_system(storage, owner="e2")
+    other.add(task_flow())
+    storage.refuses = True
     await other.start()
 
     with caplog.at_level(logging.CRITICAL, "avtomatika"):
@@ -220,7 +231,7 @@ async def test_lease_that_cannot_be_dealt_with_is_tried_again_in_peace(
         storage.looks = 0
         await clock.advance(10)
     assert 5 <= storage.looks <= 15
-    other.add(task_flow())
+    storage.refuses = False
     await clock.advance(1)
 
     (task,) = await storage.list_tasks(job.id)

@@ -21,6 +21,8 @@ CLIENTS = [
     ("GET", "/api/v1/jobs"),
     ("GET", "/api/v1/jobs/some"),
     ("POST", "/api/v1/jobs/some/cancel"),
+    ("POST", "/api/v1/jobs/some/requeue"),
+    ("GET", "/api/v1/jobs/some/explain"),
     ("GET", "/api/v1/jobs/some/history"),
     ("GET", "/api/v1/blueprints"),
     ("GET", "/api/v1/blueprints/quick/graph"),

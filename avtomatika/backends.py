@@ -1,0 +1,55 @@
+"""The backends that the settings mean: which storage and which history, imported only when they are chosen."""
+
+from __future__ import annotations
+
+from avtomatika.clock import Clock
+from avtomatika.config import Config
+from avtomatika.errors import ConfigError, suggest
+from avtomatika.history.base import History
+from avtomatika.history.uris import parse_history_uri
+from avtomatika.storage.base import Storage
+from avtomatika.storage.memory import MemoryStorage
+
+_SCHEMES = ("memory", "sqlite", "redis", "rediss", "unix")
+
+
+def make_storage(config: Config, clock: Clock) -> Storage:
+    """Returns the storage that ``STORAGE_URI`` names, or ``REDIS_HOST`` where only that is set.
+
+    Raises:
+        ConfigError: the URI is wrong, or the package that the backend needs is not installed.
+    """
+    uri = config.storage_uri()
+    match uri.partition(":")[0]:
+        case "memory":
+            return MemoryStorage(clock)
+        case "sqlite":
+            from avtomatika.storage.sqlite import SQLiteStorage
+
+            return SQLiteStorage(uri, clock)
+        case "redis" | "rediss" | "unix":
+            from avtomatika.storage.redis import RedisStorage
+
+            # Moments are the server's, which all engines share; this machine's clock may differ from theirs.
+            return RedisStorage.from_url(uri)
+        case unknown:
+            raise ConfigError(
+                f"STORAGE_URI has the unknown scheme '{unknown}'; known: memory:, sqlite:///file, redis://host:port/db."
+                f"{suggest(unknown, _SCHEMES)}"
+            )
+
+
+def make_history(config: Config) -> History:
+    """Returns the history that ``HISTORY_DATABASE_URI`` names.
+
+    Raises:
+        ConfigError: the URI is wrong, or the package that the backend needs is not installed.
+    """
+    uri = config.HISTORY_DATABASE_URI
+    if parse_history_uri(uri).kind == "postgresql":
+        from avtomatika.history.postgres import PostgresHistory
+
+        return PostgresHistory(uri)
+    from avtomatika.history.sqlite import SQLiteHistory
+
+    return SQLiteHistory(uri)

@@ -1,0 +1,81 @@
+"""The command ``avtomatika jobs``: look at jobs of a running engine and deal with those that stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated
+
+import typer
+
+from avtomatika.client import Client
+from avtomatika.config import DEFAULT_CLIENT_TOKEN
+
+app = typer.Typer(help="Look at jobs of a running engine and deal with those that stopped.", no_args_is_help=True)
+
+_PAGE = 1000
+
+Url = Annotated[str, typer.Option(envvar="AVTOMATIKA_URL", help="Address of the engine.")]
+Token = Annotated[
+    str, typer.Option(envvar="CLIENT_TOKEN", help="Client token; better set CLIENT_TOKEN.", show_default=False)
+]
+JobIds = Annotated[list[str], typer.Argument(help="Ids of jobs.")]
+JobId = Annotated[str, typer.Argument(help="Id of a job.")]
+_URL = "http://127.0.0.1:8080"
+
+
+@app.command("list")
+def list_(
+    status: Annotated[str | None, typer.Option(help="Only of this status.")] = None,
+    blueprint: Annotated[str | None, typer.Option(help="Only of this blueprint.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many, newest first.")] = 50,
+    url: Url = _URL,
+    token: Token = DEFAULT_CLIENT_TOKEN,
+) -> None:
+    """List jobs, newest first."""
+    jobs = Client(url, token).jobs(status=status, blueprint=blueprint, limit=limit)
+    typer.echo(f"{'JOB':<38}{'BLUEPRINT':<24}{'STATUS':<28}{'STATE':<24}AGE")
+    for job in jobs:
+        age = f"{time.time() - job['created_at']:.0f} s"
+        typer.echo(f"{job['id']:<38}{job['blueprint_name']:<24}{job['status']:<28}{job['current_state']:<24}{age}")
+
+
+@app.command()
+def show(job: JobId, url: Url = _URL, token: Token = DEFAULT_CLIENT_TOKEN) -> None:
+    """Print a job as JSON."""
+    typer.echo(json.dumps(Client(url, token).job(job), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def explain(job: JobId, url: Url = _URL, token: Token = DEFAULT_CLIENT_TOKEN) -> None:
+    """Say what a job waits for, who holds it and until when."""
+    for reason in Client(url, token).explain(job):
+        typer.echo(reason)
+
+
+@app.command()
+def cancel(jobs: JobIds, url: Url = _URL, token: Token = DEFAULT_CLIENT_TOKEN) -> None:
+    """End jobs."""
+    client = Client(url, token)
+    for job in jobs:
+        typer.echo(f"{job}: {client.cancel(job)}")
+
+
+@app.command()
+def requeue(
+    jobs: Annotated[list[str] | None, typer.Argument(help="Ids of jobs.")] = None,
+    status: Annotated[str | None, typer.Option(help="All of this status: quarantined or failed.")] = None,
+    blueprint: Annotated[str | None, typer.Option(help="With --status: only of this blueprint.")] = None,
+    url: Url = _URL,
+    token: Token = DEFAULT_CLIENT_TOKEN,
+) -> None:
+    """Let failed or quarantined jobs go on in the states where they stopped."""
+    if bool(jobs) == bool(status):
+        raise typer.BadParameter("give ids of jobs, or --status quarantined")
+    client = Client(url, token)
+    if status:
+        jobs = [job["id"] for job in client.jobs(status=status, blueprint=blueprint, limit=_PAGE)]
+    for job in jobs or []:
+        client.requeue(job)
+        typer.echo(f"{job}: requeued")
+    typer.echo(f"{len(jobs or [])} requeued", err=True)

@@ -1,0 +1,95 @@
+"""Explaining: what a job waits for, who holds it and until when, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from avtomatika.core.job import Job, Task
+from avtomatika.core.matching import is_qualified
+from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.storage.base import WakeUp
+
+
+def explain(job: Job, wake_up: WakeUp, workers: Sequence[WorkerProfile], now: float) -> list[str]:
+    """Returns why the job stands where it stands, one sentence for each reason; never empty.
+
+    Args:
+        job: as stored.
+        wake_up: what will make it go on.
+        workers: those that were heard of lately.
+        now: the moment, Unix seconds.
+    """
+    if job.is_terminal:
+        return [f"The job is {job.status} since {_ago(job.updated_at, now)}: nothing more happens to it."]
+    reasons = [*_claim(wake_up, now), *_ready(job, wake_up, now)]
+    reasons += [_task(task, workers, now) for task in wake_up.tasks]
+    reasons += [f"At the latest {_in(timer.at, now)} a {timer.kind} timer wakes the job." for timer in wake_up.timers]
+    if reasons:
+        return reasons
+    return [
+        (
+            f"Nothing will wake this job, though it is {job.status}: this is a defect of the engine. Please report it "
+            "with the job's history; cancel the job and create it anew."
+        )
+    ]
+
+
+def is_stuck(job: Job, wake_up: WakeUp) -> bool:
+    """Whether invariant W is broken: the job lives, and nothing will wake it."""
+    if job.is_terminal or job.status in {JobStatus.WAITING_FOR_HUMAN, JobStatus.WAITING_FOR_SUB_JOB}:
+        return False
+    return wake_up.ready_at is None and not wake_up.claimed_by and not wake_up.timers and not wake_up.tasks
+
+
+def _claim(wake_up: WakeUp, now: float) -> list[str]:
+    if not wake_up.claimed_by:
+        return []
+    until = _in(wake_up.claimed_until, now)
+    return [f"Engine {wake_up.claimed_by} runs its handler; should that engine die, another one takes over {until}."]
+
+
+def _ready(job: Job, wake_up: WakeUp, now: float) -> list[str]:
+    if wake_up.ready_at is None:
+        return []
+    why = f" after: {job.failure.message}" if job.failure and job.status is JobStatus.AWAITING_RETRY else ""
+    if wake_up.ready_at > now:
+        return [f"Its handler of state '{job.state}' is tried again {_in(wake_up.ready_at, now)}{why}"]
+    return [
+        (
+            f"Its handler of state '{job.state}' is due since {_ago(wake_up.ready_at, now)} and waits for an engine "
+            "with a free place (EXECUTOR_MAX_CONCURRENT_JOBS)."
+        )
+    ]
+
+
+def _task(task: Task, workers: Sequence[WorkerProfile], now: float) -> str:
+    name = f"Task {task.id} ('{task.type}', attempt {task.attempt})"
+    match task.status:
+        case TaskStatus.CLAIMED:
+            confirmed = "runs at" if task.confirmed else "was handed to"
+            until = _in(task.lease_until, now)
+            return f"{name} {confirmed} worker {task.worker_id}; without a sign of life it is handed on {until}."
+        case TaskStatus.DELAYED:
+            why = task.failure.message if task.failure else "a failure"
+            return f"{name} waits for its next attempt, after: {why}"
+        case _:
+            return f"{name} waits {_ago(task.created_at, now)} for a worker: {_candidates(task, workers)}"
+
+
+def _candidates(task: Task, workers: Sequence[WorkerProfile]) -> str:
+    skilled = [worker for worker in workers if task.type in worker.skill_names]
+    if not skilled:
+        return f"no registered worker has the skill '{task.type}'."
+    fit = [w.worker_id for w in skilled if is_qualified(w, task.type, task.requirements, task.max_cost)]
+    if not fit:
+        return f"{len(skilled)} have the skill, but none meets its requirements or its max_cost."
+    return f"{', '.join(fit[:5])} can do it, and {'is' if len(fit) == 1 else 'are'} busy or about to ask for it."
+
+
+def _in(moment: float | None, now: float) -> str:
+    return "at once" if moment is None or moment <= now else f"in {moment - now:.1f} s"
+
+
+def _ago(moment: float, now: float) -> str:
+    return f"{max(0.0, now - moment):.1f} s"
