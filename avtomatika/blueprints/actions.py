@@ -82,12 +82,27 @@ class TaskSpec:
                 f"dispatch_strategy '{self.dispatch_strategy}' is unknown; known: {', '.join(STRATEGIES)}."
                 f"{suggest(str(self.dispatch_strategy), STRATEGIES)}"
             )
+        needs = self.resource_requirements
+        if needs is not None and not (isinstance(needs, Mapping) and all(isinstance(name, str) for name in needs)):
+            raise ActionError(
+                f"resource_requirements of task '{self.task_type}' must be a dict such as {{'ram_gb': 8}}; "
+                f"got {needs!r}."
+            )
+        for name in ("priority", "max_cost"):
+            value = getattr(self, name)
+            if value is not None and not _is_number(value):
+                raise ActionError(f"{name} of task '{self.task_type}' must be a number; got {value!r}.")
         for name in ("timeout_seconds", "dispatch_timeout", "result_timeout"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
+            if value is not None and not (_is_number(value) and value > 0):
                 raise ActionError(
                     f"{name} of task '{self.task_type}' must be a positive number of seconds; got {value!r}."
                 )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether the value is a finite number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,8 @@ def _plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, numbers.Real):
         return float(value)
+    if getattr(getattr(value, "dtype", None), "kind", "") in {"M", "m"}:
+        return str(value)  # numpy.datetime64: its item() is a bare integer where it counts nanoseconds
     if hasattr(value, "dtype") and getattr(value, "shape", None) == ():  # numpy.bool_ is registered with no ABC
         return value.item()
     if isinstance(value, Mapping):

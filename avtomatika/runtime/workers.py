@@ -25,6 +25,8 @@ from avtomatika.storage.base import Progress, Storage, TaskClaim
 
 log = logging.getLogger(__name__)
 
+# A worker that shuts down has 30 s for its tasks (WORKER_SHUTDOWN_TIMEOUT); their results come after its goodbye.
+_FAREWELL_SECONDS = 40.0
 # What the engine itself ended by its clock; a late result of such a task is told apart from a repeated one.
 _OVERDUE = frozenset({"TIMEOUT_ERROR", "RESULT_TIMEOUT", "DISPATCH_TIMEOUT"})
 
@@ -112,7 +114,9 @@ class Workers:
         await self._clock.sleep(seconds)
 
     async def _put(self, profile: WorkerProfile) -> None:
-        await self._storage.put_worker(profile, self._ttl)
+        # One that said goodbye is remembered only as long as its last results may take.
+        ttl = min(self._ttl, _FAREWELL_SECONDS) if profile.status == "offline" else self._ttl
+        await self._storage.put_worker(profile, ttl)
         waiting = self._unknown.get(profile.worker_id)
         if waiting is not None:
             waiting.set()

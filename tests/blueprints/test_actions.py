@@ -59,3 +59,25 @@ def test_malformed_action_is_refused_and_not_recorded(ask: Any, sentence: str) -
         ask(actions)
 
     assert actions.requested is None
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"resource_requirements": "gpu"}, "resource_requirements of task 'render' must be a dict such as"),
+        (
+            {"resource_requirements": {1: "gpu", "a": 2}},
+            "resource_requirements of task 'render' must be a dict such as",
+        ),
+        ({"max_cost": "cheap"}, "max_cost of task 'render' must be a number; got 'cheap'."),
+        ({"max_cost": float("nan")}, "max_cost of task 'render' must be a number"),
+        ({"priority": "high"}, "priority of task 'render' must be a number; got 'high'."),
+        ({"priority": True}, "priority of task 'render' must be a number; got True."),
+    ],
+)
+def test_dispatch_option_of_a_wrong_kind_is_refused(options: dict[str, object], sentence: str) -> None:
+    """It would otherwise stop every poll of that skill, where nobody could name the handler."""
+    with pytest.raises(ActionError) as caught:
+        ActionFactory().dispatch_task("render", **options)
+
+    assert sentence in str(caught.value)

@@ -184,3 +184,11 @@ def test_merge_names_what_cannot_be_kept() -> None:
     """Changes are checked like anything else."""
     with pytest.raises(DocumentError, match=r"state_history\.rows cannot be stored: it is a set"):
         EMPTY.merged({"rows": {1}}, "state_history")
+
+
+@pytest.mark.parametrize("unit", ["ns", "us", "D"])
+def test_moments_of_numpy_become_text(unit: str) -> None:
+    """A moment in nanoseconds is not stored as a bare number."""
+    moment = np.datetime64("2026-01-31", unit)
+
+    assert Document.of({"at": moment}).value()["at"].startswith("2026-01-31")
