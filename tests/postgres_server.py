@@ -87,8 +87,16 @@ class PostgresServer:
         options = f" options=-csearch_path={schema}" if schema else ""
         return ["-d", f"host={self.folder} port={self.port} user=postgres dbname=postgres{options}"]
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
+
     def start(self) -> None:
-        """Starts the server and returns when it answers."""
+        """Starts the server and returns when it answers.
+
+        Call it in the main thread: the server ends with the thread that started it.
+        """
         command = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
         command += ["-k", str(self.folder), "-h", "127.0.0.1", "-F", "-c", "lc_messages=C"]
         if shutil.which("setpriv"):

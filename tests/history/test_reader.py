@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -14,29 +13,54 @@ from typing import Any
 import pytest
 
 from avtomatika.errors import ConfigError, StorageError
-from avtomatika.history.reader import HistoryRows
+from avtomatika.history.base import History
+from avtomatika.history.postgres import PostgresHistory
+from avtomatika.history.postgres_reader import PostgresRows
+from avtomatika.history.reader import HistoryRows, SQLiteRows
 from avtomatika.history.sqlite import SQLiteHistory
 
 MakeEvent = Callable[..., Any]
 NOON = 1_767_268_800.25
 
 
-@pytest.fixture
-async def history(tmp_path: Path, job_event: MakeEvent, worker_event: MakeEvent) -> AsyncIterator[SQLiteHistory]:
-    """A history in ``h.db`` with three events of one job, two of another, and two of a worker."""
-    history = SQLiteHistory(f"sqlite:{tmp_path / 'h.db'}")
+async def filled(history: History, job_event: MakeEvent, worker_event: MakeEvent) -> None:
+    """Opens a history; writes three events of one job, two of another, and two of a worker."""
     await history.open()
     await history.write([job_event("j1", n, type="state_started" if n == 1 else "state_finished") for n in (1, 2, 3)])
     await history.write([job_event("j2", n, blueprint="mail", state="b") for n in (1, 2)])
     await history.write_workers([worker_event(1), worker_event(2, worker_id="w2", type="worker_lost")])
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a new history of each backend."""
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path / 'h.db'}"
+    return str(request.getfixturevalue("postgres").new_schema())
+
+
+@pytest.fixture
+async def history(location: str, job_event: MakeEvent, worker_event: MakeEvent) -> AsyncIterator[History]:
+    """A filled history at that address."""
+    history: History = SQLiteHistory(location) if location.startswith("sqlite") else PostgresHistory(location)
+    await filled(history, job_event, worker_event)
     yield history
     await history.close()
 
 
 @pytest.fixture
-def rows(history: SQLiteHistory) -> HistoryRows:
+def rows(history: History, location: str) -> HistoryRows:
     """A reader of that history, which stays open."""
-    return HistoryRows(history.location)
+    return HistoryRows(location)
+
+
+@pytest.fixture
+async def file(tmp_path: Path, job_event: MakeEvent, worker_event: MakeEvent) -> Path:
+    """A filled history in a SQLite file that nobody writes any more."""
+    history = SQLiteHistory(f"sqlite:{tmp_path / 'h.db'}")
+    await filled(history, job_event, worker_event)
+    await history.close()
+    return tmp_path / "h.db"
 
 
 def ids(found: list[dict[str, Any]]) -> list[str]:
@@ -58,6 +82,7 @@ def test_all_rows_come_by_time_then_job(rows: HistoryRows) -> None:
         ({"state": ("b",)}, ["j2:1", "j2:2"]),
         ({"state": []}, []),
         ({"job_id": "j1' OR 1=1 --"}, []),
+        ({"job_id": "j\x001"}, []),
         ({"since": NOON + 1, "until": NOON + 2}, ["j1:2", "j2:2"]),
         ({"since": datetime.fromtimestamp(NOON + 2, UTC)}, ["j1:3"]),
         ({"until": "2026-01-01T13:00:00.250001+01:00"}, ["j1:1", "j2:1"]),
@@ -87,9 +112,14 @@ def test_worker_rows_are_filtered_alike(rows: HistoryRows) -> None:
     assert rows.worker_events(limit=1)[0]["worker_info_snapshot"] == {"n": 1}
 
 
-def test_unbounded_read_above_the_cap_is_refused_with_advice(history: SQLiteHistory) -> None:
+def test_snapshots_are_read_as_they_were_written(rows: HistoryRows) -> None:
+    """What workers said is an object again."""
+    assert [row["worker_info_snapshot"] for row in rows.worker_events()] == [{"n": 1}, {"n": 1}]
+
+
+def test_unbounded_read_above_the_cap_is_refused_with_advice(history: History, location: str) -> None:
     """Nobody fills the kernel's memory by accident; a narrower read or an explicit limit works."""
-    rows = HistoryRows(history.location, cap=4)
+    rows = HistoryRows(location, cap=4)
 
     with pytest.raises(ValueError, match=r"more than 4 rows of job_history match; narrow them down .* limit="):
         rows.job_events()
@@ -98,7 +128,7 @@ def test_unbounded_read_above_the_cap_is_refused_with_advice(history: SQLiteHist
 
 
 async def test_reader_sees_what_is_written_while_it_exists(
-    history: SQLiteHistory, rows: HistoryRows, job_event: MakeEvent
+    history: History, rows: HistoryRows, job_event: MakeEvent
 ) -> None:
     """The engine goes on writing, and the next read has it."""
     await history.write([job_event("j3")])
@@ -106,8 +136,8 @@ async def test_reader_sees_what_is_written_while_it_exists(
     assert ids(rows.job_events(job_id="j3")) == ["j3:1"]
 
 
-async def test_closed_history_is_readable(history: SQLiteHistory, rows: HistoryRows) -> None:
-    """The file of an engine that has stopped can be read."""
+async def test_closed_history_is_readable(history: History, rows: HistoryRows) -> None:
+    """The history of an engine that has stopped can be read."""
     await history.close()
 
     assert len(rows.job_events()) == 5
@@ -126,22 +156,36 @@ def test_reader_works_from_any_thread(rows: HistoryRows) -> None:
     assert counts == [5] * 4
 
 
-async def test_reader_never_changes_the_file(history: SQLiteHistory, rows: HistoryRows) -> None:
+def test_reader_never_changes_the_file(file: Path) -> None:
     """A reader has no way to write, even by a mistake of ours."""
-    await history.close()
-    before = await asyncio.to_thread(rows.path.read_bytes)
+    before = file.read_bytes()
 
-    rows.job_events()
-    with rows._connected() as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
+    assert len(HistoryRows(file).job_events()) == 5
+    with (
+        SQLiteRows(str(file))._connected() as connection,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
         connection.execute("DELETE FROM job_history")
 
-    assert await asyncio.to_thread(rows.path.read_bytes) == before
+    assert file.read_bytes() == before
+
+
+async def test_reader_never_changes_the_database(postgres: Any, job_event: MakeEvent, worker_event: MakeEvent) -> None:
+    """Nor has it in PostgreSQL, whatever the rights of its user."""
+    history = PostgresHistory(postgres.new_schema())
+    await filled(history, job_event, worker_event)
+    reader = PostgresRows(history._uri)
+
+    with pytest.raises(StorageError, match="read-only transaction"):
+        async with reader._connected() as connection:
+            await connection.execute("DELETE FROM job_history")
+    await history.close()
 
 
 @pytest.mark.parametrize("spelling", ["{}", "sqlite:{}", "sqlite:///{}"])
-def test_reader_takes_a_path_or_a_uri(history: SQLiteHistory, spelling: str) -> None:
+def test_reader_takes_a_path_or_a_uri(file: Path, spelling: str) -> None:
     """What stands in HISTORY_DATABASE_URI can be given as it is."""
-    assert len(HistoryRows(spelling.format(history.location)).job_events()) == 5
+    assert len(HistoryRows(spelling.format(file)).job_events()) == 5
 
 
 async def test_reader_takes_a_path_with_odd_characters(tmp_path: Path, job_event: MakeEvent) -> None:
@@ -181,14 +225,36 @@ def test_foreign_file_is_refused(tmp_path: Path) -> None:
         HistoryRows(tmp_path / "x.txt").job_events()
 
 
-async def test_newer_file_is_refused(history: SQLiteHistory, rows: HistoryRows) -> None:
+def test_newer_file_is_refused(file: Path) -> None:
     """Columns of a later release are not guessed at."""
-    with closing(sqlite3.connect(history.location)) as connection:
+    with closing(sqlite3.connect(file)) as connection:
         connection.execute("UPDATE history_schema SET version = 99")
         connection.commit()
 
     with pytest.raises(ConfigError, match="version 99, but this avtomatika reads versions up to 1"):
-        rows.job_events()
+        HistoryRows(file).job_events()
+
+
+async def test_newer_or_foreign_database_is_refused(postgres: Any) -> None:
+    """Neither tables of a later release nor none at all are read."""
+    uri = postgres.new_schema()
+    with pytest.raises(ConfigError, match="holds no history of avtomatika"):
+        HistoryRows(uri).job_events()
+    history = PostgresHistory(uri)
+    await history.open()
+    await history.close()
+    postgres.execute("UPDATE history_schema SET version = 99", uri)
+
+    with pytest.raises(ConfigError, match="history of version 99, but this avtomatika knows versions up to 1"):
+        HistoryRows(uri).job_events()
+
+
+def test_server_that_is_not_there_is_a_storage_error() -> None:
+    """Who reads is told what does not answer, without the password."""
+    with pytest.raises(StorageError, match=r"at 127.0.0.1:1 \(database 'h'\) did not answer") as failure:
+        HistoryRows("postgresql://u:hunter2@127.0.0.1:1/h").job_events()
+
+    assert "hunter2" not in str(failure.value)
 
 
 @pytest.mark.parametrize(
