@@ -43,9 +43,11 @@ class PostgresServer:
     Args:
         programs: where its programs are.
         account: whose process it is.
+        fsync: whether it waits for the disk; tests need not.
     """
 
-    def __init__(self, programs: Path, account: str) -> None:
+    def __init__(self, programs: Path, account: str, *, fsync: bool = False) -> None:
+        self._fsync = "on" if fsync else "off"
         self._programs = programs
         self._account = account
         # Not below pytest's folder: other accounts may not enter that one.
@@ -98,7 +100,7 @@ class PostgresServer:
         Call it in the main thread: the server ends with the thread that started it.
         """
         command = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
-        command += ["-k", str(self.folder), "-h", "127.0.0.1", "-F", "-c", "lc_messages=C"]
+        command += ["-k", str(self.folder), "-h", "127.0.0.1", "-c", f"fsync={self._fsync}", "-c", "lc_messages=C"]
         if shutil.which("setpriv"):
             command = ["setpriv", "--pdeathsig", "INT", "--", *command]  # a test run that is killed leaves no server
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd="/", **self._as_account())

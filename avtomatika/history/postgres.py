@@ -139,9 +139,14 @@ class PostgresHistory:
         if not rows:
             return
         statement = load_query("postgres", query)
-        async with self._answering() as connection, connection.transaction():
-            for chunk in _chunks(rows):
-                await connection.execute(statement, *(list(column) for column in zip(*chunk, strict=True)))
+        chunks = [[list(column) for column in zip(*chunk, strict=True)] for chunk in _chunks(rows)]
+        async with self._answering() as connection:
+            if len(chunks) == 1:  # one statement is whole or absent by itself
+                await connection.execute(statement, *chunks[0])
+                return
+            async with connection.transaction():
+                for columns in chunks:
+                    await connection.execute(statement, *columns)
 
     @asynccontextmanager
     async def _answering(self) -> AsyncIterator[Any]:

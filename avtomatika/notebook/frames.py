@@ -111,16 +111,17 @@ WORKER_TYPES: Mapping[str, str] = {
 
 
 class HistoryReader:
-    """Reads a history file into DataFrames, over a read-only connection of its own.
+    """Reads a history into DataFrames, over a read-only connection of its own.
 
-    An engine may be writing the file at the same time. May be used from any thread.
+    An engine may be writing it at the same time. May be used from any thread. The tables of SQLite and of PostgreSQL
+    are the same, types included.
 
     Args:
-        path_or_uri: path of the SQLite file, or its ``sqlite:`` URI.
+        path_or_uri: path of a SQLite file, or a value of ``HISTORY_DATABASE_URI``.
         cap: how many rows a read without ``limit`` may return.
 
     Raises:
-        ConfigError: there is no such file, or the history is in memory.
+        ConfigError: there is no such file, the history is in memory, or asyncpg is missing for PostgreSQL.
     """
 
     def __init__(self, path_or_uri: str | Path, cap: int = ROW_CAP) -> None:
@@ -149,7 +150,8 @@ class HistoryReader:
 
         Raises:
             ValueError: more rows than the cap, a negative limit, or a moment that cannot be read.
-            StorageError: SQLite did not answer.
+            ConfigError: what is there is no history, or one of a newer version.
+            StorageError: the database did not answer.
             ModuleNotFoundError: pandas is not installed.
         """
         rows = self._rows.job_events(
@@ -182,7 +184,7 @@ class HistoryReader:
 
 
 def job_history_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Returns the rows of ``GET /api/v1/jobs/{id}/history``, or of a history file, as a DataFrame."""
+    """Returns the rows of ``GET /api/v1/jobs/{id}/history``, or of a history database, as a DataFrame."""
     return _frame(
         [
             {

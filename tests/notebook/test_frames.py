@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from avtomatika.core.document import Document
 from avtomatika.core.history import HistoryEvent, WorkerEvent
 from avtomatika.errors import ConfigError
+from avtomatika.history.base import History
+from avtomatika.history.postgres import PostgresHistory
 from avtomatika.history.sqlite import SQLiteHistory
 from avtomatika.notebook.frames import (
     JOB_HISTORY_TYPES,
@@ -51,10 +53,15 @@ def types(frame: pd.DataFrame) -> dict[str, str]:
     return {str(name): str(kind) for name, kind in frame.dtypes.items()}
 
 
-@pytest.fixture
-async def history_file(tmp_path: Path) -> Path:
-    """A history of two jobs and a worker."""
-    history = SQLiteHistory(f"sqlite:{tmp_path / 'h.db'}")
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a history of two jobs and a worker, in each database."""
+    if request.param == "sqlite":
+        location = f"sqlite:{tmp_path / 'h.db'}"
+        history: History = SQLiteHistory(location)
+    else:
+        location = request.getfixturevalue("postgres").new_schema()
+        history = PostgresHistory(location)
     await history.open()
     data = Document.of({"total": 3})
     await history.write(
@@ -68,7 +75,7 @@ async def history_file(tmp_path: Path) -> Path:
     )
     await history.write_workers([WorkerEvent("e1", "w1", NOON, "worker_registered", {"skills": ["a"]})])
     await history.close()
-    return tmp_path / "h.db"
+    return location
 
 
 @pytest.mark.parametrize(
@@ -159,9 +166,9 @@ def test_moments_are_exact_to_the_microsecond(moment: float) -> None:
     assert int(stored.astype(np.int64)) == round(moment * 1e6)
 
 
-def test_file_is_read_with_types_and_values(history_file: Path) -> None:
-    """The table of a file has the columns and values of its rows."""
-    frame = HistoryReader(history_file).job_history()
+def test_history_is_read_with_types_and_values(location: str) -> None:
+    """The table has the columns, types and values of the rows, whichever database they are in."""
+    frame = HistoryReader(location).job_history()
 
     assert types(frame) == dict(JOB_HISTORY_TYPES)
     assert list(frame["event_id"]) == ["j1:1", "j1:2", "j2:1"]
@@ -172,9 +179,9 @@ def test_file_is_read_with_types_and_values(history_file: Path) -> None:
     assert frame["previous_state"].isna().all()
 
 
-def test_filters_reach_the_file(history_file: Path) -> None:
+def test_filters_reach_the_database(location: str) -> None:
     """Every filter chooses rows; one that finds nothing gives an empty table of the same types."""
-    reader = HistoryReader(history_file)
+    reader = HistoryReader(location)
 
     assert len(reader.job_history("j1")) == 2
     assert list(reader.job_history(event_type="task_failed", blueprint="mail", state="send")["job_id"]) == ["j2"]
@@ -183,19 +190,24 @@ def test_filters_reach_the_file(history_file: Path) -> None:
     assert types(reader.job_history("nobody")) == dict(JOB_HISTORY_TYPES)
 
 
-def test_workers_are_read_alike(history_file: Path) -> None:
+def test_workers_are_read_alike(location: str) -> None:
     """What workers said of themselves comes as dicts."""
-    reader = HistoryReader(f"sqlite:{history_file}")
+    reader = HistoryReader(location)
     frame = reader.worker_history("w1", event_type="worker_registered", since=NOON, until=NOON + 1, limit=5)
 
     assert types(frame) == dict(WORKER_HISTORY_TYPES) == types(reader.worker_history("nobody"))
     assert list(frame["worker_info_snapshot"]) == [{"skills": ["a"]}]
 
 
-def test_unbounded_read_above_the_cap_is_refused(history_file: Path) -> None:
+def test_unbounded_read_above_the_cap_is_refused(location: str) -> None:
     """The advice of the rows' reader reaches the notebook."""
     with pytest.raises(ValueError, match="more than 2 rows of job_history match; narrow them down"):
-        HistoryReader(history_file, cap=2).job_history()
+        HistoryReader(location, cap=2).job_history()
+
+
+async def test_history_is_read_where_an_event_loop_runs(location: str) -> None:
+    """A cell of a notebook runs inside the kernel's loop, and the call does not need it."""
+    assert len(HistoryReader(location).job_history()) == 3
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
