@@ -86,3 +86,18 @@ def redis_server(_shared_redis: RedisServer | str, missing_server: Callable[[str
     if isinstance(_shared_redis, str):
         missing_server(_shared_redis)
     return _shared_redis
+
+
+@pytest.fixture
+def start_redis(redis_server: RedisServer) -> Iterator[Callable[..., RedisServer]]:
+    """Returns what starts a Redis of the test's own, which it may kill; options are lines of its configuration."""
+    servers: list[RedisServer] = []
+
+    def start(**options: str) -> RedisServer:
+        servers.append(redis_server.like(**options))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.remove()

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-PASSWORD = "hunter2"
-
 
 def find_program() -> str | None:
     """Returns the path of ``redis-server`` or of ``valkey-server``, or None; ``REDIS_SERVER`` names another one."""
@@ -26,7 +24,7 @@ class RedisServer:
 
     Args:
         program: the path of the server.
-        options: lines of its configuration, such as ``requirepass=PASSWORD``.
+        options: lines of its configuration, such as ``appendfsync="always"``.
     """
 
     def __init__(self, program: str, **options: str) -> None:
@@ -39,10 +37,16 @@ class RedisServer:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
 
+    def like(self, **options: str) -> RedisServer:
+        """Returns another server of the same program, not started, with options of its own."""
+        return RedisServer(self._program, **options)
+
     def start(self) -> None:
         """Starts the server and returns when it answers."""
         options = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self._folder), **self._options}
-        command = [self._program, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        command = [self._program]
+        for name, value in options.items():
+            command += [f"--{name}", *(value.split() or [""])]
         if shutil.which("setpriv"):
             command = ["setpriv", "--pdeathsig", "KILL", "--", *command]  # a test run that is killed leaves no server
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -63,7 +67,8 @@ class RedisServer:
             return
         process.kill()
         process.wait(30)
-        self._reader.join(30)
+        if self._reader.ident is not None:
+            self._reader.join(30)
         assert process.stdout is not None
         process.stdout.close()
 

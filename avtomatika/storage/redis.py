@@ -7,6 +7,7 @@ and signals go to the other engines over pub/sub. ``docs/explanation/storage-red
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import time
@@ -42,7 +43,7 @@ from avtomatika.storage.codec import decode_worker, encode_worker
 from avtomatika.storage.records import signals_of
 from avtomatika.storage.redis_audit import audit
 from avtomatika.storage.redis_line import SignalLine
-from avtomatika.storage.redis_link import LOST, Link, client_of
+from avtomatika.storage.redis_link import Link, client_of
 from avtomatika.storage.redis_records import (
     claim_arguments,
     commit_arguments,
@@ -71,6 +72,7 @@ log = logging.getLogger(__name__)
 _TIME_SECONDS = 5.0
 # So many entries of a list of jobs are looked at in one call, so that none takes long.
 _STRETCH = 1000
+_GOODBYE_SECONDS = 0.5
 
 
 class RedisStorage(Storage):
@@ -124,10 +126,7 @@ class RedisStorage(Storage):
         await self._link.open()
         try:
             await self._server.meet()
-            await self._line.start()
-        except LOST as error:
-            await self.close()
-            raise StorageError(f"Redis at {self._link.address} went away while it was being opened.") from error
+            await self._link.translated(self._line.start())
         except BaseException:
             await self.close()
             raise
@@ -138,11 +137,10 @@ class RedisStorage(Storage):
         await self._line.stop()
         if self._is_open:
             self._is_open = False
-            try:
-                await self._link.ask("SREM", self._keyspace.key("engines"), self._name)
-            except StorageError as error:
-                # The scripts find out by themselves that nobody listens.
-                log.info("could not say goodbye: %s", error, extra={"action": "redis_goodbye_failed"})
+            # A server that is away is not waited for: the scripts find out by themselves that nobody listens.
+            with contextlib.suppress(StorageError, TimeoutError):
+                async with asyncio.timeout(_GOODBYE_SECONDS):
+                    await self._link.ask("SREM", self._keyspace.key("engines"), self._name)
         await self._link.close()
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from avtomatika.errors import StorageError
 from avtomatika.storage.base import Signal
-from avtomatika.storage.redis_link import LOST, Connection, Link
+from avtomatika.storage.redis_link import FAULTS, Connection, Link
 from avtomatika.storage.redis_records import read_signals, unpack
 
 log = logging.getLogger(__name__)
@@ -41,17 +42,13 @@ class SignalLine:
         self._channel = channel
         self._hear = hear
         self._look = look
+        self._connection: Connection | None = None
         self._listening: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Subscribes; what is published from now on is heard."""
-        connection = await self._link.connect()
-        try:
-            await self._subscribe(connection, again=False)
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        self._listening = asyncio.create_task(self._listen(connection), name="avtomatika-redis-signals")
+        await self._subscribe(again=False)
+        self._listening = asyncio.create_task(self._listen(), name="avtomatika-redis-signals")
 
     async def stop(self) -> None:
         """Hears nothing any more. Idempotent."""
@@ -59,36 +56,40 @@ class SignalLine:
         if listening is not None:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
+        await self._disconnect()
 
-    async def _subscribe(self, connection: Connection, *, again: bool) -> None:
+    async def _subscribe(self, *, again: bool) -> None:
+        self._connection = connection = await self._link.connect()
         await connection.send_command("SUBSCRIBE", self._channel, check_health=False)
         await connection.read_response()
         await self._look(again)
 
-    async def _listen(self, connection: Connection | None) -> None:
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(*FAULTS):
+                await connection.disconnect(nowait=True)
+
+    async def _listen(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             try:
-                if connection is None:
-                    connection = await self._link.connect()
-                    await self._subscribe(connection, again=True)
+                if self._connection is None:
+                    await self._subscribe(again=True)
                     log.info("hearing signals of other engines again", extra={"action": "redis_signals_back"})
                 pause = _FIRST_PAUSE
-                await self._hear_all(connection)
-            except (*LOST, StorageError) as error:
+                await self._hear_all()
+            except (*FAULTS, StorageError) as error:
                 if pause == _FIRST_PAUSE:
                     # Once for each loss: until it is back, other engines' news is found by looking.
                     log.warning("lost the signals of other engines: %s", error, extra={"action": "redis_signals_lost"})
-                await _end(connection)
-                connection = None
+                await self._disconnect()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
-            except BaseException:
-                await _end(connection)
-                raise
 
-    async def _hear_all(self, connection: Connection) -> None:
+    async def _hear_all(self) -> None:
         """Hears signals until the connection is lost."""
+        connection: Any = self._connection
         is_asked = False
         while True:
             message = await connection.read_response(timeout=_ANSWER if is_asked else _QUIET)
@@ -102,10 +103,13 @@ class SignalLine:
                 is_asked = False
                 await self._look(False)
             if message[0] == b"message":
-                self._hear(read_signals(unpack(message[2])))
+                self._hear_one(message[2])
 
-
-async def _end(connection: Connection | None) -> None:
-    if connection is not None:
-        with contextlib.suppress(*LOST):
-            await connection.disconnect(nowait=True)
+    def _hear_one(self, message: bytes) -> None:
+        try:
+            signals = read_signals(unpack(message))
+        except (StorageError, TypeError, ValueError):
+            # A newer engine may say what this one does not know; a signal that is lost costs time only.
+            log.warning("a signal of another engine makes no sense", extra={"action": "redis_signal_strange"})
+        else:
+            self._hear(signals)

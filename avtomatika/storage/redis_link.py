@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from avtomatika.errors import ConfigError, StorageError
 from avtomatika.storage.redis_records import pack, unpack
@@ -30,6 +30,7 @@ except ModuleNotFoundError as missing:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Connection = Any
 """A connection of redis-py, whose classes have no common public type."""
 
@@ -39,8 +40,9 @@ _PATIENCE = 3.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 # Where the client has no limit of its own: an answer later than this will not come.
 _ANSWER_SECONDS = 10.0
-LOST = (faults.ConnectionError, faults.TimeoutError, OSError)
-"""What is raised when a server does not answer."""
+_LOST = (faults.ConnectionError, faults.TimeoutError, OSError)
+FAULTS = (faults.RedisError, OSError)
+"""What a connection raises: the server does not answer, or it refuses."""
 
 
 def client_of(url: str) -> aioredis.Redis:
@@ -116,7 +118,7 @@ class Link:
         Raises:
             StorageError: no server answers, or it refuses.
         """
-        self._connection = await self._translated(self.connect())
+        self._connection = await self.translated(self.connect())
         self._is_open = True
 
     async def close(self) -> None:
@@ -222,7 +224,7 @@ class Link:
             return True
         try:
             self._connection = await self.connect()
-        except (faults.RedisError, OSError) as error:
+        except FAULTS as error:
             now = asyncio.get_running_loop().time()
             # A wrong password does not become right by waiting.
             is_final = isinstance(error, faults.AuthenticationError)
@@ -244,7 +246,7 @@ class Link:
             for call in group:
                 await self._read(connection, call)
                 answered += 1
-        except LOST as error:
+        except _LOST as error:
             log.warning("lost Redis at %s: %s", self.address, error, extra={"action": "redis_lost"})
             await self._disconnect()
             self._repeat_or_fail(group[answered:], error)
@@ -284,16 +286,20 @@ class Link:
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(faults.RedisError, OSError):
+            with contextlib.suppress(*FAULTS):
                 await connection.disconnect(nowait=True)
 
     # --- errors ---
 
-    async def _translated(self, work: Awaitable[Any]) -> Any:
-        """Returns what ``work`` brings; errors of Redis become sentences."""
+    async def translated(self, work: Awaitable[T]) -> T:
+        """Returns what ``work`` brings.
+
+        Raises:
+            StorageError: what a connection raised, as a sentence.
+        """
         try:
             return await work
-        except (faults.RedisError, OSError) as error:
+        except FAULTS as error:
             raise self._sentence(error) from error
 
     def _sentence(self, error: Exception) -> StorageError:

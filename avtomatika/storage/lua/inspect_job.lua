@@ -28,7 +28,8 @@ local open = redis.call('SMEMBERS', K.job_open)
 local unreachable = {}
 for _, task_id in ipairs(open) do
   local task = read_record(K.task_facts, task_id)
-  if (task.status == 'queued' and not redis.call('ZSCORE', K.waiting, waiting_member(task_id, task)))
+  if not task
+    or (task.status == 'queued' and not redis.call('ZSCORE', K.waiting, waiting_member(task_id, task)))
     or (task.status == 'claimed' and not redis.call('ZSCORE', K.leases, task_id)) then
     unreachable[#unreachable + 1] = task_id
   end

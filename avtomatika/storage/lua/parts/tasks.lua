@@ -49,9 +49,9 @@ end
 local function read_tasks(ids)
   local found = {}
   for _, id in ipairs(ids) do
-    local raw = redis.call('HGET', K.tasks, id)
-    if raw then
-      found[#found + 1] = {raw, redis.call('HGET', K.task_facts, id)}
+    local raw, facts = redis.call('HGET', K.tasks, id), redis.call('HGET', K.task_facts, id)
+    if raw and facts then
+      found[#found + 1] = {raw, facts}
     end
   end
   return found
