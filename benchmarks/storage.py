@@ -1,6 +1,6 @@
 """How many steps a storage writes in a second: 64 jobs at a time, each waiting for one commit before the next.
 
-    python -m benchmarks.storage [--backends memory,sqlite] [--jobs 64] [--steps 100] [--rounds 3]
+    python -m benchmarks.storage [--backends memory,sqlite,redis] [--jobs 64] [--steps 100] [--rounds 3]
 
 A step is what an engine writes when a handler returns: the job's changed fields, a new wake-up, two rows of history.
 The rounds of the backends alternate, so that a busy machine disturbs all of them; the figure to compare between
@@ -13,10 +13,14 @@ import argparse
 import asyncio
 import os
 import platform
+import shutil
+import socket
 import statistics
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,18 +28,42 @@ from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.job import Job, job_fields
 from avtomatika.core.states import JobStatus
-from avtomatika.storage import MemoryStorage, SQLiteStorage
+from avtomatika.storage import MemoryStorage, RedisStorage, SQLiteStorage
 from avtomatika.storage.base import Batch, Committed, Ready, Storage
 from avtomatika.version import __version__
 
 _FIELDS = frozenset(job_fields())
 _CHANGED = frozenset({"state", "state_history", "updated_at", "transitions", "entered_at"})
 
-BACKENDS: dict[str, Callable[[Path], Storage]] = {
-    "memory": lambda _: MemoryStorage(),
-    "sqlite": lambda folder: SQLiteStorage(folder / "jobs.db"),
+
+@contextmanager
+def redis_storage(folder: Path) -> Iterator[Storage]:
+    """Gives a storage in a Redis server of its own, which writes to its file every second."""
+    from redis.asyncio import Redis  # noqa: PLC0415  # the other backends are measured without it
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--appendonly", "yes", "--save", ""]
+    with subprocess.Popen(["redis-server", *options], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            if server.stdout is None or not any("Ready to accept" in line for line in server.stdout):
+                raise SystemExit("redis-server did not start")
+            yield RedisStorage(Redis(host="127.0.0.1", port=port))
+        finally:
+            server.kill()
+
+
+BACKENDS: dict[str, Callable[[Path], AbstractContextManager[Storage]]] = {
+    "memory": lambda _: nullcontext(MemoryStorage()),
+    "sqlite": lambda folder: nullcontext(SQLiteStorage(folder / "jobs.db")),
+    "redis": redis_storage,
 }
-"""Each makes an empty storage, in a folder that is empty and goes away afterwards."""
+"""Each gives an empty storage, in a folder that is empty and goes away afterwards."""
+
+
+def find_backends() -> list[str]:
+    """Returns what can be measured on this machine."""
+    return [name for name in BACKENDS if name != "redis" or shutil.which("redis-server")]
 
 
 async def run_job(storage: Storage, job_id: str, steps: int, latencies: list[float]) -> None:
@@ -85,14 +113,14 @@ async def run_backend(storage: Storage, jobs: int, steps: int) -> tuple[float, f
 
 def measure(backend: str, jobs: int, steps: int) -> tuple[float, float]:
     """Runs one round of a backend on an empty storage."""
-    with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(run_backend(BACKENDS[backend](Path(folder)), jobs, steps))
+    with tempfile.TemporaryDirectory() as folder, BACKENDS[backend](Path(folder)) as storage:
+        return asyncio.run(run_backend(storage, jobs, steps))
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--backends", default=",".join(BACKENDS), help=f"of: {', '.join(BACKENDS)}")
+    parser.add_argument("--backends", default=",".join(find_backends()), help=f"of: {', '.join(BACKENDS)}")
     parser.add_argument("--jobs", type=int, default=64)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
