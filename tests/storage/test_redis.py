@@ -482,6 +482,24 @@ async def test_right_password_opens(start_redis: MakeServer) -> None:
     await storage.close()
 
 
+async def test_user_with_the_documented_rights_opens(start_redis: MakeServer) -> None:
+    """What the manual says of access rules is enough."""
+    server = start_redis()
+    rules = "~{p}:* &{p}:* +@read +@write +@scripting +@connection +@pubsub +info +time".split()
+    with plain_client(server) as client:
+        client.execute_command("ACL", "SETUSER", "engine", "on", f">{PASSWORD}", *rules)
+    storage = RedisStorage(server.client(username="engine", password=PASSWORD), prefix="p")
+    await storage.open()
+
+    await create(storage, ready=Ready(1000.0), queue_tasks=[a_task("t1")])
+    assert len(await storage.claim_jobs("e", 10, 60)) == 1
+    assert await storage.claim_task("w", ["render"], 60) is not None
+    await storage.now()
+
+    assert await storage.audit() == []
+    await storage.close()
+
+
 def test_other_client_is_refused() -> None:
     """A client that cannot be awaited is refused before anything is asked of it."""
     with pytest.raises(ConfigError, match=r"takes a client of redis\.asyncio, .*got a redis\.client\.Redis"):
