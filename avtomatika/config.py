@@ -294,6 +294,17 @@ class Config(BaseSettings):
             f"your own (or API_HOST to {_LOOPBACK}, or ALLOW_DEFAULT_TOKENS=true where nobody else reaches the port)."
         )
 
+    def refusal(self) -> str:
+        """Returns why only this machine may be served, or an empty text.
+
+        For servers that somebody else binds (Gunicorn), where ``bind_host`` is not asked.
+        """
+        public = self._public_tokens()
+        if not public or self.ALLOW_DEFAULT_TOKENS:
+            return ""
+        names = " and ".join(public)
+        return f"this engine has public default tokens, which serve on loopback only. Set {names} in its environment."
+
     def _public_tokens(self) -> list[str]:
         """Returns the names of the tokens in force that everybody knows."""
         in_force = ["CLIENT_TOKEN"] if self.ENABLE_CLIENT_API else []

@@ -38,6 +38,7 @@ from avtomatika.server.app import build_app
 from avtomatika.server.keys import (
     CLIENT_TOKENS_KEY,
     DISPATCHER_KEY,
+    EXPOSURE_KEY,
     HISTORIAN_KEY,
     HISTORY_KEY,
     JOBS_KEY,
@@ -46,6 +47,7 @@ from avtomatika.server.keys import (
     STORAGE_KEY,
     WORKER_TOKENS_KEY,
     WORKERS_KEY,
+    Exposure,
     Settings,
 )
 from avtomatika.server.middleware.auth import CLIENT_HEADER, WORKER_HEADER
@@ -156,6 +158,7 @@ class OrchestratorEngine:
             wake=app[RUNNER_KEY].wake,
         )
         self._auditor = Auditor(self._storage, self._clock, config.AUDIT_INTERVAL_SECONDS)
+        app[EXPOSURE_KEY] = Exposure()
         app[CLIENT_TOKENS_KEY] = TokenTable(CLIENT_HEADER)
         app[WORKER_TOKENS_KEY] = TokenTable(WORKER_HEADER)
         app.cleanup_ctx.append(self._serve)
@@ -305,8 +308,13 @@ class OrchestratorEngine:
         """Starts the background work before the first request, and ends it after the last one."""
         app[CLIENT_TOKENS_KEY].add(self.config.CLIENT_TOKEN, Client())
         app[WORKER_TOKENS_KEY].add(self.config.GLOBAL_WORKER_TOKEN, "*")
+        app[EXPOSURE_KEY].refusal = self.config.refusal()
         await self._storage.open()
-        await self._history.open()
+        try:
+            await self._history.open()
+        except BaseException:
+            await self._storage.close()
+            raise
         app[HISTORIAN_KEY].start()
         app[RUNNER_KEY].start()
         self._watcher.start()

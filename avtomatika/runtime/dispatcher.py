@@ -86,7 +86,8 @@ class Dispatcher:
         Returns:
             The claimed task; None if there was none in time.
         """
-        wanted = frozenset(worker.skill_names if skills is None else skills)
+        # A worker that polls has room, whatever its last heartbeat said; which of its skills have room, only that says.
+        wanted = frozenset(skills if skills is not None else worker.available or worker.skill_names)
         poll = _Poll(worker, wanted, is_gone)
         now = self._clock.now()
         ends_at = now + seconds

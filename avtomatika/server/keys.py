@@ -42,6 +42,17 @@ class Settings:
     instance_id: str
 
 
+@dataclass(slots=True)
+class Exposure:
+    """Who may be served; known when the server starts, since settings may change until then.
+
+    Args:
+        refusal: why only this machine is served, as a sentence, while a public default token is in force; else empty.
+    """
+
+    refusal: str = ""
+
+
 STORAGE_KEY = web.AppKey("storage", Storage)
 HISTORY_KEY = web.AppKey("history", History)
 HISTORIAN_KEY = web.AppKey("historian", Historian)
@@ -51,6 +62,7 @@ WORKERS_KEY = web.AppKey("workers", Workers)
 DISPATCHER_KEY = web.AppKey("dispatcher", Dispatcher)
 RUNNER_KEY = web.AppKey("runner", Runner)
 SETTINGS_KEY = web.AppKey("settings", Settings)
+EXPOSURE_KEY = web.AppKey("exposure", Exposure)
 CLIENT_TOKENS_KEY = web.AppKey("client_tokens", TokenTable[Client])
 WORKER_TOKENS_KEY = web.AppKey("worker_tokens", TokenTable[str])
 CLIENT_KEY = web.RequestKey("client", Client)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import datetime
+import math
 
 from aiohttp import web
 
@@ -90,10 +92,9 @@ def decode_cursor(cursor: str) -> tuple[float, str]:
 def _moment(text: str | None) -> float | None:
     if not text:
         return None
-    try:
-        return float(text)
-    except ValueError:
-        pass
+    with contextlib.suppress(ValueError):
+        if math.isfinite(seconds := float(text)):
+            return seconds
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:

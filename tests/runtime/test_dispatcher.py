@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -362,3 +363,14 @@ async def test_dispatcher_of_another_engine_hears_of_the_task(system: System) ->
 
     assert (await poll) is not None
     other.close()
+
+
+async def test_worker_gets_only_what_it_can_start_now(system: System) -> None:
+    """A poll that names no skills is for those that the worker's last heartbeat called startable."""
+    system.add(task_flow())
+    await system.start()
+    await system.waiting(await system.create({"type": "busy_skill"}))
+    worker = a_worker("w1", "busy_skill", "free_skill", available=frozenset({"free_skill"}))
+
+    assert await system.dispatcher.next_task(worker, 0) is None
+    assert await system.dispatcher.next_task(replace(worker, available=frozenset()), 0) is not None
