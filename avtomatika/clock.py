@@ -43,4 +43,7 @@ class SystemClock:
 
     async def wait_for(self, awaitable: Awaitable[T], seconds: float) -> T:
         """Waits on the running event loop."""
-        return await asyncio.wait_for(awaitable, seconds)
+        # Not asyncio.wait_for: in Python 3.11 that swallows a cancellation which comes together with the result, and a
+        # loop that waits with it then never ends.
+        async with asyncio.timeout(seconds):
+            return await awaitable

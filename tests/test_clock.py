@@ -41,6 +41,29 @@ async def test_system_clock_wait_for_ends_what_takes_too_long() -> None:
         await SystemClock().wait_for(never(), 0.001)
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_loop_that_waits_ends_when_cancelled_at_the_moment_of_an_event(turns: int) -> None:
+    """A background loop that is told to end while it is being woken does not take the cancellation for its event."""
+    event = asyncio.Event()
+
+    async def wait_forever() -> None:
+        while True:
+            event.clear()
+            await SystemClock().wait_for(event.wait(), 60)
+
+    loop = asyncio.create_task(wait_forever())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    event.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    loop.cancel()
+
+    ended, _ = await asyncio.wait([loop], timeout=1)
+    loop.cancel()
+    assert ended
+
+
 async def test_fake_clock_stands_still_until_moved(clock: FakeClock) -> None:
     """Time passes by ``advance`` alone."""
     before = clock.now()
