@@ -16,7 +16,7 @@ from avtomatika.core.steps import Step
 from avtomatika.errors import DocumentError, ProtocolError
 from avtomatika.protocol.tasks import encode_task
 
-MISSING_PAUSE = 15.0
+MISSING_PAUSE = 5.0
 """Seconds after which a paused job looks again whether an engine knows its state."""
 _EXPECTED = "actions.transition_to, actions.dispatch_task or actions.dispatch_parallel"
 

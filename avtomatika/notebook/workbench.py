@@ -50,7 +50,9 @@ class Workbench:
     Args:
         name: several workbenches can live side by side under different names.
         port: port to listen on; 0 for a free one.
-        history: file for the history; None for a temporary one that ends with the workbench.
+        path: file for the jobs; a workbench that is started on it again finds them and goes on, once their blueprints
+            are registered. None keeps jobs in memory: they end with the workbench.
+        history: file for the history; None for one beside ``path``, or a temporary one that ends with the workbench.
         settings: any setting of ``Config``, such as ``JOB_MAX_RETRIES=1``.
 
     Attributes:
@@ -71,9 +73,15 @@ class Workbench:
         return known if known is not None and known.is_running else super().__new__(cls)
 
     def __init__(
-        self, name: str = "workbench", *, port: int = 0, history: str | Path | None = None, **settings: Any
+        self,
+        name: str = "workbench",
+        *,
+        path: str | Path | None = None,
+        port: int = 0,
+        history: str | Path | None = None,
+        **settings: Any,
     ) -> None:
-        given = {"port": port, "history": history, **settings}
+        given = {"path": path, "port": port, "history": history, **settings}
         if self._live.get(name) is self:
             ignored = "" if given == self._given else " The settings given now are not applied; wb.stop() first."
             print(f"{name} runs already at {self.url}.{ignored}")
@@ -91,7 +99,7 @@ class Workbench:
         self._ring = LogRing()
         with contextlib.ExitStack() as undo:
             self._folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="avtomatika-")))
-            self._config = self._configure(port, history, settings)
+            self._config = self._configure(path, port, history, settings)
             self.engine = OrchestratorEngine(config=self._config)
             self._ring.attach()
             undo.callback(self._ring.detach)
@@ -107,9 +115,15 @@ class Workbench:
         self._live[name] = self
         atexit.register(self.stop)
 
-    def _configure(self, port: int, history: str | Path | None, settings: Mapping[str, Any]) -> Config:
+    def _configure(
+        self, path: str | Path | None, port: int, history: str | Path | None, settings: Mapping[str, Any]
+    ) -> Config:
         # Absolute, as a cell may change the working directory.
-        history_file = Path(history).absolute() if history is not None else self._folder / "history.db"
+        jobs = None if path is None else Path(path).absolute()
+        if history is not None:
+            history_file = Path(history).absolute()
+        else:
+            history_file = self._folder / "history.db" if jobs is None else jobs.with_name(f"{jobs.name}.history")
         config = Config(
             **{
                 "API_HOST": "127.0.0.1",
@@ -118,6 +132,7 @@ class Workbench:
                 "CLIENT_TOKEN": secrets.token_urlsafe(24),
                 "GLOBAL_WORKER_TOKEN": secrets.token_urlsafe(24),
                 "HISTORY_DATABASE_URI": f"sqlite:{history_file}",
+                **({} if jobs is None else {"STORAGE_URI": f"sqlite:{jobs}"}),
                 **settings,
             }
         )

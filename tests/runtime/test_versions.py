@@ -10,7 +10,7 @@ from avtomatika.errors import ValidationError
 
 from .conftest import MakeSystem, System
 
-PAUSE = 15.0
+PAUSE = 5.0
 
 
 def flow_of(middle: str, end: str = "end", *, word: str = "") -> StateMachineBlueprint:
