@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-_JOB_KEYS = {"job": "", "job_tasks": ":tasks", "job_open": ":open", "job_timers": ":timers"}
+JOB_KEYS = {"job": "", "job_tasks": ":tasks", "job_open": ":open", "job_timers": ":timers"}
+"""What the keys of one job end in; in a script they come after those that all jobs share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,7 @@ class Keyspace:
 
     def job_key(self, job_id: str, name: str = "job") -> str:
         """Returns a key of one job: ``job`` (its fields), ``job_tasks``, ``job_open`` or ``job_timers``."""
-        return f"{self.key('job')}:{job_id}{_JOB_KEYS[name]}"
-
-    def keys_of(self, script: Script, job_id: str = "") -> list[str]:
-        """Returns what a script expects as ``KEYS``."""
-        return [self.job_key(job_id, name) if name in _JOB_KEYS else self.key(name) for name in script.keys]
+        return f"{self.key('job')}:{job_id}{JOB_KEYS[name]}"
 
 
 @cache
@@ -69,7 +66,7 @@ def _assemble(name: str) -> Script:
     own = _read(f"{name}.lua")
     parts = [_read("parts/common.lua"), *(_read(f"parts/{part}.lua") for part in _named(own, "parts"))]
     texts = [*parts, own]
-    keys = _unique(key for text in texts for kind in ("keys", "job keys") for key in _named(text, kind))
+    keys = _unique(key for kind in ("keys", "job keys") for text in texts for key in _named(text, kind))
     names = "local K = {" + ", ".join(f"{key} = KEYS[{place}]" for place, key in enumerate(keys, 1)) + "}\n"
     text = names + "\n".join(texts)
     # Redis names scripts by SHA-1; nothing secret depends on it.

@@ -485,7 +485,7 @@ async def test_right_password_opens(start_redis: MakeServer) -> None:
 async def test_user_with_the_documented_rights_opens(start_redis: MakeServer) -> None:
     """What the manual says of access rules is enough."""
     server = start_redis()
-    rules = "~{p}:* &{p}:* +@read +@write +@scripting +@connection +@pubsub +info +time".split()
+    rules = ["~{p}:*", "&{p}:*", "+@read", "+@write", "+@scripting", "+@connection", "+@pubsub", "+info", "+time"]
     with plain_client(server) as client:
         client.execute_command("ACL", "SETUSER", "engine", "on", f">{PASSWORD}", *rules)
     storage = RedisStorage(server.client(username="engine", password=PASSWORD), prefix="p")

@@ -10,11 +10,10 @@ if B.limit > 0 then
   for _, member in ipairs(redis.call('ZRANGE', K.due, 0, B.limit - 1)) do
     local id = string.sub(member, 17)
     local wake = read_record(K.wakes, id)
-    redis.call('ZREM', K.due, member)
+    withdraw_wake(id, wake)
     wake.token = id .. '/' .. redis.call('INCR', K.seq) .. '/' .. B.owner
     wake.owner, wake.ends, wake.deliveries = B.owner, ends, wake.deliveries + 1
-    redis.call('ZADD', K.claimed, ends, id)
-    write_record(K.wakes, id, wake)
+    put_claimed(id, wake)
     taken[#taken + 1] = {wake.token, wake.deliveries, redis.call('HGETALL', B.job_prefix .. id)}
   end
 end

@@ -34,14 +34,14 @@ hold_task(task_id, task)
 
 local job = read_record(K.facts, task.job)
 -- The bytes of events are made elsewhere; a start is kept as what makes one, behind a zero.
-append_event(task.job, job, '\0' .. cmsgpack.pack({
+append_events(task.job, job, {'\0' .. cmsgpack.pack({
   blueprint = job.blueprint,
   at = NOW,
   state = job.state,
   worker = B.worker,
   attempt = task.attempt,
   task = task_id,
-}))
+})})
 settle(task.job, job)
 write_record(K.facts, task.job, job)
 

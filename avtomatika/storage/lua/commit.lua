@@ -56,6 +56,7 @@ else
     redis.call('ZADD', K.dedupe_ends, NOW + B.dedupe.ttl, B.dedupe.key)
   end
 end
+local had_ended = facts.ended
 facts.version, facts.last, facts.state, facts.ended = B.version, B.call, B.state, B.ended
 
 -- Its tasks. What the batch says of one in particular comes after what it says of all.
@@ -126,8 +127,8 @@ end
 
 -- Its history and its wake-up.
 
-for _, raw in ipairs(B.events) do
-  append_event(id, facts, raw)
+if #B.events > 0 then
+  append_events(id, facts, B.events)
 end
 
 -- What the step itself calls now is due, even if the clock that it read is a little ahead of this one.
@@ -144,7 +145,9 @@ elseif B.claim ~= '' then
   forget_wake(id, wake)
 end
 
-settle(id, facts)
+if had_ended or facts.ended then
+  settle(id, facts)
+end
 write_record(K.facts, id, facts)
 publish(B.signals)
 return cmsgpack.pack({'committed'})

@@ -8,8 +8,7 @@ for _, token in ipairs(B.tokens) do
   if id then
     withdraw_wake(id, wake)
     wake.ends = ends
-    redis.call('ZADD', K.claimed, ends, id)
-    write_record(K.wakes, id, wake)
+    put_claimed(id, wake)
   else
     lost[#lost + 1] = token
   end

@@ -10,7 +10,6 @@ for _, token in ipairs(B.tokens) do
     wake.deliveries = wake.deliveries - 1
     wake.at = math.min(wake.at, NOW)
     put_due(id, wake)
-    write_record(K.wakes, id, wake)
     signals[#signals + 1] = signal('ready', '', wake.at)
   end
 end

@@ -8,13 +8,23 @@ local function due_member(id, wake)
 end
 
 local function put_due(id, wake)
+  wake.place = 'due'
   redis.call('ZADD', K.due, -wake.priority, due_member(id, wake))
+  write_record(K.wakes, id, wake)
+end
+
+local function put_claimed(id, wake)
+  wake.place = 'claimed'
+  redis.call('ZADD', K.claimed, wake.ends, id)
+  write_record(K.wakes, id, wake)
 end
 
 local function withdraw_wake(id, wake)
-  redis.call('ZREM', K.later, id)
-  redis.call('ZREM', K.claimed, id)
-  redis.call('ZREM', K.due, due_member(id, wake))
+  if wake.place == 'due' then
+    redis.call('ZREM', K.due, due_member(id, wake))
+  else
+    redis.call('ZREM', K[wake.place], id)
+  end
 end
 
 local function forget_wake(id, wake)
@@ -25,25 +35,29 @@ local function forget_wake(id, wake)
 end
 
 local function put_wake(id, old, ready, moment)
-  forget_wake(id, old)
+  if old then
+    withdraw_wake(id, old)
+  end
   local wake = {at = ready.at, priority = ready.priority, seq = redis.call('INCR', K.seq), deliveries = 0}
   if wake.at <= moment then
     put_due(id, wake)
   else
+    wake.place = 'later'
     redis.call('ZADD', K.later, wake.at, id)
+    write_record(K.wakes, id, wake)
   end
-  write_record(K.wakes, id, wake)
 end
 
 -- Replaces a claimed wake-up by a new one that the same claim holds already.
 local function renew_wake(id, wake, ready)
-  local was_due = redis.call('ZREM', K.due, due_member(id, wake)) == 1
+  withdraw_wake(id, wake)
   wake.at, wake.priority, wake.deliveries = ready.at, ready.priority, 1
   wake.seq = redis.call('INCR', K.seq)
-  if was_due then
+  if wake.place == 'due' then
     put_due(id, wake)
+  else
+    put_claimed(id, wake)
   end
-  write_record(K.wakes, id, wake)
 end
 
 -- Moves to the due ones whose moment has come or whose claim has ended.
