@@ -135,7 +135,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
             _use_wal(connection, path)
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 _migrate(connection, path)
-            return
+            break
         except sqlite3.OperationalError as error:
             # SQLite itself does not wait where two processes change the mode of the same file.
             if not _is_locked(error) or time.monotonic() > ends:

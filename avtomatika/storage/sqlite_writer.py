@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _GROUP_STEPS = 256
 # A group takes in what arrives while it runs, so long at most: its first step waits for it. Measured: 2 ms cuts groups
-# at about 15 steps, and costs a fifth of the commits; nobody ever waits for company.
+# at about 15 steps, and costs a fifth of the commits or more; nobody ever waits for company.
 _GROUP_SECONDS = 0.01
 _LISTEN_SECONDS = 0.2  # how often the writer asks whether another process has written
 

@@ -18,7 +18,7 @@ from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
-from avtomatika.errors import ConfigError, StorageError
+from avtomatika.errors import ConfigError, DocumentError, StorageError
 from avtomatika.history.sqlite import SQLiteHistory
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage import SQLiteStorage, sqlite_writer
@@ -88,7 +88,7 @@ class Gate:
 
     async def __aexit__(self, *_: object) -> None:
         self._open.set()
-        await self._step
+        await asyncio.wait([self._step])
 
 
 def put(path: Path, content: bytes) -> None:
@@ -396,6 +396,20 @@ async def test_step_that_fails_does_not_fail_its_group(storage: SQLiteStorage) -
     assert await storage.audit() == []
 
 
+async def test_group_that_cannot_be_written_is_undone_whole(storage: SQLiteStorage) -> None:
+    """When the end of a transaction fails, every caller of the group is told, and the next group begins anew."""
+    async with Gate(storage):
+        commit = asyncio.ensure_future(storage.commit(a_batch("j1")))
+        await turn()
+        unspeakable = storage._writer.submit(lambda step: step.tell(Signal("job", key=object())))
+
+    for refused in (commit, unspeakable):
+        with pytest.raises(DocumentError):
+            await refused
+    assert await storage.find_job("j1") is None
+    assert await storage.commit(a_batch("j1")) == Committed(1)
+
+
 async def test_commit_whose_caller_is_gone_is_applied_whole_or_not_at_all(storage: SQLiteStorage) -> None:
     """Cancelled while it waits, a commit is left out; cancelled while it runs, it is written; never in part."""
     begun, go_on = threading.Event(), threading.Event()
@@ -442,8 +456,11 @@ async def test_claim_whose_caller_is_gone_is_given_back(storage: SQLiteStorage) 
     assert (await storage.claim_task("w2", ["render"], 60)).deliveries == 1
 
 
-async def test_close_finishes_what_waits(storage: SQLiteStorage, open_storage: Callable) -> None:
-    """A stop loses no commit that was asked for before it."""
+async def test_close_finishes_what_waits(
+    storage: SQLiteStorage, open_storage: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop loses no commit that was asked for before it, also when it comes while their group runs."""
+    monkeypatch.setattr(sqlite_writer, "_GROUP_SECONDS", 60)
     async with Gate(storage):
         commits = [asyncio.ensure_future(storage.commit(a_batch(f"j{number}"))) for number in range(20)]
         await turn()
