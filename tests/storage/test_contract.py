@@ -432,6 +432,32 @@ async def test_wake_up_replaced_is_due_at_the_new_moment(storage: Storage, clock
     await claim_one(storage)
 
 
+async def test_wake_up_replaced_by_an_earlier_one_comes_once(storage: Storage, clock: FakeClock) -> None:
+    """The later moment of a wake-up that was replaced passes without it."""
+    job = await create(storage, ready=Ready(START + 5))
+    await go_on(storage, job, ready=Ready(START))
+    await claim_one(storage, lease=60)
+
+    await clock.advance(5)
+
+    assert await storage.claim_jobs("e2", 10, 10) == []
+
+
+async def test_claim_that_ended_and_is_kept_can_be_taken_over_with_its_new_wake_up(
+    storage: Storage, clock: FakeClock
+) -> None:
+    """An engine that comes late with a chained step leaves it to whoever looks next."""
+    await create(storage)
+    claim = await claim_one(storage, lease=10)
+    await clock.advance(11)
+    assert await storage.claim_jobs("e2", 0, 10) == []
+
+    await go_on(storage, claim.job, claim=claim.token, keep_claim=True, ready=Ready(START + 11, priority=2))
+
+    again = await claim_one(storage, "e2")
+    assert (again.job.version, again.deliveries) == (2, 2)
+
+
 # --- commit: the end ---
 
 
@@ -775,6 +801,15 @@ async def test_claim_task_takes_the_best_of_all_queues(storage: Storage) -> None
     taken = [await storage.claim_task("w1", ["a", "b", "nowhere"], 10) for _ in range(6)]
 
     assert [task and task.id for task in taken] == ["t4", "t3", "t2", "t1", "t5", None]
+
+
+async def test_claim_task_takes_first_what_was_queued_first(storage: Storage) -> None:
+    """Among tasks that are equal otherwise, the names do not matter."""
+    await create(storage, queue_tasks=[a_task(name) for name in ("t9", "t1", "t5")])
+
+    taken = [await storage.claim_task("w1", ["render"], 10) for _ in range(3)]
+
+    assert [task and task.id for task in taken] == ["t9", "t1", "t5"]
 
 
 async def test_claim_task_of_no_queue_is_none(storage: Storage) -> None:
@@ -1184,6 +1219,19 @@ async def test_timer_set_again_replaces_the_old_one(storage: Storage, clock: Fak
     assert set((await storage.find_wake_up("j1")).timers) == {moved, other}
 
 
+async def test_timer_set_twice_fires_once(storage: Storage, clock: FakeClock) -> None:
+    """The new moment counts without the old one being cleared."""
+    job = await create(storage, set_timers=[Timer("j1", TimerKind.JOB, START + 1)])
+    moved = Timer("j1", TimerKind.JOB, START + 5)
+
+    await go_on(storage, job, set_timers=[moved])
+
+    await clock.advance(4)
+    assert await storage.claim_timers(10, 10) == []
+    await clock.advance(1)
+    assert await storage.claim_timers(10, 10) == [moved]
+
+
 async def test_next_wake_is_the_earliest_of_all(storage: Storage, clock: FakeClock) -> None:
     """Delayed wake-ups, timers, claims and leases: the earliest counts."""
     assert await storage.next_wake_at() is None
@@ -1523,6 +1571,18 @@ async def test_purge_keeps_a_job_whose_history_waits(storage: Storage) -> None:
     assert await storage.purge_jobs(START + 10, 10) == []
     await storage.ack_events([event.event_id for event in await storage.read_events(10)])
     assert await storage.purge_jobs(START + 10, 10) == ["j1"]
+
+
+async def test_purge_keeps_a_job_that_goes_on_after_its_end(storage: Storage) -> None:
+    """A job that was requeued is live, whenever it had ended."""
+    await end(storage, "j1", START)
+    job = await storage.find_job("j1")
+    assert job is not None
+
+    await go_on(storage, replace(job, status=JobStatus.PENDING), ready=Ready(START))
+
+    assert await storage.purge_jobs(START + 99, 10) == []
+    await claim_one(storage)
 
 
 async def test_purged_job_can_be_created_again(storage: Storage) -> None:

@@ -694,6 +694,20 @@ async def test_nothing_is_left_of_jobs_that_were_purged(redis_server: RedisServe
         assert await storage.audit() == []
 
 
+async def test_workers_and_dedupe_keys_go_when_others_come(redis_server: RedisServer, clock: FakeClock) -> None:
+    """Without any round of forgetting, what has run out makes room for what comes."""
+    prefix = redis_server.new_prefix()
+    async with opened(redis_server, prefix, clock=clock) as storage:
+        for number in range(20):
+            await create(storage, f"j{number}", ready=Ready(1000.0), dedupe=Dedupe(f"k{number}", "p", 5))
+            await storage.put_worker(WorkerProfile(f"w{number}"), 5)
+            await clock.advance(2)
+
+    with plain_client(redis_server) as client:
+        assert client.hlen(f"{{{prefix}}}:dedupe") == client.zcard(f"{{{prefix}}}:dedupe_ends") == 3
+        assert client.hlen(f"{{{prefix}}}:workers") == client.zcard(f"{{{prefix}}}:worker_ends") == 3
+
+
 async def test_jobs_of_a_client_are_found_among_many_others(redis_server: RedisServer) -> None:
     """A list that looks through many jobs in several calls is the one that a single look would give."""
     async with opened(redis_server, redis_server.new_prefix()) as storage:
