@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 Miss = Callable[[str], NoReturn]
 
@@ -24,3 +26,14 @@ def test_missing_server_in_ci_fails(missing_server: Miss, monkeypatch: pytest.Mo
 
     with pytest.raises(pytest.fail.Exception, match=r"no Redis\. In CI every server must be there"):
         missing_server("no Redis.")
+
+
+def test_examples_in_ci_are_the_same_every_time() -> None:
+    """In CI no test fails by chance or by the clock, and a failure says how to repeat it."""
+    profile = settings.get_profile("ci")
+
+    assert profile.derandomize
+    assert profile.deadline is None
+    assert profile.print_blob
+    assert HealthCheck.too_slow in profile.suppress_health_check
+    assert settings.get_current_profile_name() == "ci" or not os.environ.get("CI")
