@@ -195,8 +195,13 @@ class _Placed:
         self.row_of = {vertex: row for row, layer in enumerate(part.layered.layers) for vertex in layer}
         before = {vertex: self.size(vertex)[1] / 2 for vertex in self.row_of}
         after = dict(before)
+        self.room_along = {vertex: self.size(vertex)[0] for vertex in self.row_of}
         for loop in part.loops.values():
-            after[loop.source] += _LOOP_REACH + _LOOP_GAP + self.turn(loop.label_width, loop.label_height)[1]
+            along, across = self.turn(loop.label_width, loop.label_height)
+            after[loop.source] += _LOOP_REACH + _LOOP_GAP + across
+            # A loop's label may be longer than its state: without room in the layer it would reach into the gaps,
+            # where lines turn, and into the layers beyond.
+            self.room_along[loop.source] = max(self.room_along[loop.source], along)
         self.across = place_vertices(part.layered, before, after, self.gaps.across)
         self.ports = self._find_ports()
         self.extents = self._find_extents()
@@ -300,7 +305,7 @@ class _Placed:
         extents: list[tuple[float, float]] = []
         position = 0.0
         for row, layer in enumerate(layers):
-            thickness = max(self.size(vertex)[0] for vertex in layer)
+            thickness = max(self.room_along[vertex] for vertex in layer)
             extents.append((position, position + thickness))
             position += thickness + self._gap_below(row) + float(round(min(_MOST_STRETCH, aside[row] * _STRETCH)))
         return extents

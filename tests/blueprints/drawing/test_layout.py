@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
+from math import dist
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from avtomatika.blueprints.drawing.layout import PAGE_WIDTH, Box, Direction, Layout, Link, Point, Rect, lay_out
 
 BOX = Box(100.0, 40.0)
 DIRECTIONS = st.sampled_from([None, *Direction])
+LONG_LOOP_LABEL = Link(0, 0, 180.0, 36.0)
 
 
 @st.composite
@@ -58,11 +60,12 @@ def everything(layout: Layout) -> list[Rect]:
 
 
 def points_on(curve: tuple[Point, ...]) -> Iterator[Point]:
-    """Yields points along a Bézier curve."""
+    """Yields points along a Bézier curve, nowhere as far apart as the smallest label is high."""
     for i in range(0, len(curve) - 1, 3):
-        (ax, ay), (bx, by), (cx, cy), (dx, dy) = curve[i : i + 4]
-        for step in range(13):
-            t = step / 12
+        (ax, ay), (bx, by), (cx, cy), (dx, dy) = piece = curve[i : i + 4]
+        steps = 4 + int(sum(dist(*leg) for leg in pairwise(piece)) / 10)
+        for step in range(steps + 1):
+            t = step / steps
             a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
             yield a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy
 
@@ -74,6 +77,7 @@ def inside(point: Point, rect: Rect, margin: float) -> bool:
 
 
 @given(drawings(), DIRECTIONS)
+@example(([Box(60.0, 40.0)] * 3, [Link(0, 1), LONG_LOOP_LABEL, Link(0, 2)]), None)
 @settings(deadline=None)
 def test_boxes_and_labels_never_overlap(drawing: tuple[list[Box], list[Link]], direction: Direction | None) -> None:
     """Every state and every label can be read."""
@@ -84,6 +88,7 @@ def test_boxes_and_labels_never_overlap(drawing: tuple[list[Box], list[Link]], d
 
 
 @given(drawings(), DIRECTIONS)
+@example(([Box(60.0, 40.0)] * 4, [LONG_LOOP_LABEL, *(Link(0, i) for i in (1, 2, 3))]), None)
 @settings(deadline=None)
 def test_lines_never_run_through_other_boxes_or_labels(
     drawing: tuple[list[Box], list[Link]], direction: Direction | None
@@ -102,6 +107,13 @@ def test_lines_never_run_through_other_boxes_or_labels(
 
 
 @given(drawings(), DIRECTIONS)
+@example(
+    (
+        [*[Box(60.0, 40.0)] * 2, Box(168.0, 40.0), *[Box(60.0, 40.0)] * 3],
+        [Link(2, 1), Link(5, 0), Link(0, 3, 180.0, 36.0), Link(1, 3), Link(0, 2), Link(4, 3, 60.0, 20.0)],
+    ),
+    None,
+)
 @settings(deadline=None)
 def test_lines_lead_from_their_source_to_their_target(
     drawing: tuple[list[Box], list[Link]], direction: Direction | None
@@ -203,6 +215,18 @@ def test_long_ways_to_one_state_run_together() -> None:
     assert layout.width < 300
     ends = {route.curve[-1] for route, link in zip(layout.routes, links, strict=True) if link.target == 7}
     assert len(ends) <= 2  # the line that they share, and the last state's own
+
+
+def test_long_label_of_a_loop_parts_the_layers_no_more_than_needed() -> None:
+    """The states beside it make room for the label, and the one with the loop stays in the middle of it."""
+    links = [Link(0, 1), Link(1, 2)]
+
+    plain = lay_out([BOX] * 3, links, Direction.RIGHT)
+    short = lay_out([BOX] * 3, [*links, Link(1, 1, 90.0, 20.0)], Direction.RIGHT)
+    long = lay_out([BOX] * 3, [*links, Link(1, 1, 180.0, 20.0)], Direction.RIGHT)
+
+    assert [place.x for place in short.places] == [place.x for place in plain.places]
+    assert [a.x - b.x for a, b in zip(long.places, plain.places, strict=True)] == [0.0, 40.0, 80.0]
 
 
 def test_first_box_stands_first_even_in_a_cycle() -> None:
