@@ -88,15 +88,6 @@ class RedisStorage(Storage):
         ConfigError: the prefix or the client is of no use, or the package ``redis`` is not installed.
     """
 
-    @classmethod
-    def from_url(cls, url: str, *, prefix: str = "avtomatika", clock: Clock | None = None) -> RedisStorage:
-        """Returns a storage in the server at a URL such as ``redis://user:password@host:6379/0``.
-
-        Raises:
-            ConfigError: the URL cannot be read, or the package ``redis`` is not installed.
-        """
-        return cls(client_of(url), prefix=prefix, clock=clock)
-
     def __init__(self, redis_client: Redis, *, prefix: str = "avtomatika", clock: Clock | None = None) -> None:
         if not prefix or set(prefix) & set("{} \n"):
             raise ConfigError(
@@ -113,6 +104,15 @@ class RedisStorage(Storage):
         self._listeners: dict[object, Listener] = {}
         self._read_at: tuple[float, float] | None = None
         self._is_open = False
+
+    @classmethod
+    def from_url(cls, url: str, *, prefix: str = "avtomatika", clock: Clock | None = None) -> RedisStorage:
+        """Returns a storage for ``redis://[user:password@]host:port/db``, ``rediss://`` with TLS, or ``unix://path``.
+
+        Raises:
+            ConfigError: the URL cannot be understood, or the package ``redis`` is not installed.
+        """
+        return cls(client_of(url), prefix=prefix, clock=clock)
 
     async def open(self) -> None:
         """Connects, looks at the server's settings, and listens for signals.

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from avtomatika.errors import ConfigError, StorageError
 from avtomatika.storage.redis_records import pack, unpack
@@ -43,21 +44,6 @@ _ANSWER_SECONDS = 10.0
 _LOST = (faults.ConnectionError, faults.TimeoutError, OSError)
 FAULTS = (faults.RedisError, OSError)
 """What a connection raises: the server does not answer, or it refuses."""
-
-
-def client_of(url: str) -> aioredis.Redis:
-    """Returns a client of the server at a URL.
-
-    Raises:
-        ConfigError: the URL cannot be read; it may hold a password, so it is not repeated.
-    """
-    try:
-        return aioredis.Redis.from_url(url)
-    except ValueError as error:
-        raise ConfigError(
-            "the address of Redis cannot be read; write redis://user:password@host:6379/0, and percent-encode what is "
-            "special in the password."
-        ) from error
 
 
 @dataclass(eq=False, slots=True)
@@ -292,15 +278,18 @@ class Link:
         now = asyncio.get_running_loop().time()
         again = [call for call in group if call.repeats and call.gives_up_at > now]
         self._waiting.extendleft(reversed(again))
-        sentence = self._sentence(error)
-        unclear = StorageError(f"{sentence} The step may have happened.")
+        unclear = StorageError(f"{self._sentence(error)} The step may have happened.")
+        unclear.__cause__ = error
         self._fail([call for call in group if call not in again], unclear)
 
     @staticmethod
-    def _fail(calls: Sequence[_Call], error: Exception) -> None:
+    def _fail(calls: Sequence[_Call], error: StorageError) -> None:
         for call in calls:
             if not call.answer.done():
-                call.answer.set_exception(error)
+                # One for each caller: an error that is raised twice collects both callers' traces.
+                own = StorageError(str(error))
+                own.__cause__ = error.__cause__
+                call.answer.set_exception(own)
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -344,6 +333,28 @@ class Link:
         sentence = StorageError(said)
         sentence.__cause__ = error
         return sentence
+
+
+def client_of(url: str) -> aioredis.Redis:
+    """Returns a client of the server at a URL.
+
+    Raises:
+        ConfigError: the URL cannot be read; it may hold a password, so no part of it is repeated.
+    """
+    try:
+        client: aioredis.Redis = aioredis.Redis.from_url(url)
+        pool = client.connection_pool
+        # An option that does not exist would show only when it is used, and a database that is no number not at all.
+        pool.connection_class(**pool.connection_kwargs)
+        parts = urlsplit(url)
+        if parts.scheme != "unix":
+            int(parts.path.strip("/") or 0)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            "the address of Redis cannot be read; write redis://user:password@host:6379/0, and percent-encode what is "
+            "special in the password."
+        ) from error
+    return client
 
 
 def encode_words(*words: str | bytes | int) -> bytes:

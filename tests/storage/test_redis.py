@@ -482,6 +482,39 @@ async def test_right_password_opens(start_redis: MakeServer) -> None:
     await storage.close()
 
 
+async def test_url_opens(start_redis: MakeServer) -> None:
+    """A storage is made of one line of settings, password and database included."""
+    server = start_redis(requirepass="p@ss")
+    storage = RedisStorage.from_url(f"redis://:p%40ss@127.0.0.1:{server.port}/2")
+    await storage.open()
+
+    await create(storage)
+
+    with redis.Redis(port=server.port, password="p@ss", db=2) as client:
+        assert client.exists("{avtomatika}:job:j1")
+    await storage.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2@localhost:port/0",
+        "redis://:hunter2@localhost/first",
+        "http://user:hunter2@localhost",
+        "redis://:hunter2@localhost/0?speed=9",
+        "redis://:hunter2/x@localhost:6379/0",
+    ],
+)
+def test_url_that_means_nothing_is_refused(url: str) -> None:
+    """What to write instead is told, and the password is not."""
+    with pytest.raises(
+        ConfigError, match="the address of Redis cannot be read; write redis://user:password@"
+    ) as caught:
+        RedisStorage.from_url(url)
+
+    assert PASSWORD not in str(caught.value)
+
+
 async def test_user_with_the_documented_rights_opens(start_redis: MakeServer) -> None:
     """What the manual says of access rules is enough."""
     server = start_redis()
