@@ -812,6 +812,15 @@ async def test_claim_task_takes_first_what_was_queued_first(storage: Storage) ->
     assert [task and task.id for task in taken] == ["t9", "t1", "t5"]
 
 
+async def test_claim_task_takes_first_what_was_queued_first_in_any_queue(storage: Storage) -> None:
+    """Among equal tasks of several queues, neither the names nor the order of the queues matter."""
+    await create(storage, queue_tasks=[a_task("t9", queue="b"), a_task("t1", queue="a"), a_task("t5", queue="b")])
+
+    taken = [await storage.claim_task("w1", ["a", "b"], 10) for _ in range(3)]
+
+    assert [task and task.id for task in taken] == ["t9", "t1", "t5"]
+
+
 async def test_claim_task_of_no_queue_is_none(storage: Storage) -> None:
     """Who asks for nothing gets nothing."""
     await create(storage, queue_tasks=[a_task()])
@@ -1571,6 +1580,16 @@ async def test_purge_keeps_a_job_whose_history_waits(storage: Storage) -> None:
     assert await storage.purge_jobs(START + 10, 10) == []
     await storage.ack_events([event.event_id for event in await storage.read_events(10)])
     assert await storage.purge_jobs(START + 10, 10) == ["j1"]
+
+
+async def test_purge_keeps_a_job_whose_task_was_started_after_its_end(bare_storage: Storage) -> None:
+    """Even the history of a job that should not have gone on is kept until it is acknowledged."""
+    await create(bare_storage, a_job(status=JobStatus.FAILED), queue_tasks=[a_task()], finish=True)
+    assert await bare_storage.claim_task("w1", ["render"], 10) is not None
+
+    assert await bare_storage.purge_jobs(START + 99, 10) == []
+    await bare_storage.ack_events(["j1:1"])
+    assert await bare_storage.purge_jobs(START + 99, 10) == ["j1"]
 
 
 async def test_purge_keeps_a_job_that_goes_on_after_its_end(storage: Storage) -> None:
