@@ -101,7 +101,8 @@ class PostgresHistory:
         if pool is None:
             return
         try:
-            await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await pool.close()
         except Exception:
             # Nothing is lost by it: a row whose write was not confirmed is still in the storage.
             pool.terminate()
