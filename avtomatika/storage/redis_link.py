@@ -236,7 +236,7 @@ class Link:
             # A wrong password does not become right by waiting.
             is_final = isinstance(error, faults.AuthenticationError)
             late = [call for call in self._waiting if is_final or call.gives_up_at <= now]
-            self._waiting = deque(call for call in self._waiting if call not in late)
+            self._waiting = deque(call for call in self._waiting if not is_final and call.gives_up_at > now)
             self._fail(late, self._sentence(error))
             return False
         log.info("connected to Redis at %s", self.address, extra={"action": "redis_connected"})
