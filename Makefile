@@ -44,7 +44,7 @@ lint: $(VENV)/test.stamp
 packages:  ## Debian packages that the tests use; elsewhere the tests that need them are skipped
 	@bash .ci/packages
 
-bench: $(VENV)/test.stamp  ## how fast it is here
+bench: $(VENV)/test.stamp  ## how fast it is here (benchmarks/ has more)
 	$(BIN)/python -m benchmarks.chain
 
 clean:  ## remove what the other targets made
