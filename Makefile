@@ -27,7 +27,7 @@ demo: $(VENV)/demo.stamp  ## run the quickstart notebook and print its summary
 	$(BIN)/python notebooks/run.py notebooks/quickstart.ipynb
 
 lab: $(VENV)/demo.stamp  ## open JupyterLab on the quickstart notebook
-	$(BIN)/python -m jupyterlab notebooks/quickstart.ipynb
+	$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/quickstart.ipynb
 
 test: packages $(VENV)/test.stamp lint  ## everything that CI runs
 	$(BIN)/python -m coverage erase
