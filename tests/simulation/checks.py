@@ -1,0 +1,241 @@
+"""What must be true when a run is over: nothing lost, nothing twice, and each end was possible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from avtomatika.core.history import HistoryEvent
+from avtomatika.core.job import Job
+from avtomatika.core.states import JobStatus
+
+from .clients import SimulatedClient
+from .history import POISON, SimulatedHistory
+from .plans import ATTEMPTS, FAILED, QUARANTINED, RETRIED, SUCCESS, Fate, Plan
+from .storage import WatchedStorage
+from .world import World
+
+_ENDINGS = frozenset({"job_completed", "job_failed", "job_quarantined", "job_cancelled"})
+# A job may be quarantined as poison when it was claimed so often without a commit.
+_POISON_DELIVERIES = 5
+
+
+async def check_run(
+    world: World, storage: WatchedStorage, history: SimulatedHistory, clients: Sequence[SimulatedClient]
+) -> None:
+    """Compares what the storage and the history hold with what the clients were told."""
+    await storage.check_invariants()
+    for call in world.calls:
+        if call.error and call.start > world.faults.heal_at:
+            world.violated(f"a call failed at {call.start:.3f} s, when all faults were over: {call}")
+    if await storage.read_events(1):
+        world.violated("rows wait in the outbox although the history answers")
+    stored = [await storage.find_job(job_id) for job_id in storage.job_ids]
+    by_number: dict[int, list[Job]] = {}
+    for job in stored:
+        if job is not None:
+            by_number.setdefault(job.initial_data.value()["number"], []).append(job)
+    for client in clients:
+        jobs = by_number.pop(client.plan.number, [])
+        for fault in _check_creation(client.plan, client.fate, jobs):
+            world.violated(fault)
+        for job in jobs:
+            rows = history.rows.get(job.id, {})
+            for fault in JobCheck(world, storage, client.plan, client.fate, job, rows).faults():
+                world.violated(f"job {job.id} ({client.plan.blueprint}): {fault}")
+    if by_number:
+        world.violated(f"jobs that nobody asked for: {by_number}")
+
+
+def _check_creation(plan: Plan, fate: Fate, jobs: Sequence[Job]) -> list[str]:
+    """What was acknowledged exists, and exists once."""
+    faults = []
+    if len(fate.job_ids) > 1:
+        faults.append(f"plan {plan.number}: one key gave the jobs {fate.job_ids}")
+    stored = [job.id for job in jobs]
+    faults += [f"job {job_id} was acknowledged and is lost" for job_id in fate.job_ids if job_id not in stored]
+    if len(stored) > 1:
+        faults.append(f"plan {plan.number} was created {len(stored)} times: {stored}")
+    return faults
+
+
+class JobCheck:
+    """Holds one job against its plan and its history.
+
+    Args:
+        world: of the run.
+        storage: of the run.
+        plan: what the job was to do.
+        fate: what its client saw.
+        job: as stored.
+        rows: its history, by sequence.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        storage: WatchedStorage,
+        plan: Plan,
+        fate: Fate,
+        job: Job,
+        rows: Mapping[int, HistoryEvent],
+    ) -> None:
+        self._world = world
+        self._storage = storage
+        self._plan = plan
+        self._fate = fate
+        self._job = job
+        self._rows = [rows[sequence] for sequence in sorted(rows)]
+        self._sequences = sorted(rows)
+        self._data: dict[str, Any] = job.state_history.value()
+
+    def faults(self) -> list[str]:
+        """Returns what is wrong."""
+        if not self._job.is_terminal:
+            return [f"is {self._job.status} in '{self._job.state}' and does not end"]
+        found = self._check_rows() or self._check_path() or self._check_results()
+        end = self._check_end()
+        if end:
+            found.append(end)
+        return found
+
+    # --- history ---
+
+    def _check_rows(self) -> list[str]:
+        """The history is whole, and tells a story that can be."""
+        if self._sequences != list(range(1, len(self._sequences) + 1)):
+            return [f"its history has the rows {self._sequences}"]
+        found = []
+        endings = [row.type for row in self._rows if row.type in _ENDINGS]
+        if len(endings) != 1 or self._rows[-1].type not in _ENDINGS:
+            found.append(f"its history ends {len(endings)} times: {endings}; last row {self._rows[-1].type}")
+        # A claim is written at its own moment, a step at the moment of its decision: only steps come in order of time.
+        steps = [row.at for row in self._rows if row.type != "task_started"]
+        if steps != sorted(steps):
+            found.append("its history goes back in time")
+        for task_id in {row.task_id: None for row in self._rows if row.task_id}:
+            found += self._check_attempts(task_id)
+        return found
+
+    def _check_attempts(self, task_id: str) -> list[str]:
+        """Attempts of a task fail in order, each once; after a success nothing comes."""
+        rows = [row for row in self._rows if row.task_id == task_id]
+        failed = [row.attempt for row in rows if row.type == "task_failed"]
+        finished = [row.attempt for row in rows if row.type == "task_finished"]
+        found = []
+        if len(finished) > 1:
+            found.append(f"task {task_id} finished {len(finished)} times")
+        if failed != sorted(failed, key=lambda attempt: attempt or 0):
+            found.append(f"attempts of task {task_id} failed in the order {failed}")
+        # A deadline gives up a task between two attempts, and a late answer is that of an attempt that was given up.
+        twice = {attempt for attempt in failed if failed.count(attempt) > 1}
+        if twice and not self._may_fail_twice(rows):
+            found.append(f"attempts {twice} of task {task_id} failed twice")
+        return found
+
+    @staticmethod
+    def _may_fail_twice(rows: Sequence[HistoryEvent]) -> bool:
+        final = {"RESULT_TIMEOUT", "DISPATCH_TIMEOUT", FAILED, QUARANTINED}
+        return any(row.details.get("code") in final for row in rows if row.type == "task_failed")
+
+    # --- effects on the job's data ---
+
+    def _check_path(self) -> list[str]:
+        """Each state that was entered left its mark once; the last one may have been left in the middle."""
+        entered = [row.state for row in self._rows if row.type == "state_started"]
+        path = self._data.get("path", [])
+        whole = self._job.status is JobStatus.FINISHED
+        if path == entered or (not whole and path == entered[:-1]):
+            return []
+        return [f"went through {entered}, but its data say {path}"]
+
+    def _check_results(self) -> list[str]:
+        """Each result that counted is that of a task of this job, and none counted twice."""
+        taken = [nonce for nonce in self._data.get("taken", []) if nonce != "repaired"]
+        found = []
+        if len(set(taken)) != len(taken):
+            found.append(f"took a result twice: {taken}")
+        tasks = [self._world.runs[nonce].task_id for nonce in taken]
+        if len(set(tasks)) != len(tasks) or any(not task.startswith(self._job.id) for task in tasks):
+            found.append(f"took the results of tasks {tasks}")
+        if self._job.status is JobStatus.FINISHED:
+            found += self._check_total(len(taken))
+        return found
+
+    def _check_total(self, taken: int) -> list[str]:
+        """A job that finished has done all that its plan asks for."""
+        plan, path = self._plan, self._data["path"]
+        if plan.blueprint == "loop" and self._data["turns"] != plan.data["turns"]:
+            return [f"turned {self._data['turns']} times instead of {plan.data['turns']}"]
+        if plan.blueprint == "chain" and path != ["s0", "s1", "s2", "s3", "s4"]:
+            return [f"finished by the way of {path}"]
+        if not plan.scripts or "repair" in path:
+            return []
+        wanted = len(plan.scripts)
+        total = wanted * (wanted + 1) // 2
+        if (taken, self._data["total"]) != (wanted, total):
+            return [f"joined {taken} results to {self._data['total']}; its plan asks for {wanted} and {total}"]
+        return []
+
+    # --- the end ---
+
+    def _check_end(self) -> str:
+        """The job ended as its plan, its deadlines or its client made it end."""
+        job, fate = self._job, self._fate
+        if fate.ended_as and job.id in fate.job_ids and fate.ended_as != job.status:
+            return f"was seen {fate.ended_as}, and is {job.status}"
+        if fate.cancelled and job.status is not JobStatus.CANCELLED:
+            return f"was cancelled, and is {job.status}"
+        code = job.failure.code if job.failure is not None else ""
+        match job.status:
+            case JobStatus.FINISHED:
+                possible = self._may_finish()
+            case JobStatus.CANCELLED:
+                possible = self._plan.cancel_after is not None or job.id in self._world.told_cancelled
+            case JobStatus.FAILED:
+                possible = self._may_fail(code)
+            case JobStatus.QUARANTINED:
+                possible = self._may_be_quarantined(code)
+            case _:
+                possible = False
+        return "" if possible else f"ended as {job.status} ({job.failure}), which its plan does not allow"
+
+    def _may_finish(self) -> bool:
+        """It may, unless a handler always raises or the loop has no end; a way round a task needs a reason."""
+        plan, path = self._plan, self._data["path"]
+        if plan.is_endless or any(plan.data["stumbles"].get(state, 0) >= ATTEMPTS for state in path):
+            return False
+        if "repair" in path:
+            return plan.has_way_round and self._some_task_failed()
+        return all(plan.script_ends(index) == SUCCESS for index in range(len(plan.scripts)))
+
+    def _some_task_failed(self) -> bool:
+        """Whether a task failed for good: by its own script, by a deadline, or by losing all its attempts."""
+        last = [row for row in self._rows if row.type == "task_failed" and row.details.get("code") != FAILED]
+        return any(row.attempt == ATTEMPTS or not self._is_retried(row) for row in last)
+
+    @staticmethod
+    def _is_retried(row: HistoryEvent) -> bool:
+        return row.details.get("code") in {RETRIED, "TIMEOUT_ERROR", "WORKER_LOST"}
+
+    def _may_fail(self, code: str) -> bool:
+        plan = self._plan
+        match code:
+            case "RESULT_TIMEOUT":
+                return plan.result_timeout is not None or "result_timeout" in plan.data["options"]
+            case "DISPATCH_TIMEOUT":
+                return "dispatch_timeout" in plan.data["options"]
+            case "LOOP_LIMIT_ERROR":
+                return plan.is_endless
+            case _:
+                return code == FAILED and any(FAILED in script for script in plan.scripts)
+
+    def _may_be_quarantined(self, code: str) -> bool:
+        plan = self._plan
+        failed = [row for row in self._rows if row.type == "state_failed"]
+        if failed and failed[-1].attempt == ATTEMPTS and plan.stumbles_for_good:
+            return True
+        if failed and POISON in str(failed[-1].details.get("message")):
+            return self._storage.most_deliveries[self._job.id] >= _POISON_DELIVERIES
+        # A task failed for good and the job has no way round it.
+        return self._some_task_failed() and code != FAILED and not plan.has_way_round

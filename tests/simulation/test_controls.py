@@ -1,0 +1,110 @@
+"""Negative controls: with one guard removed the simulation must find a broken promise.
+
+A fault model that lets one of these pass would prove nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from avtomatika.core import tasks
+from avtomatika.core.events import TaskReported
+from avtomatika.core.job import Task
+from avtomatika.core.states import TaskStatus
+from avtomatika.core.steps import Step
+from avtomatika.storage.base import Batch, Outcome
+from avtomatika.storage.memory import MemoryStorage
+from avtomatika.storage.queues import ReadyQueue
+
+from .run import run
+
+# The rarest of the violations below comes up once in some dozens of runs.
+SEEDS = 400
+
+pytestmark = pytest.mark.timeout(600)
+
+_is_current = MemoryStorage._is_current
+_commit = MemoryStorage.commit
+_reported = tasks.reported
+
+
+def any_version(self: MemoryStorage, row: Any, batch: Batch) -> bool:
+    """Applies a batch whatever version it was decided on."""
+    version = 1 if row is None else row.version + 1
+    return _is_current(self, row, replace(batch, job=batch.job.evolve({"version": version})))
+
+
+def any_job_claim(self: MemoryStorage, row: Any, batch: Batch) -> bool:
+    """Applies a step under a claim that somebody has taken over."""
+    return _is_current(self, row, replace(batch, claim=""))
+
+
+def any_task_claim(self: MemoryStorage, row: Any, batch: Batch) -> bool:
+    """Applies a result although the task was handed on meanwhile."""
+    return _is_current(self, row, replace(batch, task_claim=None))
+
+
+async def any_creation(self: MemoryStorage, batch: Batch) -> Outcome:
+    """Creates a job for each request, also for a repeated one."""
+    return await _commit(self, replace(batch, dedupe=None))
+
+
+def any_sender(step: Step, event: TaskReported) -> str:
+    """Takes a result from any worker."""
+    task = event.task
+    return _reported(step, event if task is None else replace(event, worker_id=task.worker_id))
+
+
+def any_attempt(step: Step, event: TaskReported) -> str:
+    """Takes a result of any attempt."""
+    task = event.task
+    if task is None:
+        return _reported(step, event)
+    return _reported(step, replace(event, attempt=task.attempt if task.deliveries else task.attempt - 1))
+
+
+def any_time(step: Step, event: TaskReported) -> str:
+    """Takes a result of a task that has ended."""
+    task = event.task
+    if task is None or task.status.is_open:
+        return _reported(step, event)
+    return _reported(step, replace(event, task=replace(task, status=TaskStatus.CLAIMED)))
+
+
+async def no_expired_tasks(self: MemoryStorage, limit: int) -> list[Task]:
+    """Hands no task on whose worker is gone."""
+    return []
+
+
+def no_expired_claims(self: ReadyQueue, now: float) -> None:
+    """Hands no job on whose engine is gone."""
+    for job_id in self._later.pop_until(now):
+        self._put_due(job_id)
+
+
+@pytest.mark.parametrize(
+    ("owner", "guard", "without"),
+    [
+        (MemoryStorage, "_is_current", any_version),
+        (MemoryStorage, "_is_current", any_job_claim),
+        (MemoryStorage, "_is_current", any_task_claim),
+        (MemoryStorage, "commit", any_creation),
+        (tasks, "reported", any_sender),
+        (tasks, "reported", any_attempt),
+        (tasks, "reported", any_time),
+        (MemoryStorage, "expired_tasks", no_expired_tasks),
+        (ReadyQueue, "_refresh", no_expired_claims),
+    ],
+    ids=lambda value: value.__name__ if callable(value) and not isinstance(value, type) else "",
+)
+def test_simulation_without_a_guard_finds_a_violation(owner: Any, guard: str, without: Callable[..., Any]) -> None:
+    """Each guard is needed, and the simulation would notice its loss."""
+    with mock.patch.object(owner, guard, without):
+        found = next((report for seed in range(SEEDS) if (report := run(seed)).violations), None)
+
+    assert found is not None, f"{SEEDS} runs without the guard broke no promise: the faults are too weak"
