@@ -116,10 +116,12 @@ class SimulatedWorker:
                 await self._leave()
 
     async def _poll(self, engine: SimulatedEngine) -> Task | None:
+        ends_at = self._world.loop.time() + _POLL_SECONDS
         profile = await engine.workers.poller(self.name, Poll(), _POLL_SECONDS)
         if profile is None:
             return None
-        return await engine.dispatcher.next_task(profile, _POLL_SECONDS)
+        # As the server does: waiting to be known is part of the poll's time.
+        return await engine.dispatcher.next_task(profile, max(0.0, ends_at - self._world.loop.time()))
 
     async def _leave(self) -> None:
         """Says goodbye, cancels what runs in its other slot, and comes back later."""
