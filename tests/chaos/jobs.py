@@ -1,0 +1,19 @@
+"""The jobs of a trial: which there are, and what must come of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+BLUEPRINTS = ("chain", "chain", "send", "fan")
+"""Their blueprints, in turns."""
+
+
+def expected(blueprint: str, n: int) -> dict[str, Any]:
+    """Returns what the data of a job must be when it has ended."""
+    match blueprint:
+        case "chain":
+            return {"path": ["a", "b", "c"]}
+        case "send":
+            return {"path": ["ask", "done"], "square": n * n}
+        case _:
+            return {"path": ["split", "join", "end"], "squares": [(n + index) ** 2 for index in range(3)]}
