@@ -31,7 +31,9 @@ lab: $(VENV)/demo.stamp  ## open JupyterLab on the quickstart notebook
 
 test: packages $(VENV)/test.stamp lint  ## everything that CI runs
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --cov --cov-report=term --ignore=tests/simulation --ignore=tests/chaos $(PYTEST_ARGS)
+	@# Without coverage, which would double their time and can count nothing of killed processes.
+	$(BIN)/python -m pytest tests/simulation tests/chaos $(PYTEST_ARGS)
 
 check: $(VENV)/test.stamp lint  ## the quick part of the tests
 	$(BIN)/python -m pytest -m 'not acceptance' $(PYTEST_ARGS)
