@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import logging
@@ -23,7 +24,7 @@ from avtomatika.core.events import (
 )
 from avtomatika.core.job import Job
 from avtomatika.core.states import JobStatus
-from avtomatika.errors import BlueprintError, DocumentError, HandlerError
+from avtomatika.errors import BlueprintError, DocumentError, HandlerError, StorageError
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.registry import Registry
 from avtomatika.storage.base import JobClaim, Signal, Storage
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # A job that was claimed so often without one commit kills its engine; docs/explanation/durability.md.
 _POISON_DELIVERIES = 5
+# Seconds before a step is tried again that the storage did not take.
+_STORAGE_PAUSE = 3.0
 # After so many steps in one go a job queues up again behind the others.
 _CHAIN_LIMIT = 100
 # The longest time without a look at the queue, should a signal be lost.
@@ -147,6 +150,10 @@ class Runner:
             return
 
     def _begin(self, claim: JobClaim) -> None:
+        earlier = self._active.get(claim.job.id)
+        if earlier is not None:
+            # This engine was too slow to keep its claim, and took the job over from itself: the first run is void.
+            earlier[1].cancel()
         task = asyncio.create_task(self._run(claim), name=f"avtomatika-job-{claim.job.id}")
         self._active[claim.job.id] = (claim, task)
 
@@ -174,12 +181,27 @@ class Runner:
         except asyncio.CancelledError:
             await self._storage.release_claims([claim.token])
             raise
+        except StorageError:
+            log.exception(
+                "a step could not be written; trying again", extra={"action": "step_failed", "job_id": job_id}
+            )
+            await self._give_back(claim)
         except Exception:
             # The claim is kept on purpose: its lease is the pause before the next try, and its deliveries are counted.
             log.exception("a step failed", extra={"action": "step_failed", "job_id": job_id})
         finally:
-            self._active.pop(job_id, None)
+            if self._active.get(job_id, (None,))[0] is claim:
+                del self._active[job_id]
             self._wake.set()
+
+    async def _give_back(self, claim: JobClaim) -> None:
+        """Lets a job be tried again after a pause, without a trace: its handler has not ended this engine."""
+        try:
+            await self._clock.sleep(_STORAGE_PAUSE)
+        finally:
+            # If this fails too, the claim ends by itself.
+            with contextlib.suppress(StorageError):
+                await self._storage.release_claims([claim.token])
 
     async def _chain(self, claim: JobClaim) -> None:
         """Runs handler after handler, one commit each, while the next one is due at once."""
@@ -237,8 +259,9 @@ class Runner:
         """Calls the handler of the job's state; whatever it does becomes an event."""
         began = self._clock.now()
         name = job.state
+        # Outside: if the storage does not answer here, that is no failure of the handler.
+        context = await self._context(job, blueprint.data_stores)
         try:
-            context = await self._context(job, blueprint.data_stores)
             handler = blueprint.select(context)
             name = handler.name
             returned = await self._invoke(handler, handler.arguments(context))
