@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 IN_WINDOWS = {
@@ -122,22 +122,30 @@ class Faults:
         now: the moment, seconds from the beginning.
         engines: how many engines there are.
         note: takes a line for the trace.
+        kinds: the faults to draw from.
     """
 
-    def __init__(self, draw: random.Random, now: Callable[[], float], engines: int, note: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        draw: random.Random,
+        now: Callable[[], float],
+        engines: int,
+        note: Callable[..., None],
+        kinds: Sequence[str] = tuple(IN_WINDOWS),
+    ) -> None:
         self._draw = draw
         self._now = now
         self._note = note
         self.fired: Counter[str] = Counter()
-        self.windows = sorted((self._open(engines) for _ in range(draw.randint(3, 8))), key=lambda w: w.start)
+        self.windows = sorted((self._open(engines, kinds) for _ in range(draw.randint(3, 8))), key=lambda w: w.start)
         self._by_kind: dict[str, list[Window]] = {}
         for window in self.windows:
             self._by_kind.setdefault(window.kind, []).append(window)
         self.heal_at = max(window.end for window in self.windows) + 1.0
 
-    def _open(self, engines: int) -> Window:
+    def _open(self, engines: int, kinds: Sequence[str]) -> Window:
         draw = self._draw
-        kind = draw.choice(tuple(IN_WINDOWS))
+        kind = draw.choice(kinds)
         start = draw.uniform(0.0, 50.0)
         length = draw.uniform(*_LONG.get(kind, (4.0, 30.0)))
         engine = draw.randrange(engines) if kind in _PER_ENGINE and draw.random() < 0.7 else None

@@ -7,7 +7,7 @@ import logging
 import random
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from unittest import mock
@@ -15,7 +15,7 @@ from unittest import mock
 from .checks import check_run
 from .clients import SimulatedClient
 from .engine import SimulatedEngine, Slot
-from .faults import Window
+from .faults import IN_WINDOWS, Window
 from .history import SimulatedHistory
 from .loop import Process, SpinningError, VirtualLoop
 from .plans import draw_plans
@@ -62,17 +62,18 @@ class Report:
         )
 
 
-def run(seed: int, *, trace: bool = False) -> Report:
+def run(seed: int, *, trace: bool = False, kinds: Sequence[str] = tuple(IN_WINDOWS)) -> Report:
     """Plays one run to its end.
 
     Args:
         seed: decides everything in it.
         trace: tell the whole story, also when nothing went wrong.
+        kinds: the faults to draw from; all of them unless given.
     """
     loop = VirtualLoop()
     with _quiet(), _ids(seed):
         try:
-            simulation = Simulation(World(seed, loop))
+            simulation = Simulation(World(seed, loop, kinds))
             try:
                 loop.run_until_complete(simulation.play())
             except SpinningError as error:

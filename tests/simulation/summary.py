@@ -33,6 +33,11 @@ class Summary:
         if report.violations:
             self.broken.append(report)
 
+    def join(self, other: Summary) -> None:
+        """Adds the runs of another summary."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
     @property
     def success(self) -> float:
         """The part of the calls outside fault windows that succeeded, 0 to 1."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,8 @@ from .summary import Summary
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000" if IN_CI else "200"))
+PROCESSES = (os.cpu_count() or 1) if IN_CI else 1
+ROOT = Path(__file__).parents[2]
 # Below this a kind of fault is too rare to prove anything; for each thousand runs.
 RARELY = 30
 
@@ -22,11 +26,22 @@ pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
-def summary() -> Summary:
-    """What came of all runs; ``SIMULATION_SEEDS`` says how many."""
+def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """What came of all runs; ``SIMULATION_SEEDS`` says how many.
+
+    They run in processes of their own: with the coverage of a test run they would take several times as long.
+    """
+    folder = tmp_path_factory.mktemp("simulation")
+    bounds = [SEEDS * part // PROCESSES for part in range(PROCESSES + 1)]
     summary = Summary()
-    for seed in range(SEEDS):
-        summary.add(run(seed))
+    parts = []
+    for first, last in itertools.pairwise(bounds):
+        saved = folder / f"{first}.pickle"
+        command = [sys.executable, "-m", "tests.simulation", "--seeds", f"{first}-{last}", "--save", str(saved)]
+        parts.append((subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL), saved))
+    for process, saved in parts:
+        assert process.wait() in {0, 1}
+        summary.join(pickle.loads(saved.read_bytes()))
     print(summary)
     return summary
 
@@ -70,9 +85,8 @@ def _story_with_hash_seed(hash_seed: str) -> str:
         "from tests.simulation.run import run\n"
         "print(run(9, trace=True).story + '\\n' + run(10, trace=True).story, end='')"
     )
-    root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     told = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     return told.stdout

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avtomatika.clock import SystemClock
 
-from .faults import Faults
+from .faults import IN_WINDOWS, Faults
 from .loop import VirtualLoop
 
 _START = 1_700_000_000.0
@@ -64,9 +65,10 @@ class World:
     Args:
         seed: decides everything.
         loop: the virtual time.
+        kinds: the faults to draw from.
     """
 
-    def __init__(self, seed: int, loop: VirtualLoop) -> None:
+    def __init__(self, seed: int, loop: VirtualLoop, kinds: Sequence[str] = tuple(IN_WINDOWS)) -> None:
         self.seed = seed
         self.loop = loop
         self.draw = random.Random(seed)
@@ -74,7 +76,7 @@ class World:
         self.engines = self.draw.choice((1, 2, 2))
         # Some storages answer at once, the others let calls overtake each other.
         self.latency = self.draw.choice((0.0, 0.004, 0.1, 0.8))
-        self.faults = Faults(self.draw, loop.time, self.engines, self.note)
+        self.faults = Faults(self.draw, loop.time, self.engines, self.note, kinds)
         self.trace: list[tuple[float, str, tuple[object, ...]]] = []
         self.violations: list[str] = []
         self.over = asyncio.Event()
