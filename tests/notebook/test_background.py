@@ -8,6 +8,7 @@ import contextvars
 import logging
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -62,11 +63,22 @@ def test_call_that_takes_too_long_cancels_the_work_and_says_what_to_do(backgroun
     assert ended.wait(10)
 
 
-def test_interrupt_ends_the_wait_and_cancels_the_work(background: BackgroundLoop) -> None:
+def test_interrupt_ends_the_wait_and_cancels_the_work(
+    background: BackgroundLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C in a cell is heard although the thread waits for another."""
-    ended = threading.Event()
+    ended, waits = threading.Event(), threading.Event()
+    wait = background.wait
+
+    def tell_and_wait(*arguments: Any) -> bool:
+        waits.set()
+        return wait(*arguments)
+
+    monkeypatch.setattr(background, "wait", tell_and_wait)
 
     async def interrupt() -> None:
+        # Not before the cell waits: an interrupt between two of its lines is another story.
+        await asyncio.to_thread(waits.wait)
         _thread.interrupt_main()
         await _hang(ended)
 
