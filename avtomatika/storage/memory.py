@@ -51,6 +51,7 @@ from avtomatika.storage.codec import (
 from avtomatika.storage.heap import LazyHeap
 from avtomatika.storage.invariants import JobFacts, check_counts, check_job
 from avtomatika.storage.queues import ReadyQueue, TaskTable
+from avtomatika.storage.records import history_event
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ class MemoryStorage(Storage):
         closed = [] if row is None or not batch.cancel_open_tasks else [self._load_task(t) for t in row.open_tasks]
         first = 1 if row is None else row.rows + 1
         events = [
-            _history_event(job.id, job.blueprint, number, batch.at, event)
+            history_event(job.id, job.blueprint, number, batch.at, event)
             for number, event in enumerate(batch.events, first)
         ]
         return _Prepared(
@@ -392,7 +393,7 @@ class MemoryStorage(Storage):
         started = RecordHistory(
             "task_started", row.state, worker_id=task.worker_id, attempt=task.attempt, task_id=task.id
         )
-        event = _history_event(task.job_id, row.blueprint, row.rows + 1, now, started)
+        event = history_event(task.job_id, row.blueprint, row.rows + 1, now, started)
         self._append(row, task.job_id, event.event_id, encode_event(event))
 
     async def renew_tasks(self, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:
@@ -615,23 +616,3 @@ class MemoryStorage(Storage):
 
 def _encoded(tasks: Iterator[Task] | Sequence[Task]) -> list[tuple[Task, bytes]]:
     return [(task, encode_task(task)) for task in tasks]
-
-
-def _history_event(job_id: str, blueprint: str, sequence: int, at: float, event: RecordHistory) -> HistoryEvent:
-    """Returns a row of a job's history."""
-    return HistoryEvent(
-        job_id,
-        sequence,
-        at,
-        event.type,
-        blueprint,
-        event.state,
-        event.previous_state,
-        event.next_state,
-        event.duration,
-        event.worker_id,
-        event.attempt,
-        event.task_id,
-        event.details,
-        event.state_history,
-    )
