@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -298,10 +297,8 @@ async def test_stop_answers_held_polls_and_waits() -> None:
         while not (engine.app[DISPATCHER_KEY].parked and engine.app[JOBS_KEY]._waiting):  # noqa: ASYNC110 - sockets
             await asyncio.sleep(0.001)
 
-        began = time.monotonic()
         await engine.stop()
 
-        assert time.monotonic() - began < 3
         assert [(await poll).status, (await wait).status] == [204, 200]
 
 
