@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 import html as escaping
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avtomatika.blueprints import Graph
 from avtomatika.blueprints.drawing import html as graph_html
+from avtomatika.notebook.badges import BROKEN, badge
+from avtomatika.notebook.moments import lights_at, seconds_at
 
-# Shape and word besides colour: a status must be told apart without seeing colours.
-_BADGES = {
-    "finished": ("✔", "#1a7f37"),
-    "failed": ("✖", "#cf222e"),
-    "error": ("✖", "#cf222e"),
-    "quarantined": ("⚠", "#bc4c00"),
-    "cancelled": ("⊘", "#6e7781"),
-    "pending": ("○", "#6e7781"),
-}
-# These have ended without being done: a bar would say nothing.
-_BROKEN = _BADGES.keys() - {"finished", "pending"}
-_LIVE = ("●", "#0969da")
 _MAX_ROWS = 200
 _MAX_TEXT = 20_000
 # A result of this size is shown at once; a larger one would push the rest out of sight.
@@ -58,7 +46,7 @@ def html(job: Mapping[str, Any], events: Sequence[Mapping[str, Any]], graph: Gra
 
 def _head(job: Mapping[str, Any]) -> str:
     status = str(job["status"])
-    icon, colour = _BADGES.get(status, _LIVE)
+    icon, colour = badge(status)
     progress = float(job.get("progress") or 0.0)
     took = _length(float(job["updated_at"]) - float(job["created_at"]))
     message = _text(job.get("progress_message") or "")
@@ -70,7 +58,7 @@ def _head(job: Mapping[str, Any]) -> str:
         f"<span>state <code>{_text(job['current_state'])}</code></span>"
         f'<span style="opacity:.7">{took}</span>'
         f'<code style="opacity:.7;font-size:.85em">{_text(job["id"])}</code></div>'
-        f"{'' if status in _BROKEN else _bar(progress * 100, colour)}"
+        f"{'' if status in BROKEN else _bar(progress * 100, colour)}"
         f'<div style="opacity:.7;font-size:.85em">{message}</div>'
     )
 
@@ -84,29 +72,25 @@ def _bar(percent: float, colour: str) -> str:
 
 
 def _picture(job: Mapping[str, Any], events: Sequence[Mapping[str, Any]], graph: Graph) -> str:
-    entered = [str(event["state"]) for event in events if event.get("event_type") == "state_started"]
-    steps = Counter(
-        (str(event["state"]), str(event["next_state"]))
-        for event in events
-        if event.get("event_type") == "state_finished" and event.get("next_state")
-    )
+    lights = lights_at(events)
+    # The job itself is heard of before its history: where it stands is what it says.
     status, state = str(job["status"]), str(job["current_state"])
-    has_failed = status in {"failed", "quarantined", "error"}
+    has_failed = status in BROKEN - {"cancelled"}
     return graph_html(
         graph,
         current=None if has_failed else state,
-        visited=entered,
+        visited=lights.visited,
         failed=[state] if has_failed else [],
-        edge_counts=steps,
+        edge_counts=lights.steps,
     )
 
 
 def _timeline(events: Sequence[Mapping[str, Any]]) -> str:
-    first = _seconds(events[0])
+    first = seconds_at(events[0])
     shown = events[-_MAX_ROWS:]
     rows = "".join(
         "<tr>"
-        f'<td style="text-align:right">{_seconds(event) - first:.3f} s</td>'
+        f'<td style="text-align:right">{seconds_at(event) - first:.3f} s</td>'
         f'<td style="text-align:left">{_text(event["event_type"])}</td>'
         f'<td style="text-align:left">{_text(event.get("state") or "")}</td>'
         f'<td style="text-align:left">{_text(event.get("worker_id") or "")}</td>'
@@ -119,10 +103,6 @@ def _timeline(events: Sequence[Mapping[str, Any]]) -> str:
         f"{left_out}<table><thead><tr><th>after</th><th>event</th><th>state</th><th>worker</th><th>took</th></tr></thead>"
         f"<tbody>{rows}</tbody></table>"
     )
-
-
-def _seconds(event: Mapping[str, Any]) -> float:
-    return datetime.datetime.fromisoformat(str(event["timestamp"])).timestamp()
 
 
 def _length(seconds: float) -> str:
