@@ -1,4 +1,4 @@
-"""The backends that the settings mean: which storage and which history, imported only when they are chosen."""
+"""The backends that the settings mean: storage, history, metrics; imported only when they are chosen."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from avtomatika.config import Config
 from avtomatika.errors import ConfigError, suggest
 from avtomatika.history.base import History
 from avtomatika.history.uris import parse_history_uri
+from avtomatika.observability.base import SILENT, Meter
 from avtomatika.storage.base import Storage
 from avtomatika.storage.memory import MemoryStorage
 
@@ -53,3 +54,14 @@ def make_history(config: Config) -> History:
     from avtomatika.history.sqlite import SQLiteHistory
 
     return SQLiteHistory(uri)
+
+
+def make_meter() -> Meter:
+    """Returns what counts for Prometheus, or nothing that counts where its package is not installed."""
+    try:
+        from avtomatika.observability.metrics import PrometheusMeter
+    except ModuleNotFoundError as error:
+        if error.name != "prometheus_client":
+            raise
+        return SILENT
+    return PrometheusMeter()

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from avtomatika.backends import make_history, make_storage
+from avtomatika.backends import make_history, make_meter, make_storage
 from avtomatika.blueprints import StateMachineBlueprint
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.config import Config
@@ -29,8 +29,10 @@ from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.performer import Performer
+from avtomatika.runtime.pulse import Pulse
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.runner import Runner
+from avtomatika.runtime.sampling import Sampler
 from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
 from avtomatika.security.tokens import TokenTable
@@ -42,8 +44,10 @@ from avtomatika.server.keys import (
     HISTORIAN_KEY,
     HISTORY_KEY,
     JOBS_KEY,
+    METER_KEY,
     REGISTRY_KEY,
     RUNNER_KEY,
+    SAMPLER_KEY,
     STORAGE_KEY,
     WORKER_TOKENS_KEY,
     WORKERS_KEY,
@@ -112,7 +116,8 @@ class OrchestratorEngine:
             max_transitions=config.MAX_TRANSITIONS_PER_JOB,
             task_timeout=config.WORKER_TIMEOUT_SECONDS,
         )
-        performer = Performer(self._storage, self._registry, limits)
+        meter = make_meter()
+        performer = Performer(self._storage, self._registry, limits, meter)
         historian = Historian(self._storage, self._history, self._clock, keep)
         self.app = build_app(
             Settings(
@@ -132,7 +137,7 @@ class OrchestratorEngine:
         app[HISTORIAN_KEY] = historian
         app[REGISTRY_KEY] = self._registry
         app[JOBS_KEY] = Jobs(self._storage, performer, self._clock)
-        app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS)
+        app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS, meter)
         app[WORKERS_KEY] = Workers(
             self._storage,
             performer,
@@ -140,6 +145,7 @@ class OrchestratorEngine:
             self._clock,
             ttl=config.WORKER_TTL_SECONDS,
             lease=config.TASK_LEASE_SECONDS,
+            meter=meter,
         )
         app[RUNNER_KEY] = Runner(
             self._storage,
@@ -148,6 +154,7 @@ class OrchestratorEngine:
             self._clock,
             owner=config.INSTANCE_ID,
             max_jobs=config.EXECUTOR_MAX_CONCURRENT_JOBS,
+            meter=meter,
         )
         self._watcher = Watcher(
             self._storage,
@@ -156,8 +163,12 @@ class OrchestratorEngine:
             config.WATCHER_INTERVAL_SECONDS,
             retention=config.JOB_RETENTION_SECONDS,
             wake=app[RUNNER_KEY].wake,
+            meter=meter,
         )
         self._auditor = Auditor(self._storage, self._clock, config.AUDIT_INTERVAL_SECONDS)
+        self._pulse = Pulse()
+        app[METER_KEY] = meter
+        app[SAMPLER_KEY] = Sampler(self._storage, app[DISPATCHER_KEY], app[RUNNER_KEY], self._auditor, self._pulse)
         app[EXPOSURE_KEY] = Exposure()
         app[CLIENT_TOKENS_KEY] = TokenTable(CLIENT_HEADER)
         app[WORKER_TOKENS_KEY] = TokenTable(WORKER_HEADER)
@@ -319,7 +330,9 @@ class OrchestratorEngine:
         app[RUNNER_KEY].start()
         self._watcher.start()
         self._auditor.start()
+        self._pulse.start()
         yield
+        await self._pulse.stop()
         await self._auditor.stop()
         await self._watcher.stop()
         await app[RUNNER_KEY].stop(_STOP_GRACE)

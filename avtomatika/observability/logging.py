@@ -5,36 +5,16 @@ from __future__ import annotations
 import datetime
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from types import MappingProxyType
 from typing import Literal, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
+from avtomatika.log_context import CONTEXT_FIELDS, bound_ids
+
 LOGGER = "avtomatika"
 """The one logger that is set up; all modules of the package log below it."""
 
-_CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("avtomatika_log_context", default=MappingProxyType({}))
-_CONTEXT_FIELDS = ("job_id", "task_id", "worker_id")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-@contextmanager
-def log_context(
-    *, job_id: str | None = None, task_id: str | None = None, worker_id: str | None = None
-) -> Iterator[None]:
-    """Adds ids to every line that is logged inside the ``with`` block, also by functions and tasks started there.
-
-    A block inside another adds to it; None leaves what the outer block says.
-    """
-    given = {"job_id": job_id, "task_id": task_id, "worker_id": worker_id}
-    mark = _CONTEXT.set({**_CONTEXT.get(), **{name: value for name, value in given.items() if value is not None}})
-    try:
-        yield
-    finally:
-        _CONTEXT.reset(mark)
 
 
 class ContextFilter(logging.Filter):
@@ -42,7 +22,7 @@ class ContextFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Adds the ids that the record does not have yet; lets every record pass."""
-        for name, value in _CONTEXT.get().items():
+        for name, value in bound_ids().items():
             if not hasattr(record, name):
                 setattr(record, name, value)
         return True
@@ -53,22 +33,24 @@ def setup_logging(
     style: Literal["json", "text"] = "json",
     tz: datetime.tzinfo = datetime.UTC,
     stream: TextIO | None = None,
+    logger_name: str = LOGGER,
 ) -> None:
-    """Lets the logger ``avtomatika`` write to a stream. For programs (``engine.run()``, the CLI), never for imports.
+    """Lets a logger write to a stream. For programs (``engine.run()``, the commands), never for imports.
 
-    The root logger and all others stay as they are. A second call replaces what the first one did.
+    All other loggers stay as they are. A second call replaces what the first one did.
 
     Args:
         level: the least severity, as in ``LOG_LEVEL``.
         style: one JSON object a line, or text for people.
         tz: the zone that moments are written in.
         stream: where to; standard error if None.
+        logger_name: the logger; the package's own unless a program wants all (an empty name).
     """
     handler = _EngineHandler(stream)
     handler.addFilter(_MomentFilter(tz))
     handler.addFilter(ContextFilter())
     handler.setFormatter(_json_lines() if style == "json" else _TextLines())
-    logger = logging.getLogger(LOGGER)
+    logger = logging.getLogger(logger_name)
     for old in [old for old in logger.handlers if isinstance(old, _EngineHandler)]:
         logger.removeHandler(old)
     logger.addHandler(handler)
@@ -112,5 +94,5 @@ class _TextLines(logging.Formatter):
         # A message may quote what a worker or client sent: it must not be able to look like a line of its own, nor to
         # send commands to the terminal.
         line = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", super().formatMessage(record)).replace("\n", "\n    ")
-        ids = " ".join(f"{name}={getattr(record, name)}" for name in _CONTEXT_FIELDS if hasattr(record, name))
+        ids = " ".join(f"{name}={getattr(record, name)}" for name in CONTEXT_FIELDS if hasattr(record, name))
         return f"{line} [{ids}]" if ids else line

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from avtomatika.clock import Clock
 from avtomatika.core.job import Task
 from avtomatika.core.matching import choose, is_qualified
+from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Signal, Storage, TaskClaim
 
@@ -42,9 +43,11 @@ class Dispatcher:
         storage: where tasks wait.
         clock: for parking.
         lease: seconds that a claim lasts once a heartbeat confirmed it; no unconfirmed claim lasts longer.
+        meter: counts what is handed out.
     """
 
-    def __init__(self, storage: Storage, clock: Clock, lease: float) -> None:
+    def __init__(self, storage: Storage, clock: Clock, lease: float, meter: Meter = SILENT) -> None:
+        self._meter = meter
         self._storage = storage
         self._clock = clock
         self._lease = lease
@@ -124,6 +127,7 @@ class Dispatcher:
         task = await self._storage.claim_task(poll.worker.worker_id, names, min(START_LEASE, self._lease))
         if task is not None:
             self._turns[task.type] += 1
+            self._meter.task_claimed(task)
             log.debug(
                 "handed out a task",
                 extra={

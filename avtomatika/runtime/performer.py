@@ -21,6 +21,7 @@ from avtomatika.core.events import Event, JobSubmitted
 from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.steps import Limits
 from avtomatika.errors import JobNotFoundError, StorageError
+from avtomatika.observability.base import SILENT, Meter
 from avtomatika.runtime.registry import Registry
 from avtomatika.storage.base import Batch, Committed, Dedupe, Outcome, Ready, Storage, TaskClaim, Timer
 
@@ -100,9 +101,11 @@ class Performer:
         storage: where jobs live.
         registry: the loaded blueprints.
         limits: the numbers to decide by.
+        meter: counts what was written.
     """
 
-    def __init__(self, storage: Storage, registry: Registry, limits: Limits) -> None:
+    def __init__(self, storage: Storage, registry: Registry, limits: Limits, meter: Meter = SILENT) -> None:
+        self._meter = meter
         self._storage = storage
         self._registry = registry
         self._limits = limits
@@ -111,7 +114,10 @@ class Performer:
         """Creates a job that stands at version 0."""
         now = await self._storage.now()
         decision = self._decide(job, JobSubmitted(), now)
-        return await self._storage.commit(batch_of(job, decision, now, dedupe=dedupe))
+        outcome = await self._storage.commit(batch_of(job, decision, now, dedupe=dedupe))
+        if isinstance(outcome, Committed):
+            self._meter.committed(job, decision)
+        return outcome
 
     async def step(self, job: Job, event: Event, claim: str, *, go_on: bool) -> tuple[Job, bool] | None:
         """Commits one step of a job that the caller holds a claim on.
@@ -134,7 +140,11 @@ class Performer:
         # A handler that has just begun keeps the claim as well: the step that consumes it is its return.
         keep = keep or not decision.effects
         outcome = await self._storage.commit(batch_of(job, decision, now, claim=claim, keep_claim=keep))
-        return (decision.job, keep) if isinstance(outcome, Committed) else None
+        if not isinstance(outcome, Committed):
+            self._meter.conflict()
+            return None
+        self._meter.committed(job, decision)
+        return decision.job, keep
 
     async def happen(
         self,
@@ -167,7 +177,9 @@ class Performer:
             claim = TaskClaim(task.id, task.attempt, task.worker_id) if task else None
             outcome = await self._storage.commit(batch_of(job, decision, now, task_claim=claim))
             if isinstance(outcome, Committed):
+                self._meter.committed(job, decision)
                 return decision
+            self._meter.conflict()
             log.debug("lost a race", extra={"action": "commit_conflict", "job_id": job_id})
         raise StorageError(f"job {job_id} changed {_MAX_RACES} times while one event was to be written; try again.")
 

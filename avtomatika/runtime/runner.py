@@ -25,6 +25,8 @@ from avtomatika.core.events import (
 from avtomatika.core.job import Job
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import BlueprintError, DocumentError, HandlerError, StorageError
+from avtomatika.log_context import log_context
+from avtomatika.observability.base import SILENT, Meter
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.registry import Registry
 from avtomatika.storage.base import JobClaim, Signal, Storage
@@ -53,6 +55,7 @@ class Runner:
         owner: name of this engine, unique.
         max_jobs: handlers that run at the same time.
         lease: seconds that a claim lasts; it is extended while the handler runs.
+        meter: counts handlers.
     """
 
     def __init__(
@@ -65,7 +68,9 @@ class Runner:
         owner: str,
         max_jobs: int,
         lease: float = 10.0,
+        meter: Meter = SILENT,
     ) -> None:
+        self._meter = meter
         self._storage = storage
         self._performer = performer
         self._registry = registry
@@ -177,7 +182,8 @@ class Runner:
     async def _run(self, claim: JobClaim) -> None:
         job_id = claim.job.id
         try:
-            await self._chain(claim)
+            with log_context(job_id=job_id):
+                await self._chain(claim)
         except asyncio.CancelledError:
             await self._storage.release_claims([claim.token])
             raise
@@ -216,7 +222,7 @@ class Runner:
             job = began[0]
         for count in range(1, _CHAIN_LIMIT + 1):
             blueprint = self._registry.find_version(job.blueprint, job.blueprint_version)
-            event = self._pin_again(job) if blueprint is None else await self._call(job, blueprint)
+            event = self._pin_again(job) if blueprint is None else self._noted(job, await self._call(job, blueprint))
             go_on = count < _CHAIN_LIMIT and not self._drain.is_set()
             done = await self._performer.step(job, event, claim.token, go_on=go_on)
             if done is None:
@@ -255,7 +261,7 @@ class Runner:
             f"where its jobs go on: bp.migrate_states({{'{job.state}': ...}})."
         )
 
-    async def _call(self, job: Job, blueprint: CompiledBlueprint) -> Event:
+    async def _call(self, job: Job, blueprint: CompiledBlueprint) -> HandlerReturned | HandlerFailed:
         """Calls the handler of the job's state; whatever it does becomes an event."""
         began = self._clock.now()
         name = job.state
@@ -288,6 +294,14 @@ class Runner:
             )
             message = f"handler '{name}' raised {type(error).__name__}: {error}{_place(error)}"
             return HandlerFailed("TRANSIENT_ERROR", message, self._clock.now() - began, name)
+
+    def _noted(self, job: Job, event: HandlerReturned | HandlerFailed) -> Event:
+        if isinstance(event, HandlerReturned):
+            outcome = "returned"
+        else:
+            outcome = "raised" if event.code == "TRANSIENT_ERROR" else "faulty"
+        self._meter.handler_ran(job, event.duration, outcome)
+        return event
 
     async def _context(self, job: Job, data_stores: Any) -> JobContext:
         results: dict[str, dict[str, Any]] = {}

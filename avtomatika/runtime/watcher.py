@@ -10,6 +10,8 @@ from avtomatika.clock import Clock
 from avtomatika.core.events import Event, LeaseExpired, TimerFired
 from avtomatika.core.job import Job, Task
 from avtomatika.errors import JobNotFoundError
+from avtomatika.log_context import log_context
+from avtomatika.observability.base import SILENT, Meter
 from avtomatika.runtime.performer import Performer
 from avtomatika.storage.base import Signal, Storage, Timer
 
@@ -32,6 +34,7 @@ class Watcher:
         interval: the longest time without a look, seconds, should a signal be lost.
         retention: seconds that an ended job is kept; 0 for ever.
         wake: called when the moment of a delayed wake-up or the end of a claim may have come.
+        meter: counts claims that ended.
     """
 
     def __init__(
@@ -43,8 +46,10 @@ class Watcher:
         *,
         retention: float = 0.0,
         wake: Callable[[], None] = lambda: None,
+        meter: Meter = SILENT,
     ) -> None:
         self._wake = wake
+        self._meter = meter
         self._retention = retention
         self._purges_at = 0.0
         self._storage = storage
@@ -125,7 +130,8 @@ class Watcher:
     async def _apart(self, job_id: str, work: Awaitable[None]) -> None:
         """Keeps the trouble of one job from the others."""
         try:
-            await work
+            with log_context(job_id=job_id):
+                await work
         except JobNotFoundError:
             log.info("a timer of a job that is gone", extra={"action": "timer_orphan", "job_id": job_id})
         except Exception:
@@ -146,6 +152,7 @@ class Watcher:
 
         decision = await self._performer.happen(task.job_id, find_event)
         if not decision.ignored:
+            self._meter.lease_ended(task)
             log.warning(
                 "the claim of a task ended without a result",
                 extra={

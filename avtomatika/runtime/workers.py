@@ -14,6 +14,7 @@ from avtomatika.core.events import Event, TaskReported
 from avtomatika.core.history import WorkerEvent
 from avtomatika.core.job import Failure, Job, Task, parse_wire_id
 from avtomatika.errors import DocumentError, JobNotFoundError
+from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.answers import IgnoredReason, accepted, heartbeat_answer, ignored, registered, ttl_refreshed
 from avtomatika.protocol.heartbeats import adopt, apply_heartbeat
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage, WorkerProfile
@@ -41,11 +42,21 @@ class Workers:
         clock: for waiting.
         ttl: seconds that a silent worker is remembered.
         lease: seconds that a heartbeat keeps a task.
+        meter: counts results.
     """
 
     def __init__(
-        self, storage: Storage, performer: Performer, historian: Historian, clock: Clock, *, ttl: float, lease: float
+        self,
+        storage: Storage,
+        performer: Performer,
+        historian: Historian,
+        clock: Clock,
+        *,
+        ttl: float,
+        lease: float,
+        meter: Meter = SILENT,
     ) -> None:
+        self._meter = meter
         self._clock = clock
         self._storage = storage
         self._performer = performer
@@ -142,15 +153,19 @@ class Workers:
         try:
             decision = await self._performer.happen(result.job_id, find_event)
         except JobNotFoundError:
+            self._meter.result(IgnoredReason.JOB_NOT_FOUND)
             return ignored(IgnoredReason.JOB_NOT_FOUND)
         if not decision.ignored:
+            self._meter.result("accepted")
             return accepted()
         task = found[0]
         if task is not None and _is_repetition(task, attempt, result, worker_id):
+            self._meter.result("repeated")
             return accepted()
         reason = IgnoredReason(decision.ignored)
         if reason is IgnoredReason.STALE_TASK and task and task.failure and task.failure.code in _OVERDUE:
             reason = IgnoredReason.DEADLINE_EXCEEDED
+        self._meter.result(reason)
         log.info(
             "a result came that changes nothing: %s",
             reason,

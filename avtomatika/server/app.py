@@ -18,6 +18,7 @@ def build_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[errors, auth], client_max_size=0)
     app[SETTINGS_KEY] = settings
     app.router.add_get("/_public/status", overview.status)
+    app.router.add_get("/_public/metrics", overview.metrics)
     # SDK 1.0b1 and 1.0b2 put two slashes before the first segment.
     for slashes in ("", "/"):
         _add_worker_routes(app, f"{slashes}/_worker")

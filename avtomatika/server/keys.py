@@ -9,11 +9,13 @@ from aiohttp import web
 
 from avtomatika.core.job import Client
 from avtomatika.history.base import History
+from avtomatika.observability.base import Meter
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.runner import Runner
+from avtomatika.runtime.sampling import Sampler
 from avtomatika.runtime.workers import Workers
 from avtomatika.security.tokens import TokenTable
 from avtomatika.storage.base import Storage
@@ -61,6 +63,8 @@ JOBS_KEY = web.AppKey("jobs", Jobs)
 WORKERS_KEY = web.AppKey("workers", Workers)
 DISPATCHER_KEY = web.AppKey("dispatcher", Dispatcher)
 RUNNER_KEY = web.AppKey("runner", Runner)
+METER_KEY = web.AppKey("meter", Meter)
+SAMPLER_KEY = web.AppKey("sampler", Sampler)
 SETTINGS_KEY = web.AppKey("settings", Settings)
 EXPOSURE_KEY = web.AppKey("exposure", Exposure)
 CLIENT_TOKENS_KEY = web.AppKey("client_tokens", TokenTable[Client])

@@ -7,8 +7,16 @@ from typing import Any
 from aiohttp import web
 
 from avtomatika.core.states import JobStatus
-from avtomatika.server.bodies import answer
-from avtomatika.server.keys import DISPATCHER_KEY, REGISTRY_KEY, RUNNER_KEY, SETTINGS_KEY, STORAGE_KEY
+from avtomatika.server.bodies import RequestError, answer
+from avtomatika.server.keys import (
+    DISPATCHER_KEY,
+    METER_KEY,
+    REGISTRY_KEY,
+    RUNNER_KEY,
+    SAMPLER_KEY,
+    SETTINGS_KEY,
+    STORAGE_KEY,
+)
 from avtomatika.server.views import worker_view
 from avtomatika.version import __version__
 
@@ -23,6 +31,21 @@ async def status(request: web.Request) -> web.Response:
             "blueprints": len(request.app[REGISTRY_KEY]),
         }
     )
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """``GET /_public/metrics``: the numbers for Prometheus."""
+    sample = await request.app[SAMPLER_KEY].sample()
+    written = request.app[METER_KEY].write(sample, request.headers.get("Accept", ""))
+    if written is None:
+        raise RequestError(
+            501,
+            "metrics_unavailable",
+            "metrics need the package prometheus-client, which is not installed here. Run "
+            "pip install 'avtomatika[telemetry]' and start the engine again.",
+        )
+    text, content_type = written
+    return web.Response(body=text, headers={"Content-Type": content_type})
 
 
 async def workers(request: web.Request) -> web.Response:

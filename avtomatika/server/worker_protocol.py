@@ -13,6 +13,7 @@ from aiohttp import web
 
 from avtomatika.core.job import message_of
 from avtomatika.errors import ProtocolError
+from avtomatika.log_context import log_context
 from avtomatika.protocol.answers import event_accepted
 from avtomatika.protocol.heartbeats import parse_heartbeat
 from avtomatika.protocol.identity import check_identifier, claimed_worker_id
@@ -54,7 +55,8 @@ async def next_task(request: web.Request) -> web.StreamResponse:
     if poll.timeout is not None:
         seconds = min(seconds, poll.timeout)
     try:
-        return await _hold(request, worker_id, seconds)
+        with log_context(worker_id=worker_id):
+            return await _hold(request, worker_id, seconds)
     except (RequestError, web.HTTPException):
         raise
     except Exception:
@@ -98,7 +100,8 @@ async def result(request: web.Request) -> web.Response:
     told = parse_result(body)
     worker_id = _identify(request, told.worker_id)
     try:
-        return answer(await request.app[WORKERS_KEY].result(told, worker_id))
+        with log_context(job_id=told.job_id, task_id=told.task_id, worker_id=worker_id):
+            return answer(await request.app[WORKERS_KEY].result(told, worker_id))
     except Exception:
         # Only a broken connection makes every generation of workers send the result again.
         log.exception(

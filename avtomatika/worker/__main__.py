@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import os
 import sys
 from collections.abc import Sequence
 
 from avtomatika.errors import AuthError, ConfigError
 from avtomatika.loading import load_object
+from avtomatika.observability.logging import setup_logging
 from avtomatika.worker.worker import Worker
 
 _REFUSED, _WRONG = 1, 2
 """Exit codes: the engine refuses the token; the command or a setting is wrong."""
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_LEVELS = ("INFO", "DEBUG", "WARNING", "ERROR")
+_FORMATS = ("text", "json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,9 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; those of the process if left out.
     """
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-    )
+    # All loggers: what the functions of the tasks log is as much the program's as what the worker itself says.
+    setup_logging(options.log_level, options.log_format, logger_name="")
     try:
         worker = load_object(options.target, Worker, "worker")
         worker.configure(
@@ -55,8 +56,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--id", help="identity of the worker (WORKER_ID)")
     parser.add_argument("--concurrency", type=int, help="how many tasks run at once (MAX_CONCURRENT_TASKS)")
     parser.add_argument("--stop-with-parent", action="store_true", help="stop when standard input closes")
-    parser.add_argument("--log-level", default="INFO", type=str.upper, choices=_LEVELS, help="INFO unless given")
+    parser.add_argument(
+        "--log-level", default=_variable("LOG_LEVEL", _LEVELS), type=str.upper, choices=_LEVELS, help="(LOG_LEVEL)"
+    )
+    parser.add_argument(
+        "--log-format", default=_variable("LOG_FORMAT", _FORMATS), choices=_FORMATS, help="(LOG_FORMAT)"
+    )
     return parser
+
+
+def _variable(name: str, known: Sequence[str]) -> str:
+    """Returns the value of a variable of the environment; the first known one if it is unset or unknown."""
+    value = os.environ.get(name, "")
+    return next((word for word in known if word.lower() == value.lower()), known[0])
 
 
 def _complain(error: Exception, code: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from avtomatika.clock import Clock
 from avtomatika.errors import suggest
+from avtomatika.log_context import log_context
 from avtomatika.protocol.messages import Result, TaskMessage
 from avtomatika.worker.context import Context
 from avtomatika.worker.functions import TaskFunction
@@ -96,7 +97,8 @@ class Work:
             return
         self._slots[task.task_id] = task.type
         self._undelivered[task.task_id] = None
-        self._whole[task.task_id] = asyncio.create_task(self._do(task), name=f"task-{task.task_id}")
+        with log_context(job_id=task.job_id, task_id=task.task_id):
+            self._whole[task.task_id] = asyncio.create_task(self._do(task), name=f"task-{task.task_id}")
         self._note_change()
 
     def cancel(self, task_ids: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar, overload
 
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.errors import ConfigError
+from avtomatika.log_context import log_context
 from avtomatika.protocol.codec import dumps
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.protocol.skills import encode_skills
@@ -193,7 +194,8 @@ class Worker:
             raise ConfigError("the worker runs already.")
         if not self._functions:
             raise ConfigError("the worker has no tasks. Define some with @worker.task.")
-        self._session = Session(self.settings, dict(self._functions), self.profile(), self._clock)
+        with log_context(worker_id=self.settings.worker_id):
+            self._session = Session(self.settings, dict(self._functions), self.profile(), self._clock)
 
     async def wait_until_registered(self) -> None:
         """Returns when the engine knows this worker.

@@ -23,6 +23,7 @@ from avtomatika.core.retry import Verdict, classify
 from avtomatika.errors import AvtomatikaError
 from avtomatika.notebook import JobHandle, Workbench
 from avtomatika.notebook.processes import WorkerProcess
+from avtomatika.observability import metrics
 from avtomatika.worker import Context, TaskError, Worker, machine, settings
 from avtomatika.worker import __main__ as worker_command
 
@@ -136,6 +137,19 @@ def test_event_types_of_a_job_are_those_of_the_manual(pages: dict[str, Any]) -> 
 def test_configuration_page_is_the_one_that_the_code_makes(pages: dict[str, Any]) -> None:
     """Every setting is there with its default and meaning, and nothing else."""
     assert pages["docs/reference/configuration.md"].text == reference()
+
+
+def test_metrics_page_is_the_one_that_the_code_makes(pages: dict[str, Any]) -> None:
+    """Every metric is there with its labels and meaning, and nothing else."""
+    assert pages["docs/reference/metrics.md"].text == metrics.reference()
+
+
+def test_metrics_that_pages_mention_exist(page: Any) -> None:
+    """A name of a metric is one that the engine has, wherever it is mentioned."""
+    names = {re.sub(r"_total$", "", name) for name in re.findall(r"\borchestrator_\w+", page.text)}
+
+    known = metrics.PrometheusMeter().labels
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in names} <= known.keys()
 
 
 def _options(command: Any) -> set[str]:

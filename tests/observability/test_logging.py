@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from avtomatika.observability.logging import LOGGER, log_context, setup_logging
+from avtomatika.log_context import log_context
+from avtomatika.observability.logging import LOGGER, setup_logging
 
 log = logging.getLogger("avtomatika.tests")
 

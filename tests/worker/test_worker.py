@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from avtomatika.errors import AuthError, ConfigError
+from avtomatika.log_context import bound_ids
 from avtomatika.protocol.heartbeats import parse_heartbeat
 from avtomatika.protocol.registration import parse_register
 from avtomatika.protocol.results import parse_result
@@ -456,3 +457,22 @@ async def test_stop_without_an_engine_is_quick(worker: Worker, engine: FakeEngin
     await worker.start()
 
     await asyncio.wait_for(worker.stop(), PATIENCE)
+
+
+async def test_function_runs_with_its_ids_bound(engine: FakeEngine, worker: Worker) -> None:
+    """What a function logs says which job and task it is for, in a coroutine and in a thread."""
+
+    @worker.task
+    async def here() -> dict[str, str]:
+        return dict(bound_ids())
+
+    @worker.task
+    def there() -> dict[str, str]:
+        return dict(bound_ids())
+
+    async with worker:
+        engine.put("here", "t-1")
+        engine.put("there", "t-2")
+        results = [parse_result(await engine.result(task_id)).data for task_id in ("t-1", "t-2")]
+
+    assert results == [{"job_id": "j", "task_id": task_id, "worker_id": "w"} for task_id in ("t-1", "t-2")]

@@ -1,0 +1,83 @@
+"""What the parts of an engine tell of themselves: numbers to a meter. This one keeps none; see ``metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from avtomatika.core.effects import Decision
+from avtomatika.core.job import Job, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What is counted when somebody asks, not when it happens.
+
+    Args:
+        jobs: number of jobs by status.
+        waiting: number of waiting tasks by type.
+        oldest: age of the oldest waiting task by type, seconds.
+        workers: number of workers by status.
+        polls: polls that this engine holds.
+        handlers: handlers that run in this engine.
+        stuck: jobs that nothing will wake, as the last audit found them.
+        loop_lag: longest delay of this engine's event loop lately, seconds.
+    """
+
+    jobs: Mapping[str, int] = field(default_factory=dict)
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    oldest: Mapping[str, float] = field(default_factory=dict)
+    workers: Mapping[str, int] = field(default_factory=dict)
+    polls: int = 0
+    handlers: int = 0
+    stuck: int = 0
+    loop_lag: float = 0.0
+
+
+class Meter:
+    """Counts what happens. Called from the event loop, often: must be quick and must not raise."""
+
+    def committed(self, old: Job, decision: Decision) -> None:
+        """A step of a job was written.
+
+        Args:
+            old: the job before, at version 0 if the step created it.
+            decision: what was written.
+        """
+
+    def conflict(self) -> None:
+        """Another commit on the same job was faster."""
+
+    def handler_ran(self, job: Job, seconds: float, outcome: str) -> None:
+        """A handler ended.
+
+        Args:
+            job: as it was before.
+            seconds: how long it took.
+            outcome: ``returned``, ``raised`` or ``faulty`` (it asked for something impossible).
+        """
+
+    def task_claimed(self, task: Task) -> None:
+        """A worker got a task."""
+
+    def result(self, outcome: str) -> None:
+        """A worker sent a result.
+
+        Args:
+            outcome: ``accepted``, ``repeated``, or why it changed nothing, as one of the protocol's words.
+        """
+
+    def lease_ended(self, task: Task) -> None:
+        """The claim of a task ended without a result."""
+
+    def write(self, sample: Sample, accept: str = "") -> tuple[bytes, str] | None:
+        """Returns all numbers as text, and its content type; None if none are kept.
+
+        Args:
+            sample: what is counted now.
+            accept: the ``Accept`` header of whoever asks, or empty.
+        """
+
+
+SILENT = Meter()
+"""Counts nothing."""

@@ -1,0 +1,171 @@
+"""The numbers of an engine for Prometheus, on a registry of its own, so that several engines fit into one process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.exposition import choose_encoder
+
+from avtomatika.core.effects import Decision
+from avtomatika.core.job import Job, Task
+from avtomatika.core.states import JobStatus
+from avtomatika.observability.base import Meter, Sample
+
+# A job may take a blink or a week, a task may wait for a worker just as long.
+_LONG = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600)
+_SHORT = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_FAILED = frozenset({JobStatus.FAILED, JobStatus.QUARANTINED, JobStatus.ERROR})
+
+
+class PrometheusMeter(Meter):
+    """Counts into ``prometheus_client``.
+
+    Attributes:
+        registry: where the numbers are; a program may add its own to it.
+        labels: names of the labels of each metric of the engine, by the metric's name.
+    """
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.labels: dict[str, tuple[str, ...]] = {}
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+        def full(name: str, labels: tuple[str, ...]) -> str:
+            self.labels[f"orchestrator_{name}"] = labels
+            return f"orchestrator_{name}"
+
+        def counter(name: str, meaning: str, *labels: str) -> Counter:
+            return Counter(full(name, labels), meaning, labels, registry=registry)
+
+        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
+            return Gauge(full(name, labels), meaning, labels, registry=registry)
+
+        def histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(full(name, labels), meaning, labels, registry=registry, buckets=buckets)
+
+        self._jobs = counter("jobs", "Jobs created through this engine.", "blueprint")
+        self._jobs_failed = counter(
+            "jobs_failed", "Jobs that ended failed or quarantined by this engine's doing.", "blueprint", "status"
+        )
+        self._job_duration = histogram(
+            "job_duration_seconds", "From a job's creation to its end.", _LONG, "blueprint", "status"
+        )
+        self._handler_duration = histogram(
+            "handler_duration_seconds", "Calls of handlers.", _SHORT, "blueprint", "state", "outcome"
+        )
+        self._schedule_to_start = histogram(
+            "task_schedule_to_start_seconds",
+            "From the dispatch of a task to the moment when a worker first gets it.",
+            _LONG,
+            "task_type",
+        )
+        self._results = counter("results", "Results of workers, by what became of them.", "outcome")
+        self._results_stale = counter("results_stale", "Results that came too late or for another attempt.")
+        self._results_duplicate = counter("results_duplicate", "Results that were sent again and had counted already.")
+        self._lease_expiries = counter("lease_expiries", "Claims of tasks that ended without a result.", "task_type")
+        self._conflicts = counter("commit_conflicts", "Commits that lost against a faster one on the same job.")
+        self._queue_length = gauge("task_queue_length", "Tasks that wait for a worker.", "task_type")
+        self._oldest = gauge("task_oldest_waiting_seconds", "Age of the oldest task that waits.", "task_type")
+        self._jobs_present = gauge("jobs_present", "Jobs in the storage, by status.", "status")
+        self._active_workers = gauge("active_workers", "Workers that were heard of lately and are not going offline.")
+        self._workers = gauge("workers", "Workers that were heard of lately, by what they say of themselves.", "status")
+        self._polls = gauge("polls_held", "Polls of free workers that this engine holds.")
+        self._handlers = gauge("handlers_running", "Handlers that run in this engine.")
+        self._stuck = gauge("jobs_without_wakeup", "Jobs that nothing will wake, at the last audit; must be 0.")
+        self._loop_lag = gauge("loop_lag_seconds", "Longest delay of this engine's event loop in the last minute.")
+
+    def committed(self, old: Job, decision: Decision) -> None:
+        """Counts creations and ends."""
+        job = decision.job
+        if old.version == 0:
+            self._jobs.labels(job.blueprint).inc()
+        if job.is_terminal:
+            self._job_duration.labels(job.blueprint, job.status).observe(job.updated_at - job.created_at)
+            if job.status in _FAILED:
+                self._jobs_failed.labels(job.blueprint, job.status).inc()
+
+    def conflict(self) -> None:
+        """Counts a lost race."""
+        self._conflicts.inc()
+
+    def handler_ran(self, job: Job, seconds: float, outcome: str) -> None:
+        """Notes the duration."""
+        self._handler_duration.labels(job.blueprint, job.state, outcome).observe(seconds)
+
+    def task_claimed(self, task: Task) -> None:
+        """Notes how long the task waited, unless it is handed out again."""
+        if task.attempt == 1 and task.deliveries == 1 and task.claimed_at is not None:
+            self._schedule_to_start.labels(task.type).observe(max(0.0, task.claimed_at - task.created_at))
+
+    def result(self, outcome: str) -> None:
+        """Counts the result."""
+        self._results.labels(outcome).inc()
+        if outcome == "repeated":
+            self._results_duplicate.inc()
+        elif outcome != "accepted":
+            self._results_stale.inc()
+
+    def lease_ended(self, task: Task) -> None:
+        """Counts the claim."""
+        self._lease_expiries.labels(task.type).inc()
+
+    def write(self, sample: Sample, accept: str = "") -> tuple[bytes, str]:
+        """Returns the numbers in the newest format that the asking side reads."""
+        _fill(self._queue_length, sample.waiting)
+        _fill(self._oldest, sample.oldest)
+        _fill(self._jobs_present, sample.jobs)
+        _fill(self._workers, sample.workers)
+        self._active_workers.set(sum(n for status, n in sample.workers.items() if status != "offline"))
+        self._polls.set(sample.polls)
+        self._handlers.set(sample.handlers)
+        self._stuck.set(sample.stuck)
+        self._loop_lag.set(sample.loop_lag)
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+
+def reference() -> str:
+    """Returns the reference page of the metrics, as Markdown."""
+    meter, rows = PrometheusMeter(), []
+    for family in meter.registry.collect():
+        if family.name in meter.labels:
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            labels = ", ".join(f"`{label}`" for label in meter.labels[family.name]) or "none"
+            rows.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
+    return "\n".join([_REFERENCE_HEAD, *sorted(rows), ""])
+
+
+_REFERENCE_HEAD = """\
+# Metrics
+
+`GET /_public/metrics` answers with these numbers in the text format of Prometheus. They need the extra `telemetry`
+(`pip install 'avtomatika[telemetry]'`). Numbers of the process, the platform and the garbage collector
+(`process_...`, `python_...`) are there as well. [Watch an engine](../howto/observability.md) says what to look at.
+
+Counters and histograms are each engine's own: sum them up over engines. The gauges of jobs, tasks and workers are read
+from the storage at the moment of the question, so every engine on one storage tells the same: take the maximum, not the
+sum.
+
+This page is made from the code:
+`python -c "from avtomatika.observability.metrics import reference; print(reference(), end='')"`.
+
+| Metric | Type | Labels | Meaning |
+|---|---|---|---|"""
+
+
+def _fill(gauge: Gauge, values: Mapping[str, float]) -> None:
+    """Sets the values, and forgets those that do not exist any more."""
+    gauge.clear()
+    for label, value in values.items():
+        gauge.labels(label).set(value)
