@@ -21,8 +21,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory

@@ -15,9 +15,10 @@ from .postgres_server import PostgresServer, find_account, find_programs
 from .redis_server import RedisServer, find_program
 
 # No clock decides over a test, here or there: a busy machine is no fault. In CI the laws are tried with the same
-# examples every time: a red run means that the change is wrong. At home the examples are random, which is where new counterexamples are found. Written out, because older
-# versions of Hypothesis have no such profile of their own. Here, not in a hook: settings above a test take what they do
-# not name from the profile loaded when the test's module is imported.
+# examples every time: a red run means that the change is wrong. At home the examples are random, which is where new
+# counterexamples are found. Written out, because older versions of Hypothesis have no such profile of their own. Here,
+# not in a hook: settings above a test take what they do not name from the profile loaded when the test's module is
+# imported.
 settings.register_profile(
     "ci",
     derandomize=True,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from avtomatika.errors import ActionError, suggest
 
@@ -27,15 +28,13 @@ _TASK_OPTIONS = (
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(Struct, frozen=True):
     """Go on in another state at once."""
 
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class TaskSpec:
+class TaskSpec(Struct, frozen=True):
     """One task as a handler describes it.
 
     Args:
@@ -105,15 +104,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(Struct, frozen=True):
     """Send one task to a worker and go on by the status of its result."""
 
     task: TaskSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Parallel:
+class Parallel(Struct, frozen=True):
     """Send several tasks and go on in ``aggregate_into`` when all have ended."""
 
     tasks: tuple[TaskSpec, ...]

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, Protocol
 
+from msgspec import Struct
+
 from avtomatika.errors import ConditionError, suggest
 
 ROOTS: Final = ("initial_data", "state_history", "client")
@@ -193,6 +195,8 @@ def _member(value: Any, key: str | int) -> Any:
         return value[key] if is_in_range else MISSING
     if key.startswith("_"):
         return MISSING
+    if isinstance(value, Struct):
+        return getattr(value, key) if key in value.__struct_fields__ else MISSING
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         is_field = any(field.name == key for field in dataclasses.fields(value))
         return getattr(value, key, MISSING) if is_field else MISSING

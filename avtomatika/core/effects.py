@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from avtomatika.core.document import Document
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task
 
 
-@dataclass(frozen=True, slots=True)
-class RunHandler:
+class RunHandler(Struct, frozen=True):
     """Call the handler of the job's state.
 
     Args:
@@ -24,27 +24,23 @@ class RunHandler:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchTask:
+class DispatchTask(Struct, frozen=True):
     """Put the task where workers find it."""
 
     task: Task
 
 
-@dataclass(frozen=True, slots=True)
-class SaveTask:
+class SaveTask(Struct, frozen=True):
     """Write the task without handing it out: it ended, or waits for its next attempt."""
 
     task: Task
 
 
-@dataclass(frozen=True, slots=True)
-class CancelOpenTasks:
+class CancelOpenTasks(Struct, frozen=True):
     """Close every open task of the job as cancelled; the workers that hold one are told."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(Struct, frozen=True):
     """Wake the job at a moment.
 
     Args:
@@ -58,16 +54,14 @@ class SetTimer:
     task_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ClearTimer:
+class ClearTimer(Struct, frozen=True):
     """The moment does not matter any more."""
 
     kind: TimerKind
     task_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordHistory:
+class RecordHistory(Struct, frozen=True):
     """One row of the job's history.
 
     Args:
@@ -95,16 +89,14 @@ class RecordHistory:
     state_history: Document | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FinishJob:
+class FinishJob(Struct, frozen=True):
     """The job has ended: whatever it still owns is given up."""
 
 
 Effect = RunHandler | DispatchTask | SaveTask | CancelOpenTasks | SetTimer | ClearTimer | RecordHistory | FinishJob
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What follows from an event.
 
     Args:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from avtomatika.blueprints.actions import Action
 from avtomatika.core.document import NULL, Document
 from avtomatika.core.job import Failure, Task
 
 
-@dataclass(frozen=True, slots=True)
-class JobSubmitted:
+class JobSubmitted(Struct, frozen=True):
     """Somebody created the job; it is at version 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerStarted:
+class HandlerStarted(Struct, frozen=True):
     """An engine took the job and calls its handler."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerReturned:
+class HandlerReturned(Struct, frozen=True):
     """The handler of the current state returned.
 
     Args:
@@ -41,8 +39,7 @@ class HandlerReturned:
     handler: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerFailed:
+class HandlerFailed(Struct, frozen=True):
     """The handler of the current state raised, or could not be called.
 
     Args:
@@ -58,8 +55,7 @@ class HandlerFailed:
     handler: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskReported:
+class TaskReported(Struct, frozen=True):
     """A worker sent a result.
 
     Args:
@@ -81,8 +77,7 @@ class TaskReported:
     worker_is_leaving: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseExpired:
+class LeaseExpired(Struct, frozen=True):
     """The claim of a task ended without a result."""
 
     task: Task | None
@@ -97,8 +92,7 @@ class TimerKind(StrEnum):
     JOB = "job"
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(Struct, frozen=True):
     """A moment that was written down has come.
 
     Args:
@@ -112,8 +106,7 @@ class TimerFired:
     task: Task | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CancelRequested:
+class CancelRequested(Struct, frozen=True):
     """Somebody wants the job to end.
 
     Args:
@@ -123,8 +116,7 @@ class CancelRequested:
     by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Requeued:
+class Requeued(Struct, frozen=True):
     """Somebody has mended what stopped a job, and wants it to go on.
 
     Args:
@@ -134,8 +126,7 @@ class Requeued:
     by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Repinned:
+class Repinned(Struct, frozen=True):
     """The version that the job started with is not loaded any more; it goes on with another one.
 
     Args:
@@ -147,8 +138,7 @@ class Repinned:
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class StateMissing:
+class StateMissing(Struct, frozen=True):
     """Nothing that is loaded knows the job's state: it pauses until something does.
 
     Args:

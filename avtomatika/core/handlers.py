@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from avtomatika.blueprints.actions import Dispatch, Parallel, TaskSpec, Transition
 from avtomatika.core.document import NULL, Document

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from avtomatika.core.document import Document
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEvent:
+class HistoryEvent(Struct, frozen=True):
     """One row of a job's history.
 
     Args:
@@ -51,8 +51,7 @@ class HistoryEvent:
         return f"{self.job_id}:{self.sequence}"
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerEvent:
+class WorkerEvent(Struct, frozen=True):
     """One row of a worker's history.
 
     Args:

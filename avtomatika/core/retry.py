@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import zlib
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Verdict(StrEnum):
@@ -35,8 +36,7 @@ def classify(code: str) -> Verdict:
     return _VERDICTS.get(code, Verdict.RETRY)
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """How often and after which delays to try again.
 
     Args:

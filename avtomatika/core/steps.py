@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from avtomatika.blueprints.graph import Graph, State
 from avtomatika.core.document import Document
@@ -28,8 +30,7 @@ _ENDING_EVENTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """The numbers that an engine decides by.
 
     Args:
@@ -102,11 +103,11 @@ class Step:
 
     def decision(self) -> Decision:
         """Returns the new job, one version on, with the effects."""
-        old = self.job.__dict__
-        changes = {name: value for name, value in self._changes.items() if value is not old[name]}
-        changes["version"] = self.job.version + 1
+        job = self.job
+        changes = {name: value for name, value in self._changes.items() if value is not getattr(job, name)}
+        changes["version"] = job.version + 1
         changes["updated_at"] = self.now
-        return Decision(self.job.evolve(changes), tuple(self._effects), frozenset(changes))
+        return Decision(replace(job, **changes), tuple(self._effects), frozenset(changes))
 
     # --- how a job goes on ---
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.effects import ClearTimer, SaveTask, SetTimer
@@ -91,7 +91,7 @@ def _is_current(task: Task, attempt: int) -> bool:
 
 def _close(step: Step, task: Task, status: TaskStatus, **facts: object) -> Task:
     """Gives the task its final status and forgets its timers."""
-    closed = replace(task, status=status, ended_at=step.now, lease_until=None, **facts)  # type: ignore[arg-type]
+    closed = replace(task, status=status, ended_at=step.now, lease_until=None, **facts)
     step.add(SaveTask(closed))
     if task.dispatch_timeout is not None:
         step.add(ClearTimer(TimerKind.DISPATCH, task.id))

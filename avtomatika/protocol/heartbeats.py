@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from avtomatika.protocol.dialects import G0, NEW, heartbeat_dialect
 from avtomatika.protocol.messages import Heartbeat, Skill, WorkerProfile

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True)
-class Skill:
+
+class Skill(Struct, frozen=True):
     """Something that a worker can do.
 
     Args:
@@ -30,8 +30,7 @@ class Skill:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerProfile:
+class WorkerProfile(Struct, frozen=True):
     """A worker as the engine knows it.
 
     Args:
@@ -84,8 +83,7 @@ class WorkerProfile:
         return tuple(skill.name for skill in self.skills)
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(Struct, frozen=True):
     """A sign of life.
 
     Args:
@@ -111,8 +109,7 @@ class Heartbeat:
     dialect: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What came of a task.
 
     Args:
@@ -142,8 +139,7 @@ class Result:
     dialect: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerEventMessage:
+class WorkerEventMessage(Struct, frozen=True):
     """Something that happened at a worker, such as progress.
 
     Args:
@@ -163,8 +159,7 @@ class WorkerEventMessage:
     task_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskMessage:
+class TaskMessage(Struct, frozen=True):
     """A task on its way to a worker.
 
     Args:

@@ -11,8 +11,9 @@ backend does not answer; a commit that raised may have happened, and may be repe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
@@ -22,8 +23,7 @@ from avtomatika.core.states import JobStatus
 from avtomatika.protocol.messages import WorkerProfile
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """A wake-up: some engine is to call the job's handler.
 
     Args:
@@ -35,8 +35,7 @@ class Ready:
     priority: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(Struct, frozen=True):
     """A moment at which a job is to be woken; one for each (job, kind, task)."""
 
     job_id: str
@@ -45,8 +44,7 @@ class Timer:
     task_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskClaim:
+class TaskClaim(Struct, frozen=True):
     """Proof that a result belongs to the claim that the storage knows.
 
     It holds as long as the task is open, at this attempt, and was last claimed by this worker: also when the lease has
@@ -58,8 +56,7 @@ class TaskClaim:
     worker_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobClaim:
+class JobClaim(Struct, frozen=True):
     """A job that an engine may work on until the lease ends.
 
     Args:
@@ -74,8 +71,7 @@ class JobClaim:
     deliveries: int
 
 
-@dataclass(frozen=True, slots=True)
-class Dedupe:
+class Dedupe(Struct, frozen=True):
     """A key that makes the creation of a job happen once.
 
     Args:
@@ -89,8 +85,7 @@ class Dedupe:
     ttl: float
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """All that one step writes, applied whole or not at all.
 
     Args:
@@ -133,15 +128,13 @@ class Batch:
     dedupe: Dedupe | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """The batch was applied."""
 
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stale:
+class Stale(Struct, frozen=True):
     """Somebody else was faster, or holds the claim; nothing was written.
 
     Args:
@@ -151,8 +144,7 @@ class Stale:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Duplicate:
+class Duplicate(Struct, frozen=True):
     """The dedupe key is known; nothing was written. A creation that is repeated sees its own.
 
     Args:
@@ -167,8 +159,7 @@ class Duplicate:
 Outcome = Committed | Stale | Duplicate
 
 
-@dataclass(frozen=True, slots=True)
-class JobQuery:
+class JobQuery(Struct, frozen=True):
     """Which jobs to list, newest first.
 
     Args:
@@ -190,8 +181,7 @@ class JobQuery:
     before: tuple[float, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """How far a job's work is; not part of its state and never in conflict with it.
 
     Args:
@@ -207,8 +197,7 @@ class Progress:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(Struct, frozen=True):
     """Tasks of one kind that wait.
 
     Args:
@@ -228,8 +217,7 @@ class Queue:
     oldest_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(Struct, frozen=True):
     """Something that a waiting part of an engine wants to know at once; losing one costs time, never work.
 
     Args:
@@ -254,8 +242,7 @@ class Signal:
 Listener = Callable[[Signal], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """A broken invariant, found by ``audit``.
 
     Args:
@@ -269,8 +256,7 @@ class Fault:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class WakeUp:
+class WakeUp(Struct, frozen=True):
     """What a job waits for.
 
     Args:

@@ -8,10 +8,11 @@ they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, fields
 from typing import Any, Generic, TypeVar
 
 import msgpack
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
 
 from avtomatika.core.document import Document
 from avtomatika.core.history import HistoryEvent
@@ -20,7 +21,7 @@ from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.errors import StorageError
 from avtomatika.protocol.messages import Skill, WorkerProfile
 
-R = TypeVar("R")
+R = TypeVar("R", bound=Struct)
 _ABSENT = object()
 
 # Most fields of most jobs hold one of these; a look into a table is several times faster than msgpack.
@@ -47,7 +48,7 @@ class _Schema(Generic[R]):
     """How one class of records is written; a field without a kind holds plain data.
 
     Args:
-        record: the dataclass.
+        record: the class.
         kinds: the kind of each field that is no plain data.
     """
 
@@ -55,8 +56,8 @@ class _Schema(Generic[R]):
         self.record = record
         self.kinds = kinds
         self.defaults: tuple[tuple[str, Any], ...] = tuple(
-            (f.name, f.default_factory() if f.default_factory is not MISSING else _or_absent(f.default))
-            for f in fields(record)  # type: ignore[arg-type]  # every record is a dataclass
+            (f.name, f.default_factory() if f.default_factory is not NODEFAULT else _or_absent(f.default))
+            for f in fields(record)
         )
         self._names = frozenset(name for name, _ in self.defaults)
 
@@ -102,7 +103,7 @@ class _Schema(Generic[R]):
 
 
 def _or_absent(default: Any) -> Any:
-    return _ABSENT if default is MISSING else default
+    return _ABSENT if default is NODEFAULT else default
 
 
 def _unreadable(record: type, error: Exception) -> StorageError:
@@ -146,7 +147,7 @@ _JOB = _Schema(
 )
 # Events are many and short-lived, so they are written as a list: the order of the fields is part of the format, and new
 # ones come last.
-_EVENT_FIELDS = tuple(f.name for f in fields(HistoryEvent))
+_EVENT_FIELDS = HistoryEvent.__struct_fields__
 _EVENT_DATA = _EVENT_FIELDS.index("state_history")
 _JOB_DOCUMENTS = frozenset({"initial_data", "state_history", "result"})
 

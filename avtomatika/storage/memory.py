@@ -11,7 +11,9 @@ import logging
 from bisect import bisect_left, insort
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.core.effects import RecordHistory

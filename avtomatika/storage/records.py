@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.history import HistoryEvent

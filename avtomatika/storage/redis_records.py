@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgpack
+from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory

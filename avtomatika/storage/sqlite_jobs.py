@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgpack
+from msgspec.structs import replace
 
 from avtomatika.core.job import Job
 from avtomatika.core.states import TaskStatus

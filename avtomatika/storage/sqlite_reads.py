@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgpack
+from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.events import TimerKind

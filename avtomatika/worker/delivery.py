@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from avtomatika.clock import Clock
 from avtomatika.protocol.messages import Result

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from avtomatika.clock import Clock
 from avtomatika.errors import AuthError

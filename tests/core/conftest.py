@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from avtomatika.blueprints.actions import Action, Dispatch, Parallel, TaskSpec, Transition
 from avtomatika.blueprints.graph import Graph, State

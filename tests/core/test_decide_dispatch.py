@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.effects import DispatchTask, RecordHistory, SetTimer

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from avtomatika.errors import ProtocolError
 from avtomatika.protocol.answers import IgnoredReason, cancel_command, heartbeat_answer, ignored, registered

@@ -6,11 +6,11 @@ A fault model that lets one of these pass would prove nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import pytest
+from msgspec.structs import replace
 
 from avtomatika.core import tasks
 from avtomatika.core.events import TaskReported

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from types import MappingProxyType
 
 import msgpack
@@ -53,7 +52,7 @@ KINDS = {
 
 def records(record: type) -> st.SearchStrategy:
     """Returns a strategy of records in which each field has any value of its type."""
-    return st.builds(record, **{f.name: values(str(f.type)) for f in fields(record)})
+    return st.builds(record, **{name: values(kind) for name, kind in record.__annotations__.items()})
 
 
 def values(annotation: str) -> st.SearchStrategy:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory

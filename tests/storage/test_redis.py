@@ -9,12 +9,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import redis
 import redis.asyncio
+from msgspec.structs import replace
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from avtomatika.core.effects import RecordHistory

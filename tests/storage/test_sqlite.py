@@ -9,10 +9,10 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind

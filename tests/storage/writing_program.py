@@ -9,7 +9,8 @@ import asyncio
 import itertools
 import os
 import sys
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.job import Job, Task, job_fields
