@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes that run tests side by side; PYTEST_ARGS="-n 0" runs them in one, for a debugger.
+TEST_PROCESSES ?= 2
+PARALLEL := -n $(TEST_PROCESSES) --dist worksteal
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo lab test lint check packages bench clean help
@@ -31,12 +34,13 @@ lab: $(VENV)/demo.stamp  ## open JupyterLab on the quickstart notebook
 
 test: packages $(VENV)/test.stamp lint  ## everything that CI runs
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest --cov --cov-report=term --ignore=tests/simulation --ignore=tests/chaos $(PYTEST_ARGS)
-	@# Without coverage, which would double their time and can count nothing of killed processes.
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --ignore=tests/simulation --ignore=tests/chaos $(PYTEST_ARGS)
+	@# Without coverage, which would double their time and can count nothing of killed processes; one after the other,
+	@# since they start processes enough by themselves.
 	$(BIN)/python -m pytest tests/simulation tests/chaos $(PYTEST_ARGS)
 
 check: $(VENV)/test.stamp lint  ## the quick part of the tests
-	$(BIN)/python -m pytest -m 'not acceptance' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not acceptance' $(PYTEST_ARGS)
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff format --check .

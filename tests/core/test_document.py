@@ -158,7 +158,7 @@ def test_value_of_another_library_becomes_plain(value: Any, plain: Any) -> None:
         ({frozenset("a"): 1}, "data", "is a frozenset"),
         ({"name": "caf\udce9"}, "data.name", r"the text 'caf\udce9' is not valid Unicode"),
     ],
-    ids=str,
+    ids=lambda given: given if isinstance(given, str) else None,
 )
 def test_value_that_cannot_be_kept_is_refused_with_its_path(value: Any, path: str, problem: str) -> None:
     """The sentence says where it stands, what it is, and what can be kept."""
