@@ -33,6 +33,7 @@ from avtomatika.runtime.pulse import Pulse
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.runner import Runner
 from avtomatika.runtime.sampling import Sampler
+from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
 from avtomatika.security.tokens import TokenTable
@@ -48,6 +49,7 @@ from avtomatika.server.keys import (
     REGISTRY_KEY,
     RUNNER_KEY,
     SAMPLER_KEY,
+    SOCKETS_KEY,
     STORAGE_KEY,
     WORKER_TOKENS_KEY,
     WORKERS_KEY,
@@ -138,10 +140,12 @@ class OrchestratorEngine:
         app[REGISTRY_KEY] = self._registry
         app[JOBS_KEY] = Jobs(self._storage, performer, self._clock)
         app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS, meter)
+        app[SOCKETS_KEY] = Sockets(self._storage, self._clock)
         app[WORKERS_KEY] = Workers(
             self._storage,
             performer,
             historian,
+            app[SOCKETS_KEY],
             self._clock,
             ttl=config.WORKER_TTL_SECONDS,
             lease=config.TASK_LEASE_SECONDS,
@@ -328,6 +332,7 @@ class OrchestratorEngine:
             raise
         app[HISTORIAN_KEY].start()
         app[RUNNER_KEY].start()
+        app[SOCKETS_KEY].start()
         self._watcher.start()
         self._auditor.start()
         self._pulse.start()
@@ -344,6 +349,8 @@ class OrchestratorEngine:
         """Answers whoever waits, so that no held request delays the stop."""
         app[DISPATCHER_KEY].close()
         app[JOBS_KEY].close()
+        app[WORKERS_KEY].close()
+        await app[SOCKETS_KEY].stop()
 
 
 ENGINE_KEY = web.AppKey("engine", OrchestratorEngine)

@@ -58,7 +58,7 @@ class WorkerEvent(Struct, frozen=True):
         event_id: unique.
         worker_id: the worker.
         at: Unix seconds.
-        type: ``worker_registered``, ``worker_offline``, ``worker_lost``.
+        type: ``worker_registered``, ``worker_offline``, ``worker_event`` (one of the worker's own kind).
         info: what the worker said of itself.
     """
 

@@ -113,7 +113,7 @@ class Jobs:
         return job
 
     async def cancel(self, job_id: str, by: str = "") -> Job:
-        """Ends a job; workers that run its tasks are told at their next heartbeat.
+        """Ends a job; workers that run its tasks are told over their sockets, else at their next heartbeat.
 
         Raises:
             JobNotFoundError: no such job.

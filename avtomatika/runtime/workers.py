@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from fnmatch import fnmatchcase
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,18 +18,23 @@ from avtomatika.core.job import Failure, Job, Task, parse_wire_id
 from avtomatika.errors import DocumentError, JobNotFoundError
 from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.answers import IgnoredReason, accepted, heartbeat_answer, ignored, registered, ttl_refreshed
+from avtomatika.protocol.dialects import G0, G1
 from avtomatika.protocol.heartbeats import adopt, apply_heartbeat
+from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage, WorkerProfile
 from avtomatika.protocol.polls import Poll
 from avtomatika.protocol.worker_events import progress_of
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.performer import Performer
+from avtomatika.runtime.sockets import Sockets
 from avtomatika.storage.base import Progress, Storage, TaskClaim
 
 log = logging.getLogger(__name__)
 
 # A worker that shuts down has 30 s for its tasks (WORKER_SHUTDOWN_TIMEOUT); their results come after its goodbye.
 _FAREWELL_SECONDS = 40.0
+# Workers that read nothing in the answer to a heartbeat; only a socket reaches them.
+_DEAF = frozenset({G0, G1})
 # What the engine itself ended by its clock; a late result of such a task is told apart from a repeated one.
 _OVERDUE = frozenset({"TIMEOUT_ERROR", "RESULT_TIMEOUT", "DISPATCH_TIMEOUT"})
 
@@ -40,6 +46,7 @@ class Workers:
         storage: where workers and tasks are.
         performer: writes what results mean.
         historian: keeps the workers' history.
+        sockets: the workers' connections to this engine.
         clock: for waiting.
         ttl: seconds that a silent worker is remembered.
         lease: seconds that a heartbeat keeps a task.
@@ -51,6 +58,7 @@ class Workers:
         storage: Storage,
         performer: Performer,
         historian: Historian,
+        sockets: Sockets,
         clock: Clock,
         *,
         ttl: float,
@@ -59,12 +67,26 @@ class Workers:
     ) -> None:
         self._meter = meter
         self._clock = clock
+        self._sockets = sockets
         self._storage = storage
         self._performer = performer
         self._historian = historian
         self._ttl = ttl
         self._lease = lease
         self._unknown: dict[str, asyncio.Event] = {}
+        self._closing = asyncio.Event()
+        self._held = 0
+
+    @property
+    def held(self) -> int:
+        """How many polls are held off now."""
+        return self._held
+
+    def close(self) -> None:
+        """Lets go of every poll that is held off or whose worker is not known yet."""
+        self._closing.set()
+        for known in self._unknown.values():
+            known.set()
 
     async def register(self, profile: WorkerProfile) -> dict[str, Any]:
         """Takes a worker in, or takes note of what changed; its tasks stay its own."""
@@ -123,7 +145,13 @@ class Workers:
 
     async def pause(self, seconds: float) -> None:
         """Holds a worker off for a while."""
-        await self._clock.sleep(seconds)
+        self._held += 1
+        try:
+            await self._clock.wait_for(self._closing.wait(), seconds)
+        except TimeoutError:
+            return
+        finally:
+            self._held -= 1
 
     async def _put(self, profile: WorkerProfile) -> None:
         # One that said goodbye is remembered only as long as its last results may take.
@@ -179,18 +207,30 @@ class Workers:
         )
         return ignored(reason)
 
-    async def event(self, event: WorkerEventMessage, worker_id: str) -> None:
-        """Takes an event; progress of a task that the worker holds becomes the job's."""
+    async def event(self, event: WorkerEventMessage, worker: str) -> str:
+        """Takes an event; progress of a task that the worker holds becomes the job's, others join its history.
+
+        Args:
+            event: as parsed.
+            worker: who is known to have sent it, or a pattern of the ids that the sender may have.
+
+        Returns:
+            The id of the worker that holds the task concerned, or an empty text if the sender does not hold it.
+        """
         progress = progress_of(event)
-        if progress is None or not event.task_id:
-            return
+        if progress is None:
+            await self._note_event(event, worker)
+            return ""
         task_id, attempt = parse_wire_id(event.task_id)
         task = await self._storage.find_task(task_id)
-        if task is None or not task.status.is_open or task.worker_id != worker_id or task.attempt != attempt:
-            return
+        if task is None or not task.status.is_open or task.attempt != attempt or not task.worker_id:
+            return ""
+        if not fnmatchcase(task.worker_id, worker):
+            return ""
         value, message = progress
         now = await self._storage.now()
         await self._storage.put_progress(task.job_id, Progress(value, message, task.wire_id, now))
+        return task.worker_id
 
     async def _reported(self, task: Task | None, attempt: int, result: Result, worker_id: str) -> TaskReported:
         try:
@@ -219,9 +259,15 @@ class Workers:
             named[TaskClaim(task_id, attempt, heartbeat.worker_id)] = wire_id
         if not named:
             return []
-        lost = await self._storage.renew_tasks(list(named), self._lease)
-        # A worker may serve several engines and names the tasks of all of them: only our own may be stopped.
-        return [named[claim] for claim in lost if await self._storage.find_task(claim.task_id) is not None]
+        stop = []
+        for claim in await self._storage.renew_tasks(list(named), self._lease):
+            task = await self._storage.find_task(claim.task_id)
+            # A worker may serve several engines and names the tasks of all of them: only our own may be stopped.
+            if task is not None:
+                stop.append(named[claim])
+                if heartbeat.dialect in _DEAF:
+                    await self._sockets.cancel(heartbeat.worker_id, named[claim], task.job_id)
+        return stop
 
     async def _renew_unnamed(self, heartbeat: Heartbeat, profile: WorkerProfile | None) -> None:
         """Keeps all claims of a worker that does not tell what it runs: its sign of life has to stand for them."""
@@ -243,6 +289,19 @@ class Workers:
         }
         now = await self._storage.now()
         self._historian.note(WorkerEvent(str(uuid.uuid4()), profile.worker_id, now, type_, info))
+
+    async def _note_event(self, event: WorkerEventMessage, worker: str) -> None:
+        """Keeps an event of the worker's own kind where people find it."""
+        info = {
+            "event_type": event.event_type,
+            "payload": dict(event.payload),
+            "job_id": event.job_id,
+            "task_id": event.task_id,
+        }
+        now = await self._storage.now()
+        # The worker's own id makes the row of a repeated event the same; anything but an id would be no good as a key.
+        event_id = event.event_id if is_identifier(event.event_id) else str(uuid.uuid4())
+        self._historian.note(WorkerEvent(event_id, worker, now, "worker_event", info))
 
 
 def _is_repetition(task: Task, attempt: int, result: Result, worker_id: str) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from avtomatika.server import blueprints, jobs, overview, worker_protocol
+from avtomatika.server import blueprints, jobs, overview, worker_protocol, worker_sockets
 from avtomatika.server.keys import SETTINGS_KEY, Settings
 from avtomatika.server.middleware.auth import auth
+from avtomatika.server.middleware.calm import calm
 from avtomatika.server.middleware.errors import errors
 
 
@@ -15,7 +16,7 @@ def build_app(settings: Settings) -> web.Application:
 
     Bodies are limited by the handlers, each with its own limit, so the framework's is off.
     """
-    app = web.Application(middlewares=[errors, auth], client_max_size=0)
+    app = web.Application(middlewares=[errors, calm, auth], client_max_size=0)
     app[SETTINGS_KEY] = settings
     app.router.add_get("/_public/status", overview.status)
     app.router.add_get("/_public/metrics", overview.metrics)
@@ -33,6 +34,8 @@ def _add_worker_routes(app: web.Application, root: str) -> None:
     app.router.add_get(f"{root}/workers/{{worker_id}}/tasks/next", worker_protocol.next_task)
     app.router.add_post(f"{root}/tasks/result", worker_protocol.result)
     app.router.add_post(f"{root}/events", worker_protocol.event)
+    app.router.add_get(f"{root}/ws", worker_sockets.connect)
+    app.router.add_get(f"{root}/ws/{{worker_id}}", worker_sockets.connect)
 
 
 def _add_client_routes(app: web.Application, root: str) -> None:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.core.job import Job
+from avtomatika.core.states import TaskStatus
 from avtomatika.errors import suggest
 from avtomatika.runtime.explain import explain
 from avtomatika.runtime.registry import Registry
@@ -23,6 +24,7 @@ from avtomatika.server.keys import (
     JOBS_KEY,
     REGISTRY_KEY,
     SETTINGS_KEY,
+    SOCKETS_KEY,
     STORAGE_KEY,
 )
 from avtomatika.server.queries import encode_cursor, job_query, known_version, wait_seconds
@@ -102,8 +104,11 @@ async def cancel(request: web.Request) -> web.Response:
     """``POST /api/v1/jobs/{id}/cancel``."""
     jobs, client = request.app[JOBS_KEY], request[CLIENT_KEY]
     job = await jobs.get(request.match_info["job_id"], client.name)
+    tasks = await request.app[STORAGE_KEY].list_tasks(job.id)
     await jobs.cancel(job.id, client.name)
-    return answer({"status": "cancellation_request_accepted", "job_id": job.id})
+    holders = {task.worker_id for task in tasks if task.status is TaskStatus.CLAIMED}
+    is_sent = any([await _is_connected(request, worker_id) for worker_id in holders])
+    return answer({"status": f"cancellation_request_{'sent' if is_sent else 'accepted'}", "job_id": job.id})
 
 
 async def requeue(request: web.Request) -> web.Response:
@@ -131,6 +136,14 @@ async def history(request: web.Request) -> web.Response:
     zone = request.app[SETTINGS_KEY].zone
     rows = await request.app[HISTORY_KEY].job_events(job.id)
     return answer([{**row, "timestamp": _in_zone(row["timestamp"], zone)} for row in rows])
+
+
+async def _is_connected(request: web.Request, worker_id: str) -> bool:
+    """Whether a worker hears at once that it shall stop: over a socket to this engine, or to another one."""
+    if request.app[SOCKETS_KEY].reaches(worker_id):
+        return True
+    worker = await request.app[STORAGE_KEY].find_worker(worker_id)
+    return worker is not None and worker.extra.get("websockets") is True
 
 
 async def _view(request: web.Request, job: Job) -> dict[str, Any]:

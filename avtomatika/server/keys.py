@@ -16,6 +16,7 @@ from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.runner import Runner
 from avtomatika.runtime.sampling import Sampler
+from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.workers import Workers
 from avtomatika.security.tokens import TokenTable
 from avtomatika.storage.base import Storage
@@ -61,6 +62,7 @@ HISTORIAN_KEY = web.AppKey("historian", Historian)
 REGISTRY_KEY = web.AppKey("registry", Registry)
 JOBS_KEY = web.AppKey("jobs", Jobs)
 WORKERS_KEY = web.AppKey("workers", Workers)
+SOCKETS_KEY = web.AppKey("sockets", Sockets)
 DISPATCHER_KEY = web.AppKey("dispatcher", Dispatcher)
 RUNNER_KEY = web.AppKey("runner", Runner)
 METER_KEY = web.AppKey("meter", Meter)
@@ -71,3 +73,5 @@ CLIENT_TOKENS_KEY = web.AppKey("client_tokens", TokenTable[Client])
 WORKER_TOKENS_KEY = web.AppKey("worker_tokens", TokenTable[str])
 CLIENT_KEY = web.RequestKey("client", Client)
 """The client that a request's token belongs to."""
+WORKER_KEY = web.RequestKey("worker", str)
+"""What a worker's token proves: its id, or a pattern of the ids that its bearer may have (``*`` is any)."""

@@ -12,11 +12,10 @@ from typing import Any
 from aiohttp import web
 
 from avtomatika.core.job import message_of
-from avtomatika.errors import ProtocolError
 from avtomatika.log_context import log_context
 from avtomatika.protocol.answers import event_accepted
 from avtomatika.protocol.heartbeats import parse_heartbeat
-from avtomatika.protocol.identity import check_identifier, claimed_worker_id
+from avtomatika.protocol.identity import claimed_worker_id
 from avtomatika.protocol.polls import parse_poll
 from avtomatika.protocol.registration import parse_register
 from avtomatika.protocol.results import parse_result
@@ -24,32 +23,30 @@ from avtomatika.protocol.tasks import encode_task
 from avtomatika.protocol.worker_events import parse_event
 from avtomatika.server.bodies import RequestError, answer, read_json
 from avtomatika.server.keys import DISPATCHER_KEY, SETTINGS_KEY, STORAGE_KEY, WORKERS_KEY
+from avtomatika.server.middleware.calm import HELD_SECONDS
+from avtomatika.server.senders import sender
 
 log = logging.getLogger(__name__)
-
-_ID_HEADER = "X-Worker-ID"
-# A pause before a poll of an engine in trouble is answered: old workers ask again at once.
-_TROUBLE_SECONDS = 5.0
 
 
 async def register(request: web.Request) -> web.Response:
     """``POST /_worker/workers/register``."""
     body = await _body(request)
     profile = parse_register(body, await request.app[STORAGE_KEY].now())
-    _identify(request, profile.worker_id)
+    sender(request, profile.worker_id)
     return answer(await request.app[WORKERS_KEY].register(profile))
 
 
 async def heartbeat(request: web.Request) -> web.Response:
     """``PATCH /_worker/workers/{worker_id}``."""
     body = await _body(request)
-    worker_id = _identify(request, claimed_worker_id(body))
+    worker_id = sender(request, claimed_worker_id(body))
     return answer(await request.app[WORKERS_KEY].heartbeat(parse_heartbeat(worker_id, body)))
 
 
 async def next_task(request: web.Request) -> web.StreamResponse:
     """``GET /_worker/workers/{worker_id}/tasks/next``: a task, or 204 after the poll's time."""
-    worker_id = _identify(request, "")
+    worker_id = sender(request)
     poll = parse_poll(request.query)
     seconds = request.app[SETTINGS_KEY].poll_timeout
     if poll.timeout is not None:
@@ -61,7 +58,7 @@ async def next_task(request: web.Request) -> web.StreamResponse:
         raise
     except Exception:
         log.exception("a poll failed", extra={"action": "poll_failed", "worker_id": worker_id})
-        await request.app[WORKERS_KEY].pause(min(seconds, _TROUBLE_SECONDS))
+        await request.app[WORKERS_KEY].pause(min(seconds, HELD_SECONDS))
         return web.Response(status=204)
 
 
@@ -98,7 +95,7 @@ async def result(request: web.Request) -> web.Response:
     """``POST /_worker/tasks/result``: always 200, since workers lose a result that is refused."""
     body = await _body(request)
     told = parse_result(body)
-    worker_id = _identify(request, told.worker_id)
+    worker_id = sender(request, told.worker_id)
     try:
         with log_context(job_id=told.job_id, task_id=told.task_id, worker_id=worker_id):
             return answer(await request.app[WORKERS_KEY].result(told, worker_id))
@@ -117,34 +114,10 @@ async def event(request: web.Request) -> web.Response:
     """``POST /_worker/events``: progress, and what workers invent."""
     body = await _body(request)
     told = parse_event(body)
-    worker_id = _identify(request, told.worker_id)
+    worker_id = sender(request, told.worker_id)
     await request.app[WORKERS_KEY].event(told, worker_id)
     return answer(event_accepted())
 
 
 async def _body(request: web.Request) -> Any:
     return await read_json(request, request.app[SETTINGS_KEY].max_result)
-
-
-def _identify(request: web.Request, in_body: str) -> str:
-    """Returns who is calling; path, header and body must not contradict each other.
-
-    Raises:
-        RequestError: they do (403), or nothing says who it is (400).
-    """
-    told = {
-        "path": request.match_info.get("worker_id", ""),
-        f"header {_ID_HEADER}": request.headers.get(_ID_HEADER, ""),
-        "body": in_body,
-    }
-    named = {place: name for place, name in told.items() if name}
-    if len(set(named.values())) > 1:
-        says = ", ".join(f"{place} says '{name}'" for place, name in named.items())
-        raise RequestError(403, "worker_mismatch", f"the message contradicts itself about its sender: {says}.")
-    worker_id = next(iter(named.values()), "")
-    if not worker_id:
-        raise RequestError(400, "invalid_message", "the message does not say which worker it comes from (worker_id).")
-    try:
-        return check_identifier(worker_id, "worker_id")
-    except ProtocolError as error:
-        raise RequestError(400, "invalid_message", str(error)) from None

@@ -20,6 +20,7 @@ from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.runner import Runner
+from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
 from avtomatika.storage.memory import MemoryStorage
@@ -57,7 +58,10 @@ class System:
         self.history = SQLiteHistory("")
         self.historian = Historian(self.storage, self.history, clock)
         self.dispatcher = Dispatcher(self.storage, clock, LEASE)
-        self.workers = Workers(self.storage, self.performer, self.historian, clock, ttl=120.0, lease=LEASE)
+        self.sockets = Sockets(self.storage, clock)
+        self.workers = Workers(
+            self.storage, self.performer, self.historian, self.sockets, clock, ttl=120.0, lease=LEASE
+        )
         self.runner = Runner(self.storage, self.performer, self.registry, clock, owner=owner, max_jobs=max_jobs)
         self.watcher = Watcher(self.storage, self.performer, clock, 20.0, wake=self.runner.wake)
         self._runs = False

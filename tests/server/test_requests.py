@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from avtomatika.errors import StorageError
-from avtomatika.server.keys import HISTORY_KEY, STORAGE_KEY
+from avtomatika.server.keys import HISTORY_KEY, STORAGE_KEY, WORKERS_KEY
 
-from .conftest import CLIENT, WORKER, Api, check, read
+from .conftest import CLIENT, WORKER, Api, check, read, until
 
-PUBLIC = [("GET", "/_public/status")]
+PUBLIC = [("GET", "/_public/status"), ("GET", "/_public/metrics")]
 CLIENTS = [
     ("GET", "/api/v1/jobs"),
     ("GET", "/api/v1/jobs/some"),
@@ -37,6 +37,8 @@ WORKERS = [
     ("GET", "/_worker/workers/w1/tasks/next"),
     ("POST", "/_worker/tasks/result"),
     ("POST", "/_worker/events"),
+    ("GET", "/_worker/ws"),
+    ("GET", "/_worker/ws/w1"),
 ]
 
 
@@ -73,10 +75,41 @@ async def test_worker_call_without_the_right_token_is_refused(
     api: Api, method: str, path: str, slashes: str, token: str | None
 ) -> None:
     """403 and not 401: workers would give up their token for good."""
-    answer = await api.call(method, slashes + path, token=token)
+    call = asyncio.create_task(api.call(method, slashes + path, token=token))
+    if path.endswith("/next"):
+        await until(lambda: api.engine.app[WORKERS_KEY].held == 1)
+        await api.clock.advance(5)
+
+    answer = await call
 
     assert (answer.status, answer.body["code"]) == (403, "forbidden")
     assert "not found" not in answer.body["error"]
+
+
+async def test_refused_poll_is_held(api: Api) -> None:
+    """A worker with a wrong token asks a hundred times a second if it is answered at once; so it waits five seconds."""
+    call = asyncio.create_task(api.get("/_worker/workers/w1/tasks/next", token="wrong"))
+    await until(lambda: api.engine.app[WORKERS_KEY].held == 1)
+    await api.clock.advance(4.9)
+    is_held = not call.done() and api.engine.app[WORKERS_KEY].held == 1
+    await api.clock.advance(0.1)
+
+    assert is_held
+    assert (await call).status == 403
+
+
+async def test_poll_that_is_held_off_does_not_hold_up_the_stop(api: Api) -> None:
+    """An engine that stops lets it go at once."""
+    calls = [
+        asyncio.create_task(api.get(f"/_worker/workers/{name}/tasks/next", token=token))
+        for name, token in (("w1", "wrong"), ("unknown", WORKER))
+    ]
+    workers = api.engine.app[WORKERS_KEY]
+    await until(lambda: workers.held == 1 and len(workers._unknown) == 1)
+
+    await api.engine.stop()
+
+    assert [(await call).status for call in calls] == [403, 204]
 
 
 async def test_token_that_is_no_text_is_refused(api: Api) -> None:

@@ -409,11 +409,14 @@ async def test_result_with_bare_nan_is_read(api: Api) -> None:
 
 
 async def test_message_that_contradicts_itself_about_its_sender_is_refused(api: Api) -> None:
-    """Path, header and body must name the same worker."""
+    """Path, header and body must name the same worker; a poll is held before it hears so."""
+    poll = asyncio.create_task(send(api, "GET", "/_worker/workers/w1/tasks/next", **{"X-Worker-ID": "w2"}))
+    await until(lambda: api.engine.app[WORKERS_KEY].held == 1)
+    await api.clock.advance(5)
     contradictions = [
         await send(api, "PATCH", "/_worker/workers/w1", {"worker_id": "w2"}),
         await send(api, "PATCH", "/_worker/workers/w1", {"worker_id": "w1"}, **{"X-Worker-ID": "w2"}),
-        await send(api, "GET", "/_worker/workers/w1/tasks/next", **{"X-Worker-ID": "w2"}),
+        await poll,
         await send(api, "POST", "/_worker/workers/register", {"worker_id": "w1"}, **{"X-Worker-ID": "w2"}),
         await send(api, "POST", "/_worker/tasks/result", {"task_id": "t", "worker_id": "w1"}, **{"X-Worker-ID": "w2"}),
         await send(api, "POST", "/_worker/events", {"event_type": "x", "worker_id": "w1"}, **{"X-Worker-ID": "w2"}),

@@ -15,6 +15,7 @@ from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.runner import Runner
+from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
 
@@ -72,7 +73,8 @@ class SimulatedEngine:
         self.jobs = Jobs(storage, performer, self.clock)
         self.historian = Historian(storage, history, self.clock)
         self.dispatcher = Dispatcher(storage, self.clock, 30.0)
-        self.workers = Workers(storage, performer, self.historian, self.clock, ttl=60.0, lease=30.0)
+        sockets = Sockets(storage, self.clock)
+        self.workers = Workers(storage, performer, self.historian, sockets, self.clock, ttl=60.0, lease=30.0)
         self.runner = Runner(storage, performer, self.registry, self.clock, owner=owner, max_jobs=5)
         self.watcher = Watcher(storage, performer, self.clock, 20.0, wake=self.runner.wake)
         self.historian.start()

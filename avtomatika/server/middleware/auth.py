@@ -9,7 +9,14 @@ from aiohttp.typedefs import Handler
 
 from avtomatika.errors import AuthError
 from avtomatika.server.bodies import RequestError
-from avtomatika.server.keys import CLIENT_KEY, CLIENT_TOKENS_KEY, EXPOSURE_KEY, SETTINGS_KEY, WORKER_TOKENS_KEY
+from avtomatika.server.keys import (
+    CLIENT_KEY,
+    CLIENT_TOKENS_KEY,
+    EXPOSURE_KEY,
+    SETTINGS_KEY,
+    WORKER_KEY,
+    WORKER_TOKENS_KEY,
+)
 
 CLIENT_HEADER = "X-Client-Token"
 WORKER_HEADER = "X-Worker-Token"
@@ -26,7 +33,7 @@ async def auth(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     if path.startswith(("/_worker/", "//_worker/")):
         try:
-            request.app[WORKER_TOKENS_KEY].require(request.headers.get(WORKER_HEADER))
+            request[WORKER_KEY] = request.app[WORKER_TOKENS_KEY].require(request.headers.get(WORKER_HEADER))
         except AuthError as error:
             # 403 on purpose: a 401 makes published workers give up their token for good (protocol, section 5.1).
             raise RequestError(403, "forbidden", str(error)) from None

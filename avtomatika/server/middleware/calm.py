@@ -1,0 +1,25 @@
+"""Refused polls are held for a while: SDK 1.0b3 to 1.0b15 ask again at once, a hundred times a second."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from avtomatika.errors import AvtomatikaError
+from avtomatika.server.bodies import RequestError
+from avtomatika.server.keys import SETTINGS_KEY, WORKERS_KEY
+
+HELD_SECONDS = 5.0
+"""How long; no longer than any other poll."""
+
+
+@web.middleware
+async def calm(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Delays what refuses a poll, whatever the reason."""
+    if not request.path.endswith("/tasks/next"):
+        return await handler(request)
+    try:
+        return await handler(request)
+    except (AvtomatikaError, RequestError):
+        await request.app[WORKERS_KEY].pause(min(HELD_SECONDS, request.app[SETTINGS_KEY].poll_timeout))
+        raise
