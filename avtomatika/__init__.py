@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from avtomatika.version import __version__
 
 if TYPE_CHECKING:
-    from avtomatika.blueprints import ActionFactory, Blueprint, F, JobContext, StateMachineBlueprint
+    from avtomatika.blueprints import ActionFactory, Blueprint, F, JobContext, RetryPolicy, StateMachineBlueprint
     from avtomatika.config import Config
     from avtomatika.engine import OrchestratorEngine
     from avtomatika.errors import AvtomatikaError
@@ -21,6 +21,7 @@ __all__ = [
     "F",
     "JobContext",
     "OrchestratorEngine",
+    "RetryPolicy",
     "StateMachineBlueprint",
     "__version__",
 ]
@@ -33,6 +34,7 @@ _HOMES = {
     "F": "blueprints",
     "JobContext": "blueprints",
     "OrchestratorEngine": "engine",
+    "RetryPolicy": "blueprints",
     "StateMachineBlueprint": "blueprints",
 }
 

@@ -14,11 +14,10 @@ from typing import Any
 from aiohttp import web
 
 from avtomatika.backends import make_history, make_meter, make_storage
-from avtomatika.blueprints import StateMachineBlueprint
+from avtomatika.blueprints import RetryPolicy, StateMachineBlueprint
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.config import Config
 from avtomatika.core.job import INTERNAL, Client
-from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.steps import Limits
 from avtomatika.errors import AvtomatikaError, ConfigError
 from avtomatika.history.base import History
@@ -113,7 +112,7 @@ class OrchestratorEngine:
         config = self.config
         limits = Limits(
             retry=RetryPolicy(
-                config.JOB_MAX_RETRIES, config.RETRY_DELAY_SECONDS, max_delay=config.RETRY_MAX_DELAY_SECONDS
+                1 + config.JOB_MAX_RETRIES, config.RETRY_DELAY_SECONDS, max_delay=config.RETRY_MAX_DELAY_SECONDS
             ),
             max_transitions=config.MAX_TRANSITIONS_PER_JOB,
             task_timeout=config.WORKER_TIMEOUT_SECONDS,

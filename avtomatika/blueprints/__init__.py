@@ -10,6 +10,7 @@ from avtomatika.blueprints.context import JobContext
 from avtomatika.blueprints.graph import Edge, EdgeKind, Graph, State
 from avtomatika.blueprints.handlers import Handler
 from avtomatika.blueprints.render import dot, graph_dict, mermaid
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.blueprints.stores import DataStore
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Graph",
     "Handler",
     "JobContext",
+    "RetryPolicy",
     "State",
     "StateMachineBlueprint",
     "dot",

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.errors import ActionError, suggest
 
 STRATEGIES = ("default", "round_robin", "least_connections", "cheapest", "best_value")
@@ -23,6 +25,7 @@ _TASK_OPTIONS = (
     "priority",
     "dispatch_timeout",
     "result_timeout",
+    "retry",
 )
 # The identifier rule of the worker protocol (section 4.3); a worker refuses any other name, so it is refused here.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -48,6 +51,7 @@ class TaskSpec(Struct, frozen=True):
         priority: higher first, then older first.
         dispatch_timeout: seconds that the task may wait for a worker; None for no limit.
         result_timeout: seconds from dispatch to the result, waiting included; None for no limit.
+        retry: how failed attempts are repeated, as a policy or a dict of its parts; None for the blueprint's way.
     """
 
     task_type: str
@@ -60,6 +64,7 @@ class TaskSpec(Struct, frozen=True):
     priority: float = 0.0
     dispatch_timeout: float | None = None
     result_timeout: float | None = None
+    retry: RetryPolicy | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.task_type, str) or not _IDENTIFIER.fullmatch(self.task_type):
@@ -97,6 +102,7 @@ class TaskSpec(Struct, frozen=True):
                 raise ActionError(
                     f"{name} of task '{self.task_type}' must be a positive number of seconds; got {value!r}."
                 )
+        force_setattr(self, "retry", RetryPolicy.of(self.retry))
 
 
 def _is_number(value: Any) -> bool:
@@ -164,6 +170,7 @@ class ActionFactory:
         priority: float = 0.0,
         dispatch_timeout: float | None = None,
         result_timeout: float | None = None,
+        retry: RetryPolicy | Mapping[str, Any] | None = None,
     ) -> None:
         """Send a task to a worker; its result's status chooses the next state from ``transitions``.
 
@@ -185,6 +192,7 @@ class ActionFactory:
                     priority,
                     dispatch_timeout,
                     result_timeout,
+                    RetryPolicy.of(retry),
                 )
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar, overload
@@ -18,10 +18,11 @@ from avtomatika.blueprints.context import JobContext
 from avtomatika.blueprints.graph import Edge, EdgeKind, Graph, State
 from avtomatika.blueprints.handlers import Handler, name_of, plain_function
 from avtomatika.blueprints.literals import FunctionNode
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.blueprints.source import find_node, read_handler
 from avtomatika.blueprints.stores import as_store
 from avtomatika.blueprints.validation import ReadHandler, faults
-from avtomatika.errors import BlueprintError, HandlerError, ValidationError, suggest
+from avtomatika.errors import ActionError, BlueprintError, HandlerError, ValidationError, suggest
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 ConditionSource = str | Callable[[Any], Any] | MagicFilter
@@ -152,6 +153,8 @@ class StateMachineBlueprint:
             schedules and code only.
         api_version: the part of the path before the endpoint, such as ``v1``.
         data_stores: what the handlers share: a dict becomes a ``DataStore``, any other object stays what it is.
+        retry: how failed attempts at its tasks and handlers are repeated, as a ``RetryPolicy`` or a dict of its parts;
+            what it leaves open is as the engine's settings say.
 
     Raises:
         BlueprintError: a name or an endpoint is malformed.
@@ -163,6 +166,7 @@ class StateMachineBlueprint:
         api_endpoint: str | None = None,
         api_version: str | None = None,
         data_stores: Mapping[str, Any] | None = None,
+        retry: RetryPolicy | Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise BlueprintError(
@@ -172,6 +176,7 @@ class StateMachineBlueprint:
         self.name = name
         self.api_endpoint = _checked_endpoint(api_endpoint)
         self.api_version = _checked_version(api_version)
+        self.retry = _checked_retry(retry)
         self.data_stores = SimpleNamespace()
         self._registrations: dict[str, list[_Registration]] = {}
         self._migrations: dict[str, str] = {}
@@ -337,7 +342,7 @@ class StateMachineBlueprint:
         """States and edges as far as they are defined; states that only edges name are there without handlers."""
         graph, _ = self._read()
         missing = dict.fromkeys(edge.target for edge in graph.edges if edge.target not in graph)
-        return Graph(graph.name, (*graph.states, *(State(name) for name in missing)), graph.edges)
+        return replace(graph, states=(*graph.states, *(State(name) for name in missing)))
 
     def compile(self) -> CompiledBlueprint:
         """Checks the blueprint and returns it in the form that an engine runs; later changes do not touch it.
@@ -415,7 +420,7 @@ class StateMachineBlueprint:
         }
         states = tuple(self._state(name, reads) for name, reads in handlers.items())
         edges = dict.fromkeys(edge for reads in handlers.values() for read in reads for edge in _edges(read))
-        return Graph(self.name, states, tuple(edges)), handlers
+        return Graph(self.name, states, tuple(edges), self.retry), handlers
 
     def _state(self, name: str, reads: list[ReadHandler]) -> State:
         is_end = any(read.is_end for read in reads)
@@ -551,3 +556,10 @@ def _checked_version(version: str | None) -> str | None:
     if version is not None and not (isinstance(version, str) and _SEGMENT.fullmatch(version)):
         raise BlueprintError(f"api_version is one part of a path, such as 'v1'; got {version!r}.")
     return version
+
+
+def _checked_retry(retry: RetryPolicy | Mapping[str, Any] | None) -> RetryPolicy | None:
+    try:
+        return RetryPolicy.of(retry)
+    except ActionError as error:
+        raise BlueprintError(str(error)) from None

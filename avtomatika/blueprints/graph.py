@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.errors import BlueprintError, suggest
 
 
@@ -79,11 +80,13 @@ class Graph:
         name: name of the blueprint.
         states: in order of definition.
         edges: in order of appearance.
+        retry: the blueprint's policy of retries, or None; no part of its version.
     """
 
     name: str
     states: tuple[State, ...]
     edges: tuple[Edge, ...] = ()
+    retry: RetryPolicy | None = None
     _by_name: dict[str, State] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

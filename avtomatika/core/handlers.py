@@ -10,7 +10,7 @@ from avtomatika.core.effects import DispatchTask, RecordHistory, RunHandler, Set
 from avtomatika.core.events import HandlerFailed, HandlerReturned, Repinned, Requeued, StateMissing, TimerKind
 from avtomatika.core.job import Failure, FanOut, Task, message_of
 from avtomatika.core.matching import queue_name
-from avtomatika.core.retry import Verdict, classify, retry_delay, spread
+from avtomatika.core.retry import Verdict, judge, retry_delay, spread
 from avtomatika.core.states import REQUEUABLE, JobStatus, TaskStatus
 from avtomatika.core.steps import Step
 from avtomatika.errors import DocumentError, ProtocolError
@@ -80,9 +80,9 @@ def failed(step: Step, event: HandlerFailed) -> str:
         duration=event.duration,
         details={"code": failure.code, "message": failure.message, "handler": event.handler},
     )
-    delay = None
-    if classify(event.code) is Verdict.RETRY:
-        delay = retry_delay(step.limits.retry, job.attempt, spread(f"{job.id}:{job.state}:{job.attempt}"))
+    delay, policy = None, step.retries()
+    if judge(policy, event.code) is Verdict.RETRY:
+        delay = retry_delay(policy, job.attempt, spread(f"{job.id}:{job.state}:{job.attempt}"))
     if delay is None:
         step.quarantine(failure)
         return ""
@@ -215,6 +215,7 @@ def _task(step: Step, spec: TaskSpec, index: int) -> Task:
         dispatch_timeout=spec.dispatch_timeout if spec.dispatch_timeout is not None else job.dispatch_timeout,
         deadline_at=step.now + spec.result_timeout if spec.result_timeout is not None else None,
         tracing_context=job.tracing_context,
+        retry=spec.retry,
     )
     # Found here, where the handler can be named: a malformed task would stop the worker that fetches it.
     encode_task(message_of(task))

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.document import EMPTY, NULL, Document
 from avtomatika.core.states import TERMINAL, JobStatus, TaskStatus
 from avtomatika.protocol.messages import TaskMessage
@@ -42,6 +43,7 @@ class Failure(Struct, frozen=True):
         task_type: the task's type, or empty.
         attempt: which attempt it was, from 1.
         worker_id: who reported it, or empty.
+        retry_after: seconds that the worker wants to pass before another attempt, or 0.
     """
 
     code: str
@@ -51,6 +53,7 @@ class Failure(Struct, frozen=True):
     task_type: str = ""
     attempt: int = 1
     worker_id: str = ""
+    retry_after: float = 0.0
 
     def __post_init__(self) -> None:
         # A file name that is no UTF-8 comes into a traceback as lone surrogates, which no storage can write.
@@ -59,7 +62,7 @@ class Failure(Struct, frozen=True):
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the fields that are set, for ``state_history["last_error"]`` and the API."""
-        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) != ""}
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) not in ("", 0.0)}
 
 
 def _encodable(text: str) -> str:
@@ -182,6 +185,7 @@ class Task(Struct, frozen=True):
         data: the data of the result.
         failure: why the last attempt failed, or None.
         ended_at: when it got its final status, or None.
+        retry: its own policy of retries, or None.
     """
 
     id: str
@@ -212,6 +216,7 @@ class Task(Struct, frozen=True):
     data: Document = NULL
     failure: Failure | None = None
     ended_at: float | None = None
+    retry: RetryPolicy | None = None
 
     @property
     def wire_id(self) -> str:
@@ -241,6 +246,7 @@ def message_of(task: Task) -> TaskMessage:
         tracing_context=task.tracing_context,
         priority=task.priority,
         deadline=int(task.deadline_at) if task.deadline_at is not None else None,
+        attempt=task.attempt,
     )
 
 

@@ -6,7 +6,9 @@ import sys
 import zlib
 from enum import StrEnum
 
-from msgspec import Struct
+from avtomatika.blueprints.retries import RetryPolicy
+
+__all__ = ["DEFAULT_RETRIES", "MAX_RETRY_AFTER", "RetryPolicy", "Verdict", "classify", "judge", "retry_delay", "spread"]
 
 
 class Verdict(StrEnum):
@@ -36,46 +38,47 @@ def classify(code: str) -> Verdict:
     return _VERDICTS.get(code, Verdict.RETRY)
 
 
-class RetryPolicy(Struct, frozen=True):
-    """How often and after which delays to try again.
-
-    Args:
-        max_retries: retries after the first attempt; 0 for none.
-        delay: upper bound of the first delay, seconds.
-        factor: what the bound grows by with each retry.
-        max_delay: the bound's own bound, seconds.
-    """
-
-    max_retries: int = 3
-    delay: float = 1.0
-    factor: float = 2.0
-    max_delay: float = 60.0
+DEFAULT_RETRIES = RetryPolicy(attempts=4, delay=1.0, factor=2.0, max_delay=60.0, never=())
+"""What holds where neither task nor blueprint nor engine says anything."""
+MAX_RETRY_AFTER = 24 * 3600.0
+"""A worker that asks for a longer pause gets this one, seconds: a slip must not put a job to sleep for years."""
 
 
-def retry_delay(policy: RetryPolicy, attempt: int, draw: float) -> float | None:
+def judge(policy: RetryPolicy, code: str) -> Verdict:
+    """Returns what a failure means where this policy holds: some codes are not worth another attempt there."""
+    verdict = classify(code)
+    if verdict is Verdict.RETRY and code in (policy.never or ()):
+        return Verdict.QUARANTINE
+    return verdict
+
+
+def retry_delay(policy: RetryPolicy, attempt: int, draw: float, retry_after: float = 0.0) -> float | None:
     """Returns how long to wait before the next attempt: exponential backoff with full jitter.
 
     Args:
-        policy: delays and number of retries.
+        policy: delays and number of attempts; what it leaves open is as in ``DEFAULT_RETRIES``.
         attempt: attempts made so far, at least 1.
         draw: a number in [0, 1) from the caller; it spreads the delays.
+        retry_after: seconds that the worker wants to be left alone; the delay comes on top, so that not all come back
+            at the same moment.
 
     Returns:
-        Seconds to wait, or None when no retry is left.
+        Seconds to wait, or None when no attempt is left.
 
     Raises:
         ValueError: attempt is below 1.
     """
     if attempt < 1:
         raise ValueError(f"attempt must be at least 1; got {attempt}")
-    if attempt > policy.max_retries:
+    whole = policy.over(DEFAULT_RETRIES)
+    if attempt >= (whole.attempts or 1):
         return None
+    delay, factor, max_delay = whole.delay or 0.0, whole.factor or 1.0, whole.max_delay or 0.0
     try:
-        growth = policy.factor ** (attempt - 1)
+        growth = factor ** (attempt - 1)
     except OverflowError:  # after so many doublings the cap has decided long ago
         growth = sys.float_info.max
-    bound = min(policy.max_delay, policy.delay * growth)
-    return bound * draw
+    return min(retry_after, MAX_RETRY_AFTER) + min(max_delay, delay * growth) * draw
 
 
 def spread(key: str) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from avtomatika.blueprints.graph import Graph, State
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.document import Document
 from avtomatika.core.effects import (
     CancelOpenTasks,
@@ -18,7 +20,7 @@ from avtomatika.core.effects import (
     RunHandler,
 )
 from avtomatika.core.job import Failure, FanOut, Job
-from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.retry import DEFAULT_RETRIES
 from avtomatika.core.states import JobStatus
 
 _ENDING_EVENTS = {
@@ -34,13 +36,13 @@ class Limits(Struct, frozen=True):
     """The numbers that an engine decides by.
 
     Args:
-        retry: for tasks and handlers.
+        retry: for tasks and handlers, where their own policies say nothing.
         max_transitions: changes of state after which a job is taken to be in a loop.
         task_timeout: seconds from a task's start to its result, where its dispatch does not say.
         max_deliveries: how often one attempt is handed out to workers that never confirm it, before it counts as lost.
     """
 
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = DEFAULT_RETRIES
     max_transitions: int = 1000
     task_timeout: float = 300.0
     max_deliveries: int = 5
@@ -84,6 +86,11 @@ class Step:
         """The data that the job will have."""
         document: Document = self._changes.get("state_history", self.job.state_history)
         return document
+
+    def retries(self, own: RetryPolicy | None = None) -> RetryPolicy:
+        """Returns the policy that holds for a task with this one of its own, or for the handlers."""
+        policies = [policy for policy in (own, self.graph.retry) if policy is not None]
+        return functools.reduce(RetryPolicy.over, (*policies, self.limits.retry))
 
     def change(self, **fields: Any) -> None:
         """Sets fields of the job."""

@@ -9,7 +9,7 @@ from avtomatika.core.effects import ClearTimer, SaveTask, SetTimer
 from avtomatika.core.events import LeaseExpired, TaskReported, TimerFired, TimerKind
 from avtomatika.core.handlers import dispatch
 from avtomatika.core.job import Failure, Task
-from avtomatika.core.retry import Verdict, classify, retry_delay, spread
+from avtomatika.core.retry import Verdict, judge, retry_delay, spread
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Step
 
@@ -28,7 +28,7 @@ def reported(step: Step, event: TaskReported) -> str:
     task = replace(task, attempt=event.attempt)
     if event.status == "failure":
         failure = event.failure or Failure("TRANSIENT_ERROR", "the worker gave no reason")
-        if is_late and classify(failure.code) is Verdict.RETRY:
+        if is_late and judge(step.retries(task.retry), failure.code) is Verdict.RETRY:
             return "stale_task"  # that attempt was counted as failed when its worker was given up
         _attempt_failed(step, task, replace(failure, worker_id=event.worker_id), event.data)
     elif event.status == "cancelled" and event.worker_is_leaving:
@@ -195,10 +195,10 @@ def _attempt_failed(
     """
     failure = _locate(step, task, failure)
     started_at = task.claimed_at if task.claimed_at is not None else step.now
-    verdict = classify(failure.code)
-    delay = None
+    delay, policy = None, step.retries(task.retry)
+    verdict = judge(policy, failure.code)
     if verdict is Verdict.RETRY:
-        delay = retry_delay(step.limits.retry, task.attempt, spread(task.wire_id))
+        delay = retry_delay(policy, task.attempt, spread(task.wire_id), failure.retry_after)
     step.record(
         "task_failed",
         task_id=task.id,
@@ -230,7 +230,7 @@ def _attempt_failed(
 def _failed_for_good(step: Step, task: Task, failure: Failure, data: Document | None, *, fail: bool) -> None:
     closed_as = TaskStatus.FAILED if fail else TaskStatus.QUARANTINED
     _close(step, task, closed_as, result_status="failure", data=data or task.data, failure=failure)
-    target = task.transitions.get("failure", "")
+    target = _way_of(task, failure)
     if fail or not task.fan_out:
         if data is not None and not task.fan_out:
             merge_data(step, task, data)
@@ -250,11 +250,16 @@ def _gave_up(step: Step, task: Task, failure: Failure) -> None:
         attempt=task.attempt,
         details={"task_type": task.type, "code": failure.code, "message": failure.message},
     )
-    target = task.transitions.get("failure", "")
+    target = _way_of(task, failure)
     if task.fan_out:
         _count_down(step, failure, target)
     else:
         _take_failure(step, failure, target, fail=not target)
+
+
+def _way_of(task: Task, failure: Failure) -> str:
+    """Returns where a failure for good leads: the transition of its code, else that of ``failure``, else nowhere."""
+    return task.transitions.get(failure.code) or task.transitions.get("failure", "")
 
 
 def _take_failure(step: Step, failure: Failure, target: str, *, fail: bool) -> None:

@@ -121,6 +121,7 @@ class Result(Struct, frozen=True):
         error_code: for a failure; empty if none was given.
         error_message: for people.
         error_details: whatever else the worker said of the error.
+        retry_after: seconds that the worker wants to pass before another attempt, or 0.
         data_metadata: path in the data to file metadata.
         costs: what it cost.
         dialect: ``G0`` to ``G4``.
@@ -134,6 +135,7 @@ class Result(Struct, frozen=True):
     error_code: str = ""
     error_message: str = ""
     error_details: Any = None
+    retry_after: float = 0.0
     data_metadata: Mapping[str, Any] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
     dialect: str = ""
@@ -170,6 +172,7 @@ class TaskMessage(Struct, frozen=True):
         tracing_context: strings only.
         priority: larger is more urgent.
         deadline: whole Unix seconds, or None.
+        attempt: which try this is, from 1; 0 if an engine did not say.
     """
 
     job_id: str
@@ -179,3 +182,4 @@ class TaskMessage(Struct, frozen=True):
     tracing_context: Mapping[str, str] = field(default_factory=dict)
     priority: float = 0.0
     deadline: int | None = None
+    attempt: int = 0

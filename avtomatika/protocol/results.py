@@ -8,7 +8,7 @@ from typing import Any
 from avtomatika.errors import ProtocolError
 from avtomatika.protocol.dialects import is_nested_result, result_dialect
 from avtomatika.protocol.messages import Result
-from avtomatika.protocol.reading import read_costs, read_mapping, read_object, read_text, require_text
+from avtomatika.protocol.reading import read_costs, read_mapping, read_number, read_object, read_text, require_text
 
 SUCCESS, FAILURE, CANCELLED = "success", "failure", "cancelled"
 """The status words that every worker knows; a function may answer with words of its own."""
@@ -30,7 +30,8 @@ def parse_result(body: Any) -> Result:
     body = read_object(body, "result")
     outcome = _nested(body["result"]) if is_nested_result(body) else body
     status = _status(outcome.get("status"))
-    code, message, details = ("", "", None) if status == SUCCESS else _error(outcome.get("error"))
+    error = None if status == SUCCESS else outcome.get("error")
+    code, message, details = _error(error)
     return Result(
         job_id=read_text(body.get("job_id")),
         task_id=require_text(body, "task_id", "result"),
@@ -40,6 +41,7 @@ def parse_result(body: Any) -> Result:
         error_code=code,
         error_message=message,
         error_details=details,
+        retry_after=_retry_after(error),
         data_metadata=read_mapping(body.get("data_metadata")),
         costs=read_costs(body.get("costs")),
         dialect=result_dialect(body),
@@ -64,9 +66,14 @@ def encode_result(result: Result, now: float) -> dict[str, Any]:
     }
     if result.data is not None:
         body["data"] = result.data
-    error = {"code": result.error_code, "message": result.error_message, "details": result.error_details}
+    error = {
+        "code": result.error_code,
+        "message": result.error_message,
+        "details": result.error_details,
+        "retry_after": result.retry_after,
+    }
     optional = {
-        "error": {key: value for key, value in error.items() if value not in ("", None)},
+        "error": {key: value for key, value in error.items() if value not in ("", None, 0.0)},
         "data_metadata": dict(result.data_metadata),
         "costs": dict(result.costs),
     }
@@ -94,3 +101,15 @@ def _error(value: object) -> tuple[str, str, Any]:
     if not isinstance(value, Mapping):
         return "", read_text(value), None if value is None or isinstance(value, str) else value
     return read_text(value.get("code")), read_text(value.get("message")), value.get("details")
+
+
+def _retry_after(error: object) -> float:
+    """Returns the pause that a failure asks for; published SDKs pass on what stands in its details only."""
+    if not isinstance(error, Mapping):
+        return 0.0
+    details = error.get("details")
+    for place in (error, details if isinstance(details, Mapping) else {}):
+        seconds = read_number(place.get("retry_after"))
+        if seconds is not None and seconds > 0:
+            return seconds
+    return 0.0

@@ -42,6 +42,8 @@ def encode_task(task: TaskMessage) -> dict[str, Any]:
     }
     if task.deadline is not None:
         body["deadline"] = int(task.deadline)
+    if task.attempt:
+        body["attempt"] = task.attempt  # no published worker knows it; none minds
     return body
 
 
@@ -61,6 +63,7 @@ def parse_task(body: Any) -> TaskMessage:
         tracing_context={key: read_text(value) for key, value in tracing.items()},
         priority=read_number(body.get("priority")) or 0.0,
         deadline=read_whole(body.get("deadline")),
+        attempt=read_whole(body.get("attempt")) or 0,
     )
 
 

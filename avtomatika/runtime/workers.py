@@ -241,7 +241,7 @@ class Workers:
         failure = None
         if result.status == "failure":
             message = result.error_message or "the worker gave no reason"
-            failure = Failure(result.error_code or "TRANSIENT_ERROR", message)
+            failure = Failure(result.error_code or "TRANSIENT_ERROR", message, retry_after=result.retry_after)
         leaving = False
         if result.status == "cancelled":
             worker = await self._storage.find_worker(worker_id)

@@ -17,6 +17,7 @@ from msgspec.structs import fields
 from avtomatika.core.document import Document
 from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Client, Failure, FanOut, Job, Task
+from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.errors import StorageError
 from avtomatika.protocol.messages import Skill, WorkerProfile
@@ -136,7 +137,14 @@ _FAILURE = _nested(_Schema(Failure))
 _SKILL = _nested(_Schema(Skill))
 _SKILLS = _Kind(lambda skills: [_SKILL.pack(skill) for skill in skills], lambda plain: tuple(map(_SKILL.unpack, plain)))
 
-_TASK = _Schema(Task, status=_Kind(str, TaskStatus), params=_DOCUMENT, data=_DOCUMENT, failure=_FAILURE)
+_TASK = _Schema(
+    Task,
+    status=_Kind(str, TaskStatus),
+    params=_DOCUMENT,
+    data=_DOCUMENT,
+    failure=_FAILURE,
+    retry=_nested(_Schema(RetryPolicy, never=_TUPLE)),
+)
 _WORKER = _Schema(WorkerProfile, skills=_SKILLS, available=_SET, hot=_SET, current_tasks=_TUPLE)
 _JOB = _Schema(
     Job,

@@ -49,6 +49,11 @@ class Context:
         return self._task.type
 
     @property
+    def attempt(self) -> int:
+        """Which try of the task this is, from 1; 0 at an engine that does not say."""
+        return self._task.attempt
+
+    @property
     def priority(self) -> float:
         """The task's priority; larger is more urgent."""
         return self._task.priority

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from avtomatika.errors import ProtocolError
 from avtomatika.protocol.codec import to_json
 from avtomatika.protocol.messages import Result, TaskMessage
@@ -56,7 +58,7 @@ def result_of_error(task: TaskMessage, error: BaseException) -> Result:
         details = to_json(error.details, "details")
     except ProtocolError:
         details = repr(error.details)
-    return failed(task, error.code, error.message, details)
+    return replace(failed(task, error.code, error.message, details), retry_after=max(0.0, error.retry_after))
 
 
 def failed(task: TaskMessage, code: str, message: str, details: Any = None) -> Result:

@@ -27,14 +27,16 @@ class TaskError(AvtomatikaError):
         message: a sentence for people; it stands in the job's history.
         code: a word of the table above, or one of your own, which is treated as transient. None takes the class's own.
         details: any JSON value, or None.
+        retry_after: seconds to leave this work alone before another attempt, as a rate limit says; 0 for none.
     """
 
     code = "TRANSIENT_ERROR"
 
-    def __init__(self, message: str, code: str | None = None, details: Any = None) -> None:
+    def __init__(self, message: str, code: str | None = None, details: Any = None, retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.message = message
         self.details = details
+        self.retry_after = retry_after
         if code is not None:
             self.code = code
 

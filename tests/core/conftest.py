@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from avtomatika.blueprints.actions import Action, Dispatch, Parallel, TaskSpec, Transition
 from avtomatika.blueprints.graph import Graph, State
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.decide import decide
 from avtomatika.core.document import NULL, Document
 from avtomatika.core.effects import (
@@ -39,7 +40,6 @@ from avtomatika.core.events import (
     TimerKind,
 )
 from avtomatika.core.job import Failure, Job, Task, job_fields
-from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
 
@@ -78,7 +78,7 @@ class Machine:
 
     def __init__(self, graph: Graph = GRAPH, limits: Limits | None = None) -> None:
         self.graph = graph
-        self.limits = limits or Limits(retry=RetryPolicy(max_retries=2), max_transitions=20)
+        self.limits = limits or Limits(retry=RetryPolicy(attempts=3), max_transitions=20)
         self.now = START
         self.job = Job("j1", graph.name, graph.version, JobStatus.PENDING, "", START, START)
         self.tasks: dict[str, Task] = {}
@@ -169,6 +169,7 @@ class Machine:
         worker: str = "w1",
         attempt: int | None = None,
         leaving: bool = False,
+        retry_after: float = 0.0,
     ) -> Decision:
         """Lets a worker send a result.
 
@@ -181,9 +182,10 @@ class Machine:
             worker: who sends it.
             attempt: of the result; the task's if not given.
             leaving: the worker has said that it goes offline.
+            retry_after: the pause that the error asks for.
         """
         task = task or self.task
-        failure = Failure(code, message) if code is not None else None
+        failure = Failure(code, message, retry_after=retry_after) if code is not None else None
         return self.feed(
             TaskReported(
                 self.tasks.get(task.id),

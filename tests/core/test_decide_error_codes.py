@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.effects import SaveTask, SetTimer
 from avtomatika.core.events import TimerKind
-from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
 
@@ -43,7 +43,7 @@ def test_passing_failure_is_tried_again_after_a_delay(machine: Machine, code: st
     (timer,) = machine.effects(SetTimer)
     assert isinstance(timer, SetTimer)
     assert (timer.kind, timer.task_id) == (TimerKind.RETRY, task.id)
-    assert machine.now <= timer.at < machine.now + machine.limits.retry.delay
+    assert machine.now <= timer.at < machine.now + 1.0
     assert machine.types() == ["task_failed", "task_retried"]
     assert (machine.row("task_failed").attempt, machine.row("task_failed").duration) == (1, 3.0)
     assert machine.row("task_retried").attempt == 2
@@ -63,7 +63,7 @@ def test_passing_failure_that_stays_quarantines(machine: Machine, code: str | No
     """After the last retry the job is put aside."""
     machine.started().dispatches()
 
-    for _ in range(machine.limits.retry.max_retries):
+    for _ in range(2):
         fail(machine, code)
         assert machine.retries().status is TaskStatus.QUEUED
         assert machine.job.status is JobStatus.WAITING_FOR_WORKER
@@ -77,7 +77,7 @@ def test_passing_failure_that_stays_quarantines(machine: Machine, code: str | No
 @pytest.mark.parametrize("code", [*PASSING, *LASTING])
 def test_failure_for_good_takes_its_transition(machines: type[Machine], code: str | None) -> None:
     """A blueprint that says what to do after a failure is followed; its handler finds the error."""
-    machine = machines(limits=Limits(RetryPolicy(max_retries=0))).started()
+    machine = machines(limits=Limits(RetryPolicy(attempts=1))).started()
     machine.dispatches(transitions=TO_REPAIR)
 
     fail(machine, code)

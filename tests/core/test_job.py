@@ -41,7 +41,7 @@ def test_any_word_can_be_read_as_a_wire_id(word: str) -> None:
 
 
 def test_message_of_a_task_is_what_a_worker_sees() -> None:
-    """The wire has the id of the attempt, plain params, and the deadline in whole seconds."""
+    """The wire has the id and number of the attempt, plain params, and the deadline in whole seconds."""
     task = replace(
         TASK,
         attempt=2,
@@ -51,7 +51,9 @@ def test_message_of_a_task_is_what_a_worker_sees() -> None:
         tracing_context={"traceparent": "00-1"},
     )
 
-    assert message_of(task) == TaskMessage("j1", "j1-3-0-2", "render", {"frame": 7}, {"traceparent": "00-1"}, 2.0, 99)
+    assert message_of(task) == TaskMessage(
+        "j1", "j1-3-0-2", "render", {"frame": 7}, {"traceparent": "00-1"}, 2.0, 99, 2
+    )
     assert message_of(TASK).deadline is None
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avtomatika.blueprints.actions import Dispatch, Parallel, TaskSpec, Transition
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.document import Document
 from avtomatika.core.events import (
     Event,
@@ -21,7 +22,6 @@ from avtomatika.core.events import (
     TimerKind,
 )
 from avtomatika.core.job import Failure, Task
-from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.core.conftest import Machine
 
 T = TypeVar("T")
-LIMITS = Limits(RetryPolicy(max_retries=1), max_transitions=12, task_timeout=50.0, max_deliveries=2)
+LIMITS = Limits(RetryPolicy(attempts=2), max_transitions=12, task_timeout=50.0, max_deliveries=2)
 STATES = ("start", "charge", "repair", "join", "start", "charge", "done", "charge_failed", "nowhere")
 # The first ones are the common ones: a choice by an exhausted number falls on them.
 CODES = ("TRANSIENT_ERROR", "", "ODD_ERROR", "PERMANENT_ERROR", "TRANSIENT_ERROR", "INVALID_INPUT_ERROR")

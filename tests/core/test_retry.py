@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avtomatika.core.retry import RetryPolicy, Verdict, classify, retry_delay, spread
+from avtomatika.blueprints.retries import RetryPolicy
+from avtomatika.core.retry import MAX_RETRY_AFTER, Verdict, classify, judge, retry_delay, spread
 
-POLICY = RetryPolicy(max_retries=3, delay=1.0, factor=2.0, max_delay=3.0)
+POLICY = RetryPolicy(attempts=4, delay=1.0, factor=2.0, max_delay=3.0)
 DRAW = st.floats(0, 1, exclude_max=True)
 POLICIES = st.builds(
     RetryPolicy,
-    max_retries=st.integers(0, 2000),
+    attempts=st.integers(1, 2000),
     delay=st.floats(0, 1e6),
     factor=st.floats(1, 10),
     max_delay=st.floats(0, 1e6),
@@ -56,7 +57,7 @@ def test_delay_after_the_last_retry_is_none() -> None:
 
 def test_delay_without_retries_is_none() -> None:
     """A policy may allow no retry."""
-    assert retry_delay(RetryPolicy(max_retries=0), 1, 0.0) is None
+    assert retry_delay(RetryPolicy(attempts=1), 1, 0.0) is None
 
 
 @pytest.mark.parametrize("attempt", [0, -1])
@@ -66,16 +67,48 @@ def test_delay_before_the_first_attempt_is_refused(attempt: int) -> None:
         retry_delay(POLICY, attempt, 0.0)
 
 
+def test_delay_by_a_policy_that_says_nothing_is_the_common_one() -> None:
+    """What a policy leaves open is as everywhere: four attempts, one second that doubles."""
+    assert retry_delay(RetryPolicy(), 3, 0.5) == 2.0
+    assert retry_delay(RetryPolicy(), 4, 0.5) is None
+
+
+def test_pause_that_the_worker_asks_for_comes_before_the_delay() -> None:
+    """Nobody comes back before the pause is over, and not all at the moment in which it is."""
+    assert retry_delay(POLICY, 1, 0.5, retry_after=30.0) == 30.5
+    assert retry_delay(POLICY, 4, 0.5, retry_after=30.0) is None
+
+
+def test_pause_that_the_worker_asks_for_has_a_bound() -> None:
+    """A slip of a worker does not put a job to sleep for years."""
+    assert retry_delay(POLICY, 1, 0.0, retry_after=1e12) == MAX_RETRY_AFTER
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        ("QUOTA_ERROR", Verdict.QUARANTINE),
+        ("TRANSIENT_ERROR", Verdict.RETRY),
+        ("INVALID_INPUT_ERROR", Verdict.FAIL),
+    ],
+)
+def test_code_that_a_policy_never_retries_is_quarantined(code: str, verdict: Verdict) -> None:
+    """A policy may forbid a retry; it cannot allow one that the contract forbids, nor soften what fails the job."""
+    policy = RetryPolicy(never=("QUOTA_ERROR", "INVALID_INPUT_ERROR"))
+
+    assert judge(policy, code) is verdict
+
+
 @given(POLICIES, st.integers(1, 2000), DRAW)
 def test_delay_is_never_negative_nor_too_long(policy: RetryPolicy, attempt: int, draw: float) -> None:
     """However often and with whatever numbers: a delay lies between 0 and the bound, or there is none."""
     delay = retry_delay(policy, attempt, draw)
 
-    if attempt > policy.max_retries:
+    if attempt >= (policy.attempts or 0):
         assert delay is None
     else:
         assert delay is not None
-        assert 0 <= delay <= policy.max_delay
+        assert 0 <= delay <= (policy.max_delay or 0)
 
 
 @given(POLICIES, st.integers(1, 1999))

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from avtomatika.blueprints.actions import Transition
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core import decide as decide_module
 from avtomatika.core.decide import IllegalTransitionError, decide
 from avtomatika.core.document import EMPTY
@@ -28,7 +29,6 @@ from avtomatika.core.events import (
     TimerKind,
 )
 from avtomatika.core.job import Failure, Task
-from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import OPEN, REQUEUABLE, TERMINAL, TRANSITIONS, JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # Entered by actions that wait for a person or another job, and by no event at all; these rules are proved by hand-made
 # jobs.
 NOT_ENTERED = {JobStatus.WAITING_FOR_HUMAN, JobStatus.WAITING_FOR_SUB_JOB, JobStatus.ERROR}
-ONCE = Limits(RetryPolicy(max_retries=0), max_deliveries=1)
+ONCE = Limits(RetryPolicy(attempts=1), max_deliveries=1)
 STUCK = replace(ONCE, max_transitions=0)
 TO_REPAIR = {"success": "charge", "failure": "repair"}
 Scenario = tuple[Limits, Callable[["Machine"], object]]

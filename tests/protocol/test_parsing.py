@@ -72,6 +72,22 @@ def test_result_with_data_named_result_is_not_nested() -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        ({"code": "RATE_LIMIT", "retry_after": 30}, 30.0),
+        ({"code": "RATE_LIMIT", "details": {"retry_after": 2.5}}, 2.5),
+        ({"code": "RATE_LIMIT", "retry_after": "30"}, 0.0),
+        ({"code": "RATE_LIMIT", "retry_after": -1, "details": "soon"}, 0.0),
+        ("slow down", 0.0),
+        (None, 0.0),
+    ],
+)
+def test_failure_may_ask_for_a_pause(error: Any, seconds: float) -> None:
+    """Beside the code, or in the details, which is what a function of a published worker can fill."""
+    assert parse_result({"task_id": "t", "status": "failure", "error": error}).retry_after == seconds
+
+
+@pytest.mark.parametrize(
     ("error", "expected"),
     [
         ("disk full", ("", "disk full", None)),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from avtomatika.blueprints import StateMachineBlueprint
-from avtomatika.core.retry import RetryPolicy
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Limits
 from avtomatika.errors import JobNotFoundError, JobStateError
@@ -17,7 +17,7 @@ from .conftest import MakeSystem, System, task_flow
 
 async def test_requeued_job_goes_on_where_it_stopped(make_system: MakeSystem) -> None:
     """Once what broke is mended, the job runs its handler again, with its attempts counted anew, and finishes."""
-    system = make_system(limits=Limits(retry=RetryPolicy(max_retries=0)))
+    system = make_system(limits=Limits(retry=RetryPolicy(attempts=1)))
     flow = StateMachineBlueprint("flow")
     attempts: list[int] = []
 

@@ -12,8 +12,8 @@ import pytest
 
 from avtomatika.blueprints import ActionFactory, JobContext, StateMachineBlueprint
 from avtomatika.blueprints.actions import Transition
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.events import HandlerReturned, HandlerStarted
-from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Limits
 from avtomatika.storage.memory import MemoryStorage
@@ -229,7 +229,7 @@ async def test_loop_of_states_is_ended(make_system: MakeSystem) -> None:
 
 async def test_exception_is_retried_with_growing_pauses_then_quarantined(make_system: MakeSystem) -> None:
     """A handler that raises is called again after its pause, four times in all, then the job is quarantined."""
-    system = make_system(limits=Limits(retry=RetryPolicy(max_retries=3, delay=10, factor=2)))
+    system = make_system(limits=Limits(retry=RetryPolicy(attempts=4, delay=10, factor=2)))
     moments: list[float] = []
 
     async def handler(attempt: int) -> None:
@@ -256,7 +256,7 @@ async def test_exception_is_retried_with_growing_pauses_then_quarantined(make_sy
 
 async def test_retry_of_a_handler_comes_at_its_moment(make_system: MakeSystem) -> None:
     """A delayed wake-up is taken when it is due, not at the runner's next idle look."""
-    system = make_system(limits=Limits(retry=RetryPolicy(max_retries=1, delay=2.0)))
+    system = make_system(limits=Limits(retry=RetryPolicy(attempts=2, delay=2.0)))
     moments: list[float] = []
 
     async def handler(attempt: int) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.job import Job
-from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
 from avtomatika.errors import StorageError
@@ -22,7 +22,7 @@ from .conftest import MakeSystem, System, task_flow
 @pytest.fixture
 async def system(make_system: MakeSystem) -> System:
     """A running system with two retries at most, and a flow that sends one task."""
-    system = make_system(limits=Limits(retry=RetryPolicy(max_retries=2, delay=8.0), task_timeout=100.0))
+    system = make_system(limits=Limits(retry=RetryPolicy(attempts=3, delay=8.0), task_timeout=100.0))
     system.add(task_flow())
     await system.start()
     return system

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from avtomatika.core.retry import RetryPolicy
+from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.steps import Limits
 from avtomatika.errors import JobNotFoundError, JobStateError
 from avtomatika.runtime.dispatcher import Dispatcher
@@ -27,7 +27,7 @@ from .world import Call, SkewedClock, World
 
 T = TypeVar("T")
 
-LIMITS = Limits(RetryPolicy(max_retries=3, delay=1.0), max_transitions=MAX_TRANSITIONS, task_timeout=40.0)
+LIMITS = Limits(RetryPolicy(attempts=4, delay=1.0), max_transitions=MAX_TRANSITIONS, task_timeout=40.0)
 # A client or worker that has waited so long hangs up and tries again.
 _PATIENCE = 10.0
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avtomatika.blueprints import RetryPolicy
 from avtomatika.core.document import Document
 from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Client, Failure, FanOut, Job, Task, job_fields
@@ -64,6 +65,14 @@ def values(annotation: str) -> st.SearchStrategy:
 
 for nested in (Client, Failure, FanOut, Skill):
     KINDS[nested.__name__] = records(nested)
+KINDS["RetryPolicy"] = st.builds(
+    RetryPolicy,
+    attempts=st.none() | st.integers(1, 99),
+    delay=st.none() | st.floats(0, 1e6),
+    factor=st.none() | st.floats(1, 1e6),
+    max_delay=st.none() | st.floats(0, 1e6),
+    never=st.none() | st.lists(TEXT, max_size=2).map(tuple),
+)
 KINDS["tuple[Skill, ...]"] = st.lists(KINDS["Skill"], max_size=2).map(tuple)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from avtomatika.protocol.messages import TaskMessage
+from avtomatika.protocol.results import encode_result, parse_result
 from avtomatika.worker import ContractViolationError, PermanentError, Success, TaskError
 from avtomatika.worker.outcome import result_of_error, result_of_return
 
@@ -75,3 +76,16 @@ def test_exception_becomes_a_failure_with_its_code(error: Exception, code: str, 
 def test_details_without_json_form_become_text() -> None:
     """An error is never lost because of its details."""
     assert result_of_error(TASK, TaskError("x", details={1, 2})).error_details == "{1, 2}"
+
+
+def test_pause_that_an_error_asks_for_goes_along() -> None:
+    """A function that hit a rate limit says for how long to leave it alone."""
+    assert result_of_error(TASK, TaskError("slow down", "RATE_LIMIT", retry_after=30)).retry_after == 30
+    assert result_of_error(TASK, TaskError("slow down", retry_after=-1)).retry_after == 0
+
+
+def test_pause_survives_the_wire() -> None:
+    """What the worker's SDK writes, the engine reads."""
+    sent = result_of_error(TASK, TaskError("slow down", retry_after=30))
+
+    assert parse_result(encode_result(sent, 0.0)).retry_after == 30
