@@ -60,13 +60,13 @@ async def run_engine(jobs: int, transitions: int, storage_uri: str = "memory:") 
 
         def count_down(signal: Any) -> None:
             nonlocal left
-            if signal.kind == "job" and signal.final:
+            if signal.final:
                 left -= 1
                 if not left:
                     ended.set()
 
         before = (await storage.count_jobs()).get(JobStatus.FINISHED, 0)
-        storage.subscribe(count_down)
+        storage.subscribe(count_down, "job")
         began = time.perf_counter()
         creations = [engine.create_background_job("chain", {"payload": "x" * 100}) for _ in range(jobs)]
         await asyncio.gather(*creations)

@@ -55,7 +55,7 @@ class Dispatcher:
         self._parked: dict[str, dict[_Poll, None]] = {}
         self._turns: Counter[str] = Counter()
         self._closed = False
-        self._unsubscribe = storage.subscribe(self._on_signal)
+        self._unsubscribe = storage.subscribe(self._on_signal, "task")
 
     @property
     def parked(self) -> int:
@@ -164,8 +164,6 @@ class Dispatcher:
 
     def _on_signal(self, signal: Signal) -> None:
         """Wakes one poll for one queued task, chosen by the task's strategy."""
-        if signal.kind != "task":
-            return
         queue = signal.queue
         task_type = queue.task_type if queue else signal.key.partition("#")[0]
         free = [

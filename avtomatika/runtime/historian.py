@@ -40,7 +40,7 @@ class Historian:
         # Presence of workers is no job state: what does not fit while the history is down is dropped, oldest first.
         self._worker_events: deque[WorkerEvent] = deque(maxlen=_MAX_WORKER_EVENTS)
         self._loop: asyncio.Task[None] | None = None
-        self._unsubscribe = storage.subscribe(self._on_signal)
+        self._unsubscribe = storage.subscribe(self._on_signal, "event")
 
     def start(self) -> None:
         """Begins to carry."""
@@ -72,9 +72,8 @@ class Historian:
             while await self._carry():
                 pass
 
-    def _on_signal(self, signal: Signal) -> None:
-        if signal.kind == "event":
-            self._wake.set()
+    def _on_signal(self, _signal: Signal) -> None:
+        self._wake.set()
 
     async def _carry_forever(self) -> None:
         failures = 0

@@ -33,7 +33,7 @@ class Jobs:
         self._performer = performer
         self._clock = clock
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
-        self._unsubscribe = storage.subscribe(self._on_signal)
+        self._unsubscribe = storage.subscribe(self._on_signal, "job", "progress")
 
     def close(self) -> None:
         """Releases whoever waits."""
@@ -169,6 +169,5 @@ class Jobs:
                 del self._waiting[job_id]
 
     def _on_signal(self, signal: Signal) -> None:
-        if signal.kind in {"job", "progress"}:
-            for event in self._waiting.get(signal.key, ()):
-                event.set()
+        for event in self._waiting.get(signal.key, ()):
+            event.set()

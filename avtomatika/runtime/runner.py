@@ -82,7 +82,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._drain = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
-        self._unsubscribe = storage.subscribe(self._on_signal)
+        self._subscriptions = (storage.subscribe(self._on_ready, "ready"), storage.subscribe(self._on_job, "job"))
 
     @property
     def active(self) -> int:
@@ -103,7 +103,8 @@ class Runner:
     async def stop(self, grace: float = 5.0) -> None:
         """Takes nothing new, gives running handlers ``grace`` seconds, and hands the rest back."""
         self._drain.set()
-        self._unsubscribe()
+        for unsubscribe in self._subscriptions:
+            unsubscribe()
         self._wake.set()
         await self._loops[0]
         running = [task for _, task in self._active.values()]
@@ -116,10 +117,11 @@ class Runner:
         self._loops[1].cancel()
         await asyncio.gather(self._loops[1], return_exceptions=True)
 
-    def _on_signal(self, signal: Signal) -> None:
-        if signal.kind == "ready":
-            self._wake.set()
-        elif signal.kind == "job" and signal.final and signal.key in self._active:
+    def _on_ready(self, _signal: Signal) -> None:
+        self._wake.set()
+
+    def _on_job(self, signal: Signal) -> None:
+        if signal.final and signal.key in self._active:
             claim, task = self._active[signal.key]
             if task is not asyncio.current_task():
                 # Ended from outside, by a cancel or a deadline: what the handler still does is void.

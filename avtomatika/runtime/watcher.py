@@ -60,7 +60,7 @@ class Watcher:
         self._looks_at = float("inf")
         self._stumbled = False
         self._loop: asyncio.Task[None] | None = None
-        self._unsubscribe = storage.subscribe(self._on_signal)
+        self._unsubscribe = storage.subscribe(self._on_signal, "timer", "ready")
 
     def start(self) -> None:
         """Begins to watch."""
@@ -75,7 +75,7 @@ class Watcher:
 
     def _on_signal(self, signal: Signal) -> None:
         # A wake-up that is due already is the runners' business, who hear of it too.
-        counts = signal.kind == "timer" or (signal.kind == "ready" and signal.at > self._clock.now())
+        counts = signal.kind == "timer" or signal.at > self._clock.now()
         if counts and signal.at < self._looks_at:
             self._sooner.set()
 

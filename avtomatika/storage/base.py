@@ -285,11 +285,11 @@ class Storage(Protocol):
         """Gives up connections. Idempotent. Nothing committed is lost by it, except in memory."""
         ...
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(self, listener: Listener, *kinds: str) -> Callable[[], None]:
         """Calls ``listener`` in the event loop for signals of all engines; returns the function that ends it.
 
-        Signals come after what they tell of can be read. A listener must not block nor raise; one that raises is
-        logged, and neither the step nor the other listeners suffer.
+        Of these ``kinds`` only; without any, of all. Signals come after what they tell of can be read. A listener must
+        not block nor raise; one that raises is logged, and neither the step nor the other listeners suffer.
         """
         ...
 

@@ -7,7 +7,6 @@ through an object that was handed out. Every queue is a heap, so no step looks a
 from __future__ import annotations
 
 import itertools
-import logging
 from bisect import bisect_left, insort
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,10 +51,9 @@ from avtomatika.storage.codec import (
 )
 from avtomatika.storage.heap import LazyHeap
 from avtomatika.storage.invariants import JobFacts, check_counts, check_job
+from avtomatika.storage.listeners import Listeners
 from avtomatika.storage.queues import ReadyQueue, TaskTable
 from avtomatika.storage.records import history_event
-
-log = logging.getLogger(__name__)
 
 _TimerKey = tuple[str, TimerKind, str]
 
@@ -130,7 +128,7 @@ class MemoryStorage(Storage):
         self._workers: dict[str, tuple[bytes, float]] = {}
         self._workers_end: LazyHeap[str] = LazyHeap()
         self._ended: LazyHeap[str] = LazyHeap()
-        self._listeners: dict[object, Listener] = {}
+        self._listeners = Listeners()
 
     async def open(self) -> None:
         """Does nothing: there is nothing to connect to."""
@@ -138,26 +136,16 @@ class MemoryStorage(Storage):
     async def close(self) -> None:
         """Does nothing: the jobs live as long as this object."""
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Calls ``listener`` at the end of each step; one that raises is logged and harms nobody."""
-        key = object()
-        self._listeners[key] = listener
-        return lambda: self._unsubscribe(key)
-
-    def _unsubscribe(self, key: object) -> None:
-        self._listeners.pop(key, None)
+    def subscribe(self, listener: Listener, *kinds: str) -> Callable[[], None]:
+        """Calls ``listener`` at the end of each step."""
+        return self._listeners.add(listener, kinds)
 
     async def now(self) -> float:
         """Returns the moment on the clock."""
         return self._clock.now()
 
     def _tell(self, *signals: Signal) -> None:
-        for listener in tuple(self._listeners.values()):
-            for signal in signals:
-                try:
-                    listener(signal)
-                except Exception:
-                    log.exception("a listener raised", extra={"action": "listener_failed", "signal": signal.kind})
+        self._listeners.tell(signals)
 
     # --- jobs ---
 

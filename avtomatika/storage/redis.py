@@ -40,6 +40,7 @@ from avtomatika.storage.base import (
     WakeUp,
 )
 from avtomatika.storage.codec import decode_worker, encode_worker
+from avtomatika.storage.listeners import Listeners
 from avtomatika.storage.records import signals_of
 from avtomatika.storage.redis_audit import audit
 from avtomatika.storage.redis_line import SignalLine
@@ -97,11 +98,13 @@ class RedisStorage(Storage):
         self._keyspace = Keyspace(prefix)
         self._link = Link(redis_client, self._keyspace)
         self._server = Server(self._link, self._keyspace)
+        self._listeners = Listeners()
         # One for each object: two storages in one process must hear each other.
         self._name = uuid.uuid4().hex
-        self._line = SignalLine(self._link, self._keyspace.key(f"engines:{self._name}"), self._tell, self._look)
+        self._line = SignalLine(
+            self._link, self._keyspace.key(f"engines:{self._name}"), self._listeners.tell, self._look
+        )
         self._calls = itertools.count(1)
-        self._listeners: dict[object, Listener] = {}
         self._read_at: tuple[float, float] | None = None
         self._is_open = False
 
@@ -143,14 +146,9 @@ class RedisStorage(Storage):
                     await self._link.ask("SREM", self._keyspace.key("engines"), self._name)
         await self._link.close()
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(self, listener: Listener, *kinds: str) -> Callable[[], None]:
         """Calls ``listener`` at the end of each step of this storage, and soon after each step of another."""
-        key = object()
-        self._listeners[key] = listener
-        return lambda: self._unsubscribe(key)
-
-    def _unsubscribe(self, key: object) -> None:
-        self._listeners.pop(key, None)
+        return self._listeners.add(listener, kinds)
 
     async def now(self) -> float:
         """Returns the moment on the server's clock, never a later one; a reading serves for a few seconds."""
@@ -162,26 +160,18 @@ class RedisStorage(Storage):
             self._read_at = int(seconds) + int(microseconds) / 1e6, time.monotonic()
         return self._read_at[0] + time.monotonic() - self._read_at[1]
 
-    def _tell(self, signals: Sequence[Signal]) -> None:
-        for listener in tuple(self._listeners.values()):
-            for signal in signals:
-                try:
-                    listener(signal)
-                except Exception:
-                    log.exception("a listener raised", extra={"action": "listener_failed", "signal": signal.kind})
-
     async def _look(self, again: bool) -> None:
         """Says that this engine listens, and sees whether the data is still there; after a loss everybody looks."""
         await self._link.ask("SADD", self._keyspace.key("engines"), self._name)
         await self._server.check()
         if again:
             self._read_at = None
-            self._tell([Signal("ready"), Signal("timer"), Signal("event")])
+            self._listeners.tell([Signal("ready"), Signal("timer"), Signal("event")])
 
     async def _run(self, name: str, *, job_id: str = "", repeats: bool = True, **arguments: Any) -> Any:
         """Runs a script, tells its signals, and returns its result."""
         result, signals = await self._link.run(name, self._common(arguments), job_id=job_id, repeats=repeats)
-        self._tell(read_signals(signals))
+        self._listeners.tell(read_signals(signals))
         return result
 
     def _common(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +190,7 @@ class RedisStorage(Storage):
         answer = await self._link.run("commit", arguments, job_id=batch.job.id, repeats=True)
         match answer:
             case [b"committed"]:
-                self._tell(signals)
+                self._listeners.tell(signals)
                 return Committed(batch.job.version)
             case [b"duplicate", job_id, fingerprint]:
                 return Duplicate(text(job_id), text(fingerprint))

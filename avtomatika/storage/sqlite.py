@@ -29,12 +29,12 @@ from avtomatika.storage.base import (
     Outcome,
     Progress,
     Queue,
-    Signal,
     Storage,
     TaskClaim,
     Timer,
     WakeUp,
 )
+from avtomatika.storage.listeners import Listeners
 from avtomatika.storage.sqlite_file import failure, open_reader, parse_location
 from avtomatika.storage.sqlite_step import Step
 from avtomatika.storage.sqlite_writer import Writer
@@ -60,7 +60,7 @@ class SQLiteStorage(Storage):
         self._clock: Clock = SystemClock() if clock is None else clock
         self._writer: Writer | None = None
         self._reader: sqlite3.Connection | None = None
-        self._listeners: dict[object, Listener] = {}
+        self._listeners = Listeners()
         self._opening = asyncio.Lock()
 
     async def open(self) -> None:
@@ -73,7 +73,7 @@ class SQLiteStorage(Storage):
         async with self._opening:
             if self._writer is not None:
                 return
-            writer = Writer(self.path, self._clock, self._tell)
+            writer = Writer(self.path, self._clock, self._listeners.tell)
             await writer.open()
             try:
                 self._reader = open_reader(self.path)
@@ -92,22 +92,9 @@ class SQLiteStorage(Storage):
             if writer is not None:
                 await writer.close()
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(self, listener: Listener, *kinds: str) -> Callable[[], None]:
         """Calls ``listener`` after each step; for steps of other processes within a fifth of a second."""
-        key = object()
-        self._listeners[key] = listener
-        return lambda: self._unsubscribe(key)
-
-    def _unsubscribe(self, key: object) -> None:
-        self._listeners.pop(key, None)
-
-    def _tell(self, signals: Sequence[Signal]) -> None:
-        for listener in tuple(self._listeners.values()):
-            for signal in signals:
-                try:
-                    listener(signal)
-                except Exception:
-                    log.exception("a listener raised", extra={"action": "listener_failed", "signal": signal.kind})
+        return self._listeners.add(listener, kinds)
 
     async def now(self) -> float:
         """Returns the moment on the clock."""

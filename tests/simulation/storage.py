@@ -225,7 +225,7 @@ class FaultyStorage:
 
     # --- signals ---
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(self, listener: Listener, *kinds: str) -> Callable[[], None]:
         """Hands signals on, some late, some never."""
         world = self._world
 
@@ -245,6 +245,6 @@ class FaultyStorage:
             if not self._is_cut:
                 listener(signal)
 
-        unsubscribe = self._inner.subscribe(hear)
+        unsubscribe = self._inner.subscribe(hear, *kinds)
         self._subscriptions.append(unsubscribe)
         return unsubscribe

@@ -35,7 +35,7 @@ _reported = tasks.reported
 def any_version(self: MemoryStorage, row: Any, batch: Batch) -> bool:
     """Applies a batch whatever version it was decided on."""
     version = 1 if row is None else row.version + 1
-    return _is_current(self, row, replace(batch, job=batch.job.evolve({"version": version})))
+    return _is_current(self, row, replace(batch, job=replace(batch.job, version=version)))
 
 
 def any_job_claim(self: MemoryStorage, row: Any, batch: Batch) -> bool:

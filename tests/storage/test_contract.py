@@ -1477,6 +1477,17 @@ async def test_listener_that_raises_harms_nobody(storage: Storage, caplog: pytes
     assert "a listener raised" in caplog.text
 
 
+async def test_listener_hears_only_the_kinds_that_it_named(storage: Storage) -> None:
+    """Whoever waits for one thing is not called for the others."""
+    heard: list[str] = []
+    storage.subscribe(lambda signal: heard.append(signal.kind), "ready", "progress")
+
+    await create(storage)
+    await storage.put_progress("j1", Progress(0.5))
+
+    assert heard == ["ready", "progress"]
+
+
 async def test_listener_that_ended_hears_nothing(storage: Storage) -> None:
     """Ending a subscription twice is harmless, and other subscriptions stay."""
     ear, other = Ear(storage), Ear(storage)
