@@ -89,11 +89,37 @@ class RecordHistory(Struct, frozen=True):
     state_history: Document | None = None
 
 
+class SendMessage(Struct, frozen=True):
+    """Let something leave the engine: at least once, as soon as its receiver can be reached.
+
+    Args:
+        topic: names the carrier that knows what to do with it.
+        body: what the carrier needs.
+        key: whom it concerns, or empty; for carriers and people.
+        at: not before this moment, Unix seconds; None for at once.
+    """
+
+    topic: str
+    body: Document
+    key: str = ""
+    at: float | None = None
+
+
 class FinishJob(Struct, frozen=True):
     """The job has ended: whatever it still owns is given up."""
 
 
-Effect = RunHandler | DispatchTask | SaveTask | CancelOpenTasks | SetTimer | ClearTimer | RecordHistory | FinishJob
+Effect = (
+    RunHandler
+    | DispatchTask
+    | SaveTask
+    | CancelOpenTasks
+    | SetTimer
+    | ClearTimer
+    | RecordHistory
+    | SendMessage
+    | FinishJob
+)
 
 
 class Decision(Struct, frozen=True):

@@ -15,15 +15,16 @@ from avtomatika.core.effects import (
     RecordHistory,
     RunHandler,
     SaveTask,
+    SendMessage,
     SetTimer,
 )
 from avtomatika.core.events import Event, JobSubmitted
 from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.steps import Limits
 from avtomatika.errors import JobNotFoundError, StorageError
-from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
+from avtomatika.observability.base import SILENT, Meter
 from avtomatika.runtime.registry import Registry
-from avtomatika.storage.base import Batch, Committed, Dedupe, Outcome, Ready, Storage, TaskClaim, Timer
+from avtomatika.storage.base import Batch, Committed, Dedupe, Message, Outcome, Ready, Storage, TaskClaim, Timer
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ def batch_of(
     """
     job, events, queue, save = decision.job, [], [], []
     set_timers, clear_timers = [], []
+    messages: list[Message] = []
     ready: Ready | None = None
     cancel_open = finish = False
     for effect in decision.effects:
@@ -72,6 +74,10 @@ def batch_of(
                 clear_timers.append(Timer(job.id, kind, 0.0, task_id))
             case CancelOpenTasks():
                 cancel_open = True
+            case SendMessage(topic, body, key, due):
+                # The id is derived: a commit that is repeated makes the same message.
+                message_id = f"{job.id}:{job.version}:{len(messages)}"
+                messages.append(Message(message_id, topic, job.id, key, body, at, at if due is None else due))
             case FinishJob():
                 finish = True
     created = old.version == 0
@@ -91,6 +97,7 @@ def batch_of(
         finish=finish,
         events=events,
         dedupe=dedupe,
+        messages=messages,
     )
 
 
@@ -102,19 +109,10 @@ class Performer:
         registry: the loaded blueprints.
         limits: the numbers to decide by.
         meter: counts what was written.
-        tracer: follows it.
     """
 
-    def __init__(
-        self,
-        storage: Storage,
-        registry: Registry,
-        limits: Limits,
-        meter: Meter = SILENT,
-        tracer: Tracer = UNTRACED,
-    ) -> None:
+    def __init__(self, storage: Storage, registry: Registry, limits: Limits, meter: Meter = SILENT) -> None:
         self._meter = meter
-        self._tracer = tracer
         self._storage = storage
         self._registry = registry
         self._limits = limits
@@ -125,7 +123,7 @@ class Performer:
         decision = self._decide(job, JobSubmitted(), now)
         outcome = await self._storage.commit(batch_of(job, decision, now, dedupe=dedupe))
         if isinstance(outcome, Committed):
-            self._written(job, decision)
+            self._meter.committed(job, decision)
         return outcome
 
     async def step(self, job: Job, event: Event, claim: str, *, go_on: bool) -> tuple[Job, bool] | None:
@@ -152,7 +150,7 @@ class Performer:
         if not isinstance(outcome, Committed):
             self._meter.conflict()
             return None
-        self._written(job, decision)
+        self._meter.committed(job, decision)
         return decision.job, keep
 
     async def happen(
@@ -186,15 +184,11 @@ class Performer:
             claim = TaskClaim(task.id, task.attempt, task.worker_id) if task else None
             outcome = await self._storage.commit(batch_of(job, decision, now, task_claim=claim))
             if isinstance(outcome, Committed):
-                self._written(job, decision)
+                self._meter.committed(job, decision)
                 return decision
             self._meter.conflict()
             log.debug("lost a race", extra={"action": "commit_conflict", "job_id": job_id})
         raise StorageError(f"job {job_id} changed {_MAX_RACES} times while one event was to be written; try again.")
-
-    def _written(self, old: Job, decision: Decision) -> None:
-        self._meter.committed(old, decision)
-        self._tracer.committed(old, decision)
 
     def _decide(self, job: Job, event: Event, now: float) -> Decision:
         graph = self._registry.graph_of(job.blueprint, job.blueprint_version)

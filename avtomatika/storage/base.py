@@ -15,6 +15,7 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
+from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
 from avtomatika.core.history import HistoryEvent
@@ -85,6 +86,35 @@ class Dedupe(Struct, frozen=True):
     ttl: float
 
 
+class Message(Struct, frozen=True):
+    """Something that is to leave the engine: written with the step that it follows from, delivered at least once.
+
+    Args:
+        id: derived from the job's id, the version of the commit and an index there, so that whoever receives it twice
+            can tell.
+        topic: names the carrier that knows what to do with it.
+        job_id: the job that sent it.
+        key: whom it concerns, or empty; for carriers and people.
+        body: what the carrier needs.
+        created_at: the moment of the step.
+        due_at: not before this moment; once claimed, the end of the claim.
+        attempts: how often it was claimed since it was written or replayed.
+        error: why the last attempt failed, or empty.
+        buried_at: when it became a dead letter, or None.
+    """
+
+    id: str
+    topic: str
+    job_id: str
+    key: str
+    body: Document
+    created_at: float
+    due_at: float
+    attempts: int = 0
+    error: str = ""
+    buried_at: float | None = None
+
+
 class Batch(Struct, frozen=True):
     """All that one step writes, applied whole or not at all.
 
@@ -109,6 +139,7 @@ class Batch(Struct, frozen=True):
         finish: the job has ended: forget its wake-up, claim, timers and progress, whatever else the batch says of them.
         events: rows of its history, numbered by the storage in this order.
         dedupe: for a creation that must happen once.
+        messages: what leaves the engine; each of this job, under an id of its own.
     """
 
     job: Job
@@ -126,6 +157,7 @@ class Batch(Struct, frozen=True):
     finish: bool = False
     events: Sequence[RecordHistory] = ()
     dedupe: Dedupe | None = None
+    messages: Sequence[Message] = ()
 
 
 class Committed(Struct, frozen=True):
@@ -223,9 +255,10 @@ class Signal(Struct, frozen=True):
     Args:
         kind: ``ready`` (a wake-up was queued or given back), ``task`` (a task was queued; one signal for each),
             ``timer`` (timers or leases were set), ``job`` (a job was committed), ``progress``, ``event`` (rows wait in
-            the outbox).
-        key: the queue's name for ``task``, the job's id for ``job`` and ``progress``, else empty.
-        at: when the earliest ``timer`` fires or a ``ready`` job is due; else 0.
+            the outbox), ``message`` (messages wait in the outbox).
+        key: the queue's name for ``task``, the job's id for ``job`` and ``progress``, the topic for ``message`` (empty
+            for any), else empty.
+        at: when the earliest ``timer`` fires, a ``ready`` job or the earliest ``message`` is due; else 0.
         final: a ``job`` has ended.
         queue: for ``task``: the kind of task that was queued; its length and age may be unset.
         strategy: for ``task``: how to choose among waiting workers.
@@ -426,7 +459,7 @@ class Storage(Protocol):
         """
         ...
 
-    # --- the outbox ---
+    # --- the outbox: history ---
 
     async def read_events(self, limit: int) -> list[HistoryEvent]:
         """Returns up to ``limit`` history events that nobody has acknowledged, oldest first; they stay."""
@@ -434,6 +467,61 @@ class Storage(Protocol):
 
     async def ack_events(self, event_ids: Sequence[str]) -> None:
         """Forgets the events: they are safely elsewhere. Unknown ids are ignored."""
+        ...
+
+    # --- the outbox: messages ---
+
+    async def claim_messages(self, topics: Sequence[str], limit: int, lease: float) -> list[Message]:
+        """Takes up to ``limit`` due messages of these topics, earliest due first, then first written.
+
+        Each is due again ``lease`` seconds from now, unless it is acknowledged, postponed or buried before that;
+        ``attempts`` rises by one. No message is claimed twice at a time, but who is late finds it carried twice.
+        """
+        ...
+
+    async def ack_messages(self, message_ids: Sequence[str]) -> None:
+        """Forgets messages: their receivers have them. Also dead letters; unknown ids are ignored."""
+        ...
+
+    async def postpone_message(self, message_id: str, at: float, error: str) -> None:
+        """Lets a message be due at a moment, whoever has claimed it, and remembers why.
+
+        Ignored if it is unknown or a dead letter.
+        """
+        ...
+
+    async def bury_message(self, message_id: str, error: str) -> None:
+        """Makes a message a dead letter, which nobody claims, and remembers why.
+
+        Ignored if it is unknown or a dead letter already.
+        """
+        ...
+
+    async def list_dead_messages(
+        self, topic: str | None = None, limit: int = 100, before: tuple[float, str] | None = None
+    ) -> list[Message]:
+        """Returns dead letters, last buried first; by id, descending, among those of one moment.
+
+        Args:
+            topic: only of this one; None for all.
+            limit: at most so many.
+            before: (buried_at, id) of the last one of the page before, or None; the next page begins behind it.
+        """
+        ...
+
+    async def replay_messages(self, message_ids: Sequence[str]) -> list[str]:
+        """Makes dead letters due at once, with no attempts counted.
+
+        Returns:
+            The ids of those that were dead letters; others are left as they are.
+        """
+        ...
+
+    async def next_message_at(self, topics: Sequence[str]) -> float | None:
+        """Returns the earliest moment at which a message of these topics is due, or None.
+
+        A moment that has passed counts until the message is claimed; a claimed one counts by the end of its claim.
+        """
         ...
 
     # --- workers ---
@@ -459,8 +547,9 @@ class Storage(Protocol):
     async def purge_jobs(self, ended_before: float, limit: int) -> list[str]:
         """Forgets up to ``limit`` jobs that ended before a moment, earliest first, with their tasks.
 
-        A job whose history waits in the outbox is kept until it is acknowledged. Dedupe keys live on for their own
-        time. A forgotten job's id may be created again.
+        A job whose history or messages wait in the outbox is kept until they are acknowledged. Dead letters go with
+        their job, but not before they, too, are older than that moment. Dedupe keys live on for their own time. A
+        forgotten job's id may be created again.
 
         Returns:
             The ids of the jobs that are gone.

@@ -21,6 +21,7 @@ from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.errors import StorageError
 from avtomatika.protocol.messages import Skill, WorkerProfile
+from avtomatika.storage.base import Message
 
 R = TypeVar("R", bound=Struct)
 _ABSENT = object()
@@ -145,6 +146,7 @@ _TASK = _Schema(
     failure=_FAILURE,
     retry=_nested(_Schema(RetryPolicy, never=_TUPLE)),
 )
+_MESSAGE = _Schema(Message, body=_DOCUMENT)
 _WORKER = _Schema(WorkerProfile, skills=_SKILLS, available=_SET, hot=_SET, current_tasks=_TUPLE)
 _JOB = _Schema(
     Job,
@@ -236,6 +238,24 @@ def decode_worker(raw: bytes) -> WorkerProfile:
         StorageError: the bytes are no worker.
     """
     return _WORKER.load(raw)
+
+
+def encode_message(message: Message) -> bytes:
+    """Returns a message as bytes.
+
+    Raises:
+        DocumentError: a value cannot be stored.
+    """
+    return _MESSAGE.dump(message)
+
+
+def decode_message(raw: bytes) -> Message:
+    """Builds a message from bytes.
+
+    Raises:
+        StorageError: the bytes are no message.
+    """
+    return _MESSAGE.load(raw)
 
 
 def encode_event(event: HistoryEvent) -> bytes:

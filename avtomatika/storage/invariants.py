@@ -14,6 +14,23 @@ from avtomatika.storage.base import Fault
 
 
 @dataclass(frozen=True, slots=True)
+class MailFacts:
+    """What a storage holds of the messages of one job.
+
+    Args:
+        sent: how many there were.
+        delivered: how many were acknowledged.
+        waiting: how many can be claimed now, later, or when a claim ends.
+        dead: how many are listed as dead letters.
+    """
+
+    sent: int = 0
+    delivered: int = 0
+    waiting: int = 0
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class JobFacts:
     """What a storage holds for one job.
 
@@ -23,11 +40,12 @@ class JobFacts:
         timers: how many moments are written down for it.
         open_tasks: its tasks that have not ended.
         unreachable: ids of queued tasks that are in no queue, and of claimed tasks whose lease nobody watches.
-        has_live_child: whether a job that has not ended names it as its parent.
+        has_live_child: whether a job names it as its parent that has not ended, or whose messages wait.
         rows: rows that its history has had.
         acknowledged: how many of them have left the outbox.
         waiting_rows: sequence numbers of those that are still there.
         has_progress: whether a progress is remembered.
+        mail: its messages.
     """
 
     job: Job
@@ -40,6 +58,7 @@ class JobFacts:
     acknowledged: int = 0
     waiting_rows: Sequence[int] = ()
     has_progress: bool = False
+    mail: MailFacts = MailFacts()
 
 
 def check_job(facts: JobFacts) -> list[Fault]:
@@ -47,7 +66,7 @@ def check_job(facts: JobFacts) -> list[Fault]:
     checks = (_terminal_owns_nothing,) if facts.job.is_terminal else (_has_wake_up, _counts_branches)
     return [
         Fault(letter, facts.job.id, message)
-        for check in (*checks, _has_one_wake_up, _tasks_are_reachable, _history_is_whole)
+        for check in (*checks, _has_one_wake_up, _tasks_are_reachable, _history_is_whole, _messages_are_listed)
         for letter, message in check(facts)
     ]
 
@@ -83,7 +102,8 @@ def _has_wake_up(facts: JobFacts) -> _Findings:
         or facts.timers > 0
         or with_workers
         or job.status is JobStatus.WAITING_FOR_HUMAN
-        or (job.status is JobStatus.WAITING_FOR_SUB_JOB and facts.has_live_child)
+        # The child is not there yet as long as the message that is to start it waits.
+        or (job.status is JobStatus.WAITING_FOR_SUB_JOB and (facts.has_live_child or facts.mail.waiting > 0))
     )
     if not waits:
         yield "W", f"nothing will wake the job: it is {job.status} in state '{job.state}'"
@@ -134,3 +154,11 @@ def _history_is_whole(facts: JobFacts) -> _Findings:
             "H",
             f"the history has {facts.rows} rows, but {len(waiting)} wait and {facts.acknowledged} are acknowledged",
         )
+
+
+def _messages_are_listed(facts: JobFacts) -> _Findings:
+    """O: each message was delivered, can be claimed, or is listed as a dead letter."""
+    mail = facts.mail
+    if mail.delivered + mail.waiting + mail.dead != mail.sent:
+        found = f"{mail.delivered} were delivered, {mail.waiting} wait and {mail.dead} are dead letters"
+        yield "O", f"the job has sent {mail.sent} messages, but {found}"

@@ -29,6 +29,7 @@ from avtomatika.storage.base import (
     JobClaim,
     JobQuery,
     Listener,
+    Message,
     Outcome,
     Progress,
     Queue,
@@ -46,14 +47,16 @@ from avtomatika.storage.codec import (
     decode_worker,
     encode_event,
     encode_job_fields,
+    encode_message,
     encode_task,
     encode_worker,
 )
 from avtomatika.storage.heap import LazyHeap
 from avtomatika.storage.invariants import JobFacts, check_counts, check_job
 from avtomatika.storage.listeners import Listeners
+from avtomatika.storage.mailbox import Mailbox
 from avtomatika.storage.queues import ReadyQueue, TaskTable
-from avtomatika.storage.records import history_event
+from avtomatika.storage.records import history_event, message_signals
 
 _TimerKey = tuple[str, TimerKind, str]
 
@@ -122,6 +125,7 @@ class MemoryStorage(Storage):
         self._timers: dict[_TimerKey, Timer] = {}
         self._timers_due: LazyHeap[_TimerKey] = LazyHeap()
         self._outbox: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._mailbox = Mailbox()
         self._progress: dict[str, Progress] = {}
         self._dedupe: dict[str, Duplicate] = {}
         self._dedupe_ends: LazyHeap[str] = LazyHeap()
@@ -179,6 +183,8 @@ class MemoryStorage(Storage):
             history_event(job.id, job.blueprint, number, batch.at, event)
             for number, event in enumerate(batch.events, first)
         ]
+        for message in batch.messages:
+            encode_message(message)  # never changes, so it is kept as it is; but no storage takes what another cannot
         return _Prepared(
             encode_job_fields(job, None if row is None else batch.changed | {"version"}),
             _encoded(replace(task, status=TaskStatus.CANCELLED, ended_at=batch.at) for task in closed),
@@ -221,6 +227,8 @@ class MemoryStorage(Storage):
             self._set_timer(row, timer)
         for event_id, raw in prepared.events:
             self._append(row, batch.job.id, event_id, raw)
+        for message in batch.messages:
+            self._mailbox.put(message)
         self._write_wake_up(batch)
         if batch.finish:
             for key in tuple(row.timers):
@@ -249,6 +257,8 @@ class MemoryStorage(Storage):
             signals.append(Signal("timer", at=min(timer.at for timer in batch.set_timers)))
         if batch.events:
             signals.append(Signal("event"))
+        if batch.messages:
+            signals += message_signals(batch.messages)
         return signals
 
     def _task_signal(self, task: Task) -> Signal:
@@ -506,7 +516,7 @@ class MemoryStorage(Storage):
         moments += [first[0][0] for heap in (self._timers_due, self._tasks.leases) if (first := heap.first())]
         return min(moments, default=None)
 
-    # --- the outbox ---
+    # --- the outbox: history ---
 
     async def read_events(self, limit: int) -> list[HistoryEvent]:
         """Returns the oldest events."""
@@ -518,6 +528,45 @@ class MemoryStorage(Storage):
             acknowledged = self._outbox.pop(event_id, None)
             if acknowledged is not None:
                 self._jobs[acknowledged[0]].acknowledged += 1
+
+    # --- the outbox: messages ---
+
+    async def claim_messages(self, topics: Sequence[str], limit: int, lease: float) -> list[Message]:
+        """Takes due messages."""
+        now = self._clock.now()
+        return self._mailbox.claim(topics, limit, now, now + lease)
+
+    async def ack_messages(self, message_ids: Sequence[str]) -> None:
+        """Forgets messages."""
+        for message_id in message_ids:
+            self._mailbox.ack(message_id)
+
+    async def postpone_message(self, message_id: str, at: float, error: str) -> None:
+        """Moves the moment of a message."""
+        message = self._mailbox.postpone(message_id, at, error)
+        if message is not None:
+            self._listeners.tell(message_signals([message]))
+
+    async def bury_message(self, message_id: str, error: str) -> None:
+        """Makes a message a dead letter."""
+        self._mailbox.bury(message_id, self._clock.now(), error)
+
+    async def list_dead_messages(
+        self, topic: str | None = None, limit: int = 100, before: tuple[float, str] | None = None
+    ) -> list[Message]:
+        """Returns dead letters, last buried first."""
+        return list(itertools.islice(self._mailbox.dead_letters(topic, before), limit))
+
+    async def replay_messages(self, message_ids: Sequence[str]) -> list[str]:
+        """Makes dead letters due."""
+        now = self._clock.now()
+        replayed = [message for message_id in message_ids if (message := self._mailbox.replay(message_id, now))]
+        self._listeners.tell(message_signals(replayed))
+        return [message.id for message in replayed]
+
+    async def next_message_at(self, topics: Sequence[str]) -> float | None:
+        """Returns when the next message is due."""
+        return self._mailbox.next_at(topics)
 
     # --- workers ---
 
@@ -559,7 +608,8 @@ class MemoryStorage(Storage):
             if first is None or first[0][0] >= ended_before:
                 break
             job_id = self._ended.pop()
-            if self._jobs[job_id].rows > self._jobs[job_id].acknowledged:
+            row, mail = self._jobs[job_id], self._mailbox.jobs.get(job_id)
+            if row.rows > row.acknowledged or (mail and not mail.may_go(ended_before)):
                 kept.append(job_id)
             else:
                 self._forget_job(job_id)
@@ -575,13 +625,15 @@ class MemoryStorage(Storage):
         self._created -= 1
         for task_id in row.tasks:
             self._tasks.forget(task_id)
+        self._mailbox.forget_job(job_id)
 
     # --- proof ---
 
     async def audit(self) -> list[Fault]:
         """Collects the facts of every job and checks them."""
         jobs = {job_id: decode_job(row.stored) for job_id, row in self._jobs.items()}
-        parents = {job.parent_job_id for job in jobs.values() if not job.is_terminal}
+        mail = {job_id: self._mailbox.counts(job_id) for job_id in jobs}
+        parents = {job.parent_job_id for job_id, job in jobs.items() if not job.is_terminal or mail[job_id].waiting}
         waiting: dict[str, list[int]] = {}
         for job_id, raw in self._outbox.values():
             waiting.setdefault(job_id, []).append(decode_event(raw).sequence)
@@ -599,6 +651,7 @@ class MemoryStorage(Storage):
                 acknowledged=row.acknowledged,
                 waiting_rows=waiting.get(job_id, ()),
                 has_progress=job_id in self._progress,
+                mail=mail[job_id],
             )
             faults += check_job(facts)
         return faults

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Task
 from avtomatika.core.states import TaskStatus
-from avtomatika.storage.base import Batch, Queue, Signal, TaskClaim
+from avtomatika.storage.base import Batch, Message, Queue, Signal, TaskClaim
 
 
 def claimed(task: Task, worker_id: str, now: float, lease: float) -> Task:
@@ -101,7 +103,17 @@ def signals_of(batch: Batch) -> list[Signal]:
         signals.append(Signal("timer", at=min(timer.at for timer in batch.set_timers)))
     if batch.events:
         signals.append(Signal("event"))
+    if batch.messages:
+        signals += message_signals(batch.messages)
     return signals
+
+
+def message_signals(messages: Iterable[Message]) -> list[Signal]:
+    """Returns what tells that messages wait: for each topic, when its first one is due."""
+    due: dict[str, float] = {}
+    for message in messages:
+        due[message.topic] = min(message.due_at, due.get(message.topic, message.due_at))
+    return [Signal("message", topic, at) for topic, at in due.items()]
 
 
 def task_signal(task: Task) -> Signal:

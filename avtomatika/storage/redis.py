@@ -29,6 +29,7 @@ from avtomatika.storage.base import (
     JobClaim,
     JobQuery,
     Listener,
+    Message,
     Outcome,
     Progress,
     Queue,
@@ -48,11 +49,13 @@ from avtomatika.storage.redis_link import Link, client_of
 from avtomatika.storage.redis_records import (
     claim_arguments,
     commit_arguments,
+    dead_letter_arguments,
     decode_progress,
     encode_progress,
     list_arguments,
     read_event,
     read_job,
+    read_message,
     read_queue,
     read_signals,
     read_task,
@@ -166,7 +169,7 @@ class RedisStorage(Storage):
         await self._server.check()
         if again:
             self._read_at = None
-            self._listeners.tell([Signal("ready"), Signal("timer"), Signal("event")])
+            self._listeners.tell([Signal("ready"), Signal("timer"), Signal("event"), Signal("message")])
 
     async def _run(self, name: str, *, job_id: str = "", repeats: bool = True, **arguments: Any) -> Any:
         """Runs a script, tells its signals, and returns its result."""
@@ -187,7 +190,8 @@ class RedisStorage(Storage):
         signals = signals_of(batch)
         arguments = self._common(commit_arguments(batch, signals))
         arguments["call"] = f"{self._name}/{next(self._calls)}"
-        answer = await self._link.run("commit", arguments, job_id=batch.job.id, repeats=True)
+        script = "commit_more" if batch.messages else "commit"
+        answer = await self._link.run(script, arguments, job_id=batch.job.id, repeats=True)
         match answer:
             case [b"committed"]:
                 self._listeners.tell(signals)
@@ -309,7 +313,7 @@ class RedisStorage(Storage):
         at = await self._run("next_wake")
         return None if at is False else float(at)
 
-    # --- the outbox ---
+    # --- the outbox: history ---
 
     async def read_events(self, limit: int) -> list[HistoryEvent]:
         """Returns the oldest events."""
@@ -318,6 +322,41 @@ class RedisStorage(Storage):
     async def ack_events(self, event_ids: Sequence[str]) -> None:
         """Forgets events."""
         await self._run("ack_events", events=[[event_id, event_id.rpartition(":")[0]] for event_id in event_ids])
+
+    # --- the outbox: messages ---
+
+    async def claim_messages(self, topics: Sequence[str], limit: int, lease: float) -> list[Message]:
+        """Takes due messages."""
+        rows = await self._run("claim_messages", repeats=False, topics=list(topics), limit=limit, lease=lease)
+        return [read_message(*row) for row in rows]
+
+    async def ack_messages(self, message_ids: Sequence[str]) -> None:
+        """Forgets messages."""
+        await self._run("ack_messages", ids=list(message_ids))
+
+    async def postpone_message(self, message_id: str, at: float, error: str) -> None:
+        """Moves the moment of a message."""
+        await self._run("postpone_message", id=message_id, at=at, error=error)
+
+    async def bury_message(self, message_id: str, error: str) -> None:
+        """Makes a message a dead letter."""
+        await self._run("bury_message", id=message_id, error=error)
+
+    async def list_dead_messages(
+        self, topic: str | None = None, limit: int = 100, before: tuple[float, str] | None = None
+    ) -> list[Message]:
+        """Returns dead letters, last buried first."""
+        rows = await self._run("list_dead_messages", **dead_letter_arguments(topic, before), limit=limit)
+        return [read_message(*row) for row in rows]
+
+    async def replay_messages(self, message_ids: Sequence[str]) -> list[str]:
+        """Makes dead letters due."""
+        return [text(message_id) for message_id in await self._run("replay_messages", ids=list(message_ids))]
+
+    async def next_message_at(self, topics: Sequence[str]) -> float | None:
+        """Returns when the next message is due."""
+        at = await self._run("next_message", topics=list(topics))
+        return None if at is False else float(at)
 
     # --- workers ---
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from avtomatika.core.states import JobStatus
 from avtomatika.storage.base import Fault
-from avtomatika.storage.invariants import JobFacts, check_counts, check_job
+from avtomatika.storage.invariants import JobFacts, MailFacts, check_counts, check_job
 from avtomatika.storage.redis_link import Link
 from avtomatika.storage.redis_records import read_job, read_tasks, text, unpack
 from avtomatika.storage.redis_scripts import Keyspace
@@ -42,7 +42,8 @@ async def _look(run: Run, link: Link, keyspace: Keyspace) -> list[Fault]:
     job_ids: list[str] = []
     async for name, facts in _scan(link, keyspace.key("facts")):
         job_ids.append(text(name))
-        if not JobStatus(text(facts[b"status"])).is_terminal:
+        undelivered = facts.get(b"sent", 0) - facts.get(b"delivered", 0) - facts.get(b"dead", 0)
+        if undelivered or not JobStatus(text(facts[b"status"])).is_terminal:
             parents.add(text(facts[b"parent"]))
     ids = iter(job_ids)
     while some := list(islice(ids, _AT_A_TIME)):
@@ -67,7 +68,7 @@ async def _scan(link: Link, key: str) -> AsyncIterator[tuple[bytes, dict[bytes, 
 
 
 def _check(job_id: str, answer: Sequence[Any], parents: set[str]) -> list[Fault]:
-    flat, wake_ups, timers, open_tasks, unreachable, rows, acknowledged, waiting, has_progress = answer
+    flat, wake_ups, timers, open_tasks, unreachable, rows, acknowledged, waiting, has_progress, mail = answer
     job = read_job(flat)
     if job is None:
         return [Fault("C", job_id, "the job is listed, but none of its fields is stored")]
@@ -83,6 +84,7 @@ def _check(job_id: str, answer: Sequence[Any], parents: set[str]) -> list[Fault]
             acknowledged=acknowledged,
             waiting_rows=waiting,
             has_progress=has_progress,
+            mail=MailFacts(*mail),
         )
     )
 

@@ -20,13 +20,15 @@ from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.errors import StorageError
-from avtomatika.storage.base import Batch, JobQuery, Progress, Queue, Signal, TaskClaim, Timer, WakeUp
+from avtomatika.storage.base import Batch, JobQuery, Message, Progress, Queue, Signal, TaskClaim, Timer, WakeUp
 from avtomatika.storage.codec import (
     decode_event,
     decode_job,
+    decode_message,
     decode_task,
     encode_event,
     encode_job_fields,
+    encode_message,
     encode_task,
 )
 from avtomatika.storage.records import history_event
@@ -110,6 +112,8 @@ def commit_arguments(batch: Batch, signals: Sequence[Signal]) -> dict[str, Any]:
         arguments["created"] = _new_job_facts(job)
     if batch.ready is not None:
         arguments["ready"] = {"at": batch.ready.at, "priority": batch.ready.priority}
+    if batch.messages:
+        arguments["messages"] = [_message_row(message) for message in batch.messages]
     if batch.task_claim is not None:
         arguments["task_claim"] = claim_arguments(batch.task_claim)
     if batch.dedupe is not None:
@@ -291,6 +295,40 @@ def read_tasks(rows: Sequence[Sequence[bytes]]) -> list[Task]:
     placed = [(read_task(raw, packed), unpack(packed)[b"seq"]) for raw, packed in rows]
     placed.sort(key=lambda pair: (pair[0].created_at, pair[0].index, pair[1]))
     return [task for task, _ in placed]
+
+
+# --- messages ---
+
+
+def _message_row(message: Message) -> list[Any]:
+    """Returns the id, the bytes and the facts of a message; ``read_message`` lays the facts over the bytes."""
+    facts = {
+        "topic": message.topic,
+        "job": message.job_id,
+        "due": message.due_at,
+        "attempts": message.attempts,
+        "error": message.error,
+    }
+    return [message.id, encode_message(message), facts]
+
+
+def read_message(raw: bytes, packed: bytes) -> Message:
+    """Builds a message from its bytes and its facts."""
+    facts: Packed = unpack(packed)
+    return replace(
+        decode_message(raw),
+        due_at=float(facts[b"due"]),
+        attempts=facts[b"attempts"],
+        error=text(facts[b"error"]),
+        buried_at=_moment(facts, b"buried"),
+    )
+
+
+def dead_letter_arguments(topic: str | None, before: tuple[float, str] | None) -> dict[str, Any]:
+    """Returns the stretch of the list of dead letters in which those of a topic stand, or all."""
+    prefix = b"a" if topic is None else b"t" + _sized(topic)
+    high = _AFTER_ALL_PLACES if before is None else struct.pack(">d", before[0]) + before[1].encode()
+    return {"low": b"[" + prefix, "high": b"(" + prefix + high, "skip": len(prefix) + 9}
 
 
 # --- signals ---

@@ -2,13 +2,16 @@
 
 A script says in comments at its top which parts it needs (``-- parts: ...``) and which keys it touches (``-- keys:
 ...``, ``-- job keys: ...``); parts say the same. All keys share one hash tag, so that they live on one server.
+
+A script may have a second form, for what few of its calls need: ``-- also as: NAME PARTS``. Each key and each part
+costs every call a little, whether it is used or not.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -57,15 +60,21 @@ class Keyspace:
 def load_scripts() -> dict[str, Script]:
     """Returns all scripts by name."""
     folder = resources.files("avtomatika.storage") / "lua"
-    names = sorted(path.name.removesuffix(".lua") for path in folder.iterdir() if path.name.endswith(".lua"))
-    return {name: _assemble(name) for name in names}
+    files = sorted(path.name for path in folder.iterdir() if path.name.endswith(".lua"))
+    return {script.name: script for file in files for script in _forms(file)}
 
 
-def _assemble(name: str) -> Script:
-    """Puts a script together."""
-    own = _read(f"{name}.lua")
-    parts = [_read("parts/common.lua"), *(_read(f"parts/{part}.lua") for part in _named(own, "parts"))]
-    texts = [*parts, own]
+def _forms(file: str) -> Iterator[Script]:
+    """Puts a script together, and its second form if it has one."""
+    own = _read(file)
+    parts = _named(own, "parts")
+    yield _assemble(file.removesuffix(".lua"), own, parts)
+    if second := _named(own, "also as"):
+        yield _assemble(second[0], own, [*parts, *second[1:]])
+
+
+def _assemble(name: str, own: str, parts: Sequence[str]) -> Script:
+    texts = [_read("parts/common.lua"), *(_read(f"parts/{part}.lua") for part in parts), own]
     keys = _unique(key for kind in ("keys", "job keys") for text in texts for key in _named(text, kind))
     names = "local K = {" + ", ".join(f"{key} = KEYS[{place}]" for place, key in enumerate(keys, 1)) + "}\n"
     text = names + "\n".join(texts)

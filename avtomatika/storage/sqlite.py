@@ -19,13 +19,14 @@ from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import StorageError
 from avtomatika.protocol.messages import WorkerProfile
-from avtomatika.storage import sqlite_jobs, sqlite_reads, sqlite_tasks, sqlite_workers
+from avtomatika.storage import sqlite_jobs, sqlite_messages, sqlite_reads, sqlite_tasks, sqlite_workers
 from avtomatika.storage.base import (
     Batch,
     Fault,
     JobClaim,
     JobQuery,
     Listener,
+    Message,
     Outcome,
     Progress,
     Queue,
@@ -241,7 +242,7 @@ class SQLiteStorage(Storage):
         """Returns the earliest moment at which there is something to do."""
         return self._read(sqlite_reads.next_wake_at)
 
-    # --- the outbox ---
+    # --- the outbox: history ---
 
     async def read_events(self, limit: int) -> list[HistoryEvent]:
         """Returns the oldest events."""
@@ -250,6 +251,45 @@ class SQLiteStorage(Storage):
     async def ack_events(self, event_ids: Sequence[str]) -> None:
         """Forgets events."""
         await self._write(sqlite_jobs.ack_events, tuple(event_ids))
+
+    # --- the outbox: messages ---
+
+    async def claim_messages(self, topics: Sequence[str], limit: int, lease: float) -> list[Message]:
+        """Takes due messages."""
+        if limit <= 0 or not self._read(sqlite_messages.has_due_messages, topics):
+            return []
+        taking = self._write(sqlite_messages.claim_messages, tuple(topics), limit, lease)
+        return await self._take(taking, self._give_messages_back)
+
+    def _give_messages_back(self, messages: Sequence[Message]) -> None:
+        if messages:
+            self._write(sqlite_messages.release_messages, [message.id for message in messages])
+
+    async def ack_messages(self, message_ids: Sequence[str]) -> None:
+        """Forgets messages."""
+        await self._write(sqlite_messages.ack_messages, tuple(message_ids))
+
+    async def postpone_message(self, message_id: str, at: float, error: str) -> None:
+        """Moves the moment of a message."""
+        await self._write(sqlite_messages.postpone_message, message_id, at, error)
+
+    async def bury_message(self, message_id: str, error: str) -> None:
+        """Makes a message a dead letter."""
+        await self._write(sqlite_messages.bury_message, message_id, error)
+
+    async def list_dead_messages(
+        self, topic: str | None = None, limit: int = 100, before: tuple[float, str] | None = None
+    ) -> list[Message]:
+        """Returns dead letters, last buried first."""
+        return self._read(sqlite_messages.list_dead_messages, topic, limit, before)
+
+    async def replay_messages(self, message_ids: Sequence[str]) -> list[str]:
+        """Makes dead letters due."""
+        return await self._write(sqlite_messages.replay_messages, tuple(message_ids))
+
+    async def next_message_at(self, topics: Sequence[str]) -> float | None:
+        """Returns when the next message is due."""
+        return self._read(sqlite_messages.next_message_at, topics)
 
     # --- workers ---
 

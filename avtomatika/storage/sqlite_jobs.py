@@ -14,9 +14,19 @@ from avtomatika.errors import StorageError
 from avtomatika.storage.base import Batch, Committed, Duplicate, JobClaim, Outcome, Progress, Signal, Stale, Timer
 from avtomatika.storage.codec import decode_task, encode_event, encode_job_fields
 from avtomatika.storage.records import history_event, is_held, signals_of
+from avtomatika.storage.sqlite_messages import send_messages
 from avtomatika.storage.sqlite_reads import DOCUMENTS, load_job, timer_of
 from avtomatika.storage.sqlite_step import Row, Step
 from avtomatika.storage.sqlite_tasks import forget_tasks, write_task
+
+_FORGET = (
+    "forget_ready",
+    "forget_timers",
+    "forget_progress",
+    "forget_messages",
+    "forget_documents",
+    "forget_job",
+)
 
 # --- commits ---
 
@@ -37,6 +47,8 @@ def commit(step: Step, batch: Batch) -> Outcome:
     _write_tasks(step, batch)
     _write_timers(step, batch)
     _write_wake_up(step, batch)
+    if batch.messages:
+        send_messages(step, batch.job.id, batch.messages)
     if batch.finish:
         step.write("forget_timers", job_id=batch.job.id)
         step.write("forget_progress", job_id=batch.job.id)
@@ -242,7 +254,7 @@ def purge_jobs(step: Step, ended_before: float, limit: int) -> list[str]:
     rows = step.rows("list_purgeable", ended_before=ended_before, limit=limit)
     for job_id, status in rows:
         forget_tasks(step, job_id)
-        for query in ("forget_ready", "forget_timers", "forget_progress", "forget_documents", "forget_job"):
+        for query in _FORGET:
             step.write(query, job_id=job_id)
         step.write("add_to_count", name=status, change=-1)
         step.write("add_to_count", name="created", change=-1)

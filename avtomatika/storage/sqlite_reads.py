@@ -16,7 +16,8 @@ from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Fault, JobQuery, Progress, Queue, TaskClaim, Timer, WakeUp
 from avtomatika.storage.codec import decode_event, decode_job, decode_task, decode_worker
-from avtomatika.storage.invariants import JobFacts, check_counts, check_job
+from avtomatika.storage.invariants import JobFacts, MailFacts, check_counts, check_job
+from avtomatika.storage.sqlite_messages import count_mail
 from avtomatika.storage.sqlite_queries import QUERIES
 from avtomatika.storage.sqlite_step import Row, Step
 
@@ -175,7 +176,8 @@ def audit(step: Step) -> list[Fault]:
     """Collects the facts of every job and checks them."""
     rows = {row[1]: row for row in step.rows("audit_jobs")}
     jobs = {job_id: job_of((row[0], None, None, None)) for job_id, row in rows.items()}
-    parents = {job.parent_job_id for job in jobs.values() if not job.is_terminal}
+    mail = dict.fromkeys(jobs, MailFacts()) | count_mail(step)
+    parents = {job.parent_job_id for job_id, job in jobs.items() if not job.is_terminal or mail[job_id].waiting}
     waiting: dict[str, list[int]] = {}
     for job_id, raw in step.rows("audit_outbox"):
         waiting.setdefault(job_id, []).append(decode_event(raw).sequence)
@@ -184,11 +186,14 @@ def audit(step: Step) -> list[Fault]:
     counted = {JobStatus(name): number for name, number in counts.items()}
     faults = check_counts(created, counted, Counter(job.status for job in jobs.values()))
     for job_id, job in jobs.items():
-        faults += check_job(_facts(step, job, rows[job_id], waiting.get(job_id, ()), job_id in parents))
+        facts = _facts(step, job, rows[job_id], waiting.get(job_id, ()), mail[job_id], job_id in parents)
+        faults += check_job(facts)
     return faults
 
 
-def _facts(step: Step, job: Job, row: Row, waiting_rows: Sequence[int], has_live_child: bool) -> JobFacts:
+def _facts(
+    step: Step, job: Job, row: Row, waiting_rows: Sequence[int], mail: MailFacts, has_live_child: bool
+) -> JobFacts:
     _, _, history_rows, acknowledged, wake_ups, timers, progress = row
     tasks = [
         (decode_task(raw), in_queue, watched)
@@ -205,6 +210,7 @@ def _facts(step: Step, job: Job, row: Row, waiting_rows: Sequence[int], has_live
         acknowledged=acknowledged,
         waiting_rows=waiting_rows,
         has_progress=bool(progress),
+        mail=mail,
     )
 
 

@@ -75,7 +75,7 @@ class SignalLog:
         """Returns signals that make everybody look: part of the log was forgotten before it was read."""
         queues = list_queues(Step(self._connection, now))
         tasks = [Signal("task", queue.name, queue=queue) for queue in queues for _ in range(min(queue.length, _KEPT))]
-        return [Signal("ready", at=now), Signal("timer", at=now), Signal("event"), *tasks]
+        return [Signal("ready", at=now), Signal("timer", at=now), Signal("event"), Signal("message"), *tasks]
 
 
 def _pack(signal: Signal) -> list[Any]:

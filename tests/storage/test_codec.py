@@ -16,13 +16,16 @@ from avtomatika.core.job import Client, Failure, FanOut, Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.errors import DocumentError, StorageError
 from avtomatika.protocol.messages import Skill, WorkerProfile
+from avtomatika.storage.base import Message
 from avtomatika.storage.codec import (
     decode_event,
     decode_job,
+    decode_message,
     decode_task,
     decode_worker,
     encode_event,
     encode_job_fields,
+    encode_message,
     encode_task,
     encode_worker,
 )
@@ -86,6 +89,12 @@ def test_job_after_a_round_trip_is_the_same(job: Job) -> None:
     """Decode after encode is the identity, with the fields that differ from defaults and with all of them."""
     assert decode_job(encode_job_fields(job)) == job
     assert decode_job(encode_job_fields(job, job_fields())) == job
+
+
+@given(records(Message))
+def test_message_after_a_round_trip_is_the_same(message: Message) -> None:
+    """A message comes back as it was written."""
+    assert decode_message(encode_message(message)) == message
 
 
 @given(records(Task))

@@ -6,9 +6,10 @@ import pytest
 
 from avtomatika.core.job import Job
 from avtomatika.core.states import JobStatus
-from avtomatika.storage.invariants import JobFacts, check_counts, check_job
+from avtomatika.storage.invariants import JobFacts, MailFacts, check_counts, check_job
 
 LIVE = Job("j1", "orders", "v1", JobStatus.RUNNING, "start", 1.0, 1.0)
+PARENT = Job("j1", "orders", "v1", JobStatus.WAITING_FOR_SUB_JOB, "start", 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,13 @@ LIVE = Job("j1", "orders", "v1", JobStatus.RUNNING, "start", 1.0, 1.0)
         ("H", JobFacts(LIVE, wake_ups=1, rows=2, waiting_rows=[2, 3])),
         ("H", JobFacts(LIVE, wake_ups=1, rows=1, waiting_rows=[0])),
         ("WH", JobFacts(LIVE, rows=1)),
+        ("", JobFacts(LIVE, wake_ups=1, mail=MailFacts(sent=6, delivered=3, waiting=2, dead=1))),
+        ("O", JobFacts(LIVE, wake_ups=1, mail=MailFacts(sent=6, delivered=3, waiting=1, dead=1))),
+        ("O", JobFacts(LIVE, wake_ups=1, mail=MailFacts(sent=1, delivered=1, dead=1))),
+        ("", JobFacts(PARENT, has_live_child=True)),
+        ("", JobFacts(PARENT, mail=MailFacts(sent=1, waiting=1))),
+        ("W", JobFacts(PARENT, mail=MailFacts(sent=1, dead=1))),
+        ("W", JobFacts(LIVE, mail=MailFacts(sent=1, waiting=1))),
     ],
 )
 def test_job_facts_are_judged_by_each_invariant(letters: str, facts: JobFacts) -> None:

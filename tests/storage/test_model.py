@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from msgspec.structs import replace
 
+from avtomatika.core.document import EMPTY
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task, job_fields
@@ -30,6 +31,7 @@ from avtomatika.storage.base import (
     Dedupe,
     Duplicate,
     JobQuery,
+    Message,
     Outcome,
     Queue,
     Ready,
@@ -46,6 +48,7 @@ MEMORY_DISK = Path("/dev/shm")
 JOB_IDS = st.sampled_from(["j1", "j2", "j3", "j4"])
 WORKERS = st.sampled_from(["w1", "w2"])
 QUEUES = st.sampled_from(["a", "b"])
+TOPICS = ("x", "y")
 SECONDS = st.integers(0, 6)
 LEASES = st.sampled_from([2, 5, 20])
 PRIORITIES = st.sampled_from([0.0, 0.0, 1.0])
@@ -80,6 +83,7 @@ class Model:
     rows: Counter[str] = field(default_factory=Counter)
     outbox: list[tuple[str, int, str]] = field(default_factory=list)
     keys: dict[str, tuple[Duplicate, float]] = field(default_factory=dict)
+    mail: dict[str, Message] = field(default_factory=dict)
     order: itertools.count = field(default_factory=itertools.count)
 
     def is_claimed(self, job_id: str) -> bool:
@@ -129,6 +133,7 @@ class Model:
             self.timers[job.id, timer.kind, timer.task_id] = timer, timer.at
         for event in batch.events:
             self.record(job.id, event.type)
+        self.mail.update((message.id, message) for message in batch.messages)
         self.wake(batch)
         if batch.finish:
             self.timers = {key: value for key, value in self.timers.items() if key[0] != job.id}
@@ -200,6 +205,16 @@ class Model:
         names = sorted({self.tasks[task_id].queue for task_id in self.queued})
         ages = {name: [self.tasks[t].created_at for t in self.queued if self.tasks[t].queue == name] for name in names}
         return [(name, len(ages[name]), min(ages[name])) for name in names]
+
+    def waiting_mail(self, topics: set[str]) -> list[Message]:
+        """Returns the messages of some topics that are no dead letters, earliest due first, then first written."""
+        found = [message for message in self.mail.values() if message.topic in topics and message.buried_at is None]
+        return sorted(found, key=lambda message: message.due_at)
+
+    def dead_mail(self, topic: str | None) -> list[Message]:
+        """Returns the dead letters, last buried first."""
+        dead = [m for m in self.mail.values() if m.buried_at is not None and topic in {None, m.topic}]
+        return sorted(dead, key=lambda message: (message.buried_at or 0.0, message.id), reverse=True)
 
     def next_wake_at(self) -> float | None:
         """Returns the earliest moment at which there is something to do."""
@@ -273,6 +288,7 @@ class StorageMachine(RuleBasedStateMachine):
                 # Something always wakes the job, so that the audit has nothing to say.
                 set_timers=[Timer(job_id, TimerKind.JOB, now + deadline)],
                 events=[RecordHistory("job_created", "start")],
+                messages=[self.new_message(job_id, 1, n, at) for n in range(dedupe)],
                 dedupe=Dedupe(f"k{dedupe}", job_id, 9) if dedupe else None,
             )
         )
@@ -287,6 +303,7 @@ class StorageMachine(RuleBasedStateMachine):
         clear=st.booleans(),
         finish=st.sampled_from([False] * 11 + [True]),
         tasks=st.lists(st.tuples(QUEUES, PRIORITIES, SECONDS), max_size=2),
+        mail=st.lists(SECONDS, max_size=2),
     )
     def step(
         self,
@@ -299,6 +316,7 @@ class StorageMachine(RuleBasedStateMachine):
         clear: bool,
         finish: bool,
         tasks: list[tuple[str, float, int]],
+        mail: Sequence[int] = (),
     ) -> None:
         """Commits any step of a job, under any claim, on any version near the stored one."""
         old, now = self.model.jobs.get(job_id), self.model.now
@@ -320,8 +338,14 @@ class StorageMachine(RuleBasedStateMachine):
                 clear_timers=[Timer(job_id, TimerKind.RETRY)] if clear else [],
                 finish=finish,
                 events=[RecordHistory("state_started", "start")],
+                messages=[self.new_message(job_id, job.version, n, at) for n, at in enumerate(mail)],
             )
         )
+
+    def new_message(self, job_id: str, version: int, number: int, at: int) -> Message:
+        """Returns a message that is due sooner or later."""
+        now = self.model.now
+        return Message(f"{job_id}:{version}:{number}", TOPICS[number], job_id, "", EMPTY, now, now + at - 1)
 
     def new_task(self, job_id: str, queue: str, priority: float, age: int) -> Task:
         """Returns a task that was not there before."""
@@ -497,6 +521,39 @@ class StorageMachine(RuleBasedStateMachine):
         self.run(self.storage.ack_events([f"{job_id}:{number}" for job_id, number, _ in done]))
         self.model.outbox = [row for row in self.model.outbox if row not in done]
 
+    @rule(topics=st.sets(st.sampled_from(TOPICS)), limit=st.integers(0, 3), lease=LEASES)
+    def claim_messages(self, topics: set[str], limit: int, lease: int) -> None:
+        """Takes messages that are due."""
+        now = self.model.now
+        due = [message for message in self.model.waiting_mail(topics) if message.due_at <= now]
+        expected = [replace(m, attempts=m.attempts + 1, due_at=now + lease) for m in due[:limit]]
+
+        assert self.run(self.storage.claim_messages(sorted(topics), limit, lease)) == expected
+        self.model.mail.update((message.id, message) for message in expected)
+
+    @rule(pick=PICK, outcome=st.sampled_from(["delivered", "later", "dead", "again"]), seconds=SECONDS)
+    def settle_message(self, pick: int, outcome: str, seconds: int) -> None:
+        """Says what came of any message, claimed or not."""
+        if not self.model.mail:
+            return
+        message = list(self.model.mail.values())[pick % len(self.model.mail)]
+        now, is_dead = self.model.now, message.buried_at is not None
+        match outcome:
+            case "delivered":
+                self.run(self.storage.ack_messages([message.id]))
+                del self.model.mail[message.id]
+                return
+            case "later":
+                self.run(self.storage.postpone_message(message.id, now + seconds, "later"))
+                after = message if is_dead else replace(message, due_at=now + seconds, error="later")
+            case "dead":
+                self.run(self.storage.bury_message(message.id, "dead"))
+                after = message if is_dead else replace(message, buried_at=now, error="dead")
+            case _:
+                assert self.run(self.storage.replay_messages([message.id])) == [message.id] * is_dead
+                after = replace(message, due_at=now, attempts=0, buried_at=None) if is_dead else message
+        self.model.mail[message.id] = after
+
     # --- what must agree ---
 
     @invariant()
@@ -530,6 +587,11 @@ class StorageMachine(RuleBasedStateMachine):
             claims = sorted((TaskClaim(task.id, task.attempt, worker_id) for task in held), key=lambda c: c.task_id)
             assert self.run(self.storage.list_claims(worker_id)) == claims
         assert self.run(self.storage.next_wake_at()) == self.model.next_wake_at()
+        for topics in ({"x", "y"}, {"x"}):
+            at = min((message.due_at for message in self.model.waiting_mail(topics)), default=None)
+            assert self.run(self.storage.next_message_at(sorted(topics))) == at
+        for topic in (None, "x"):
+            assert self.run(self.storage.list_dead_messages(topic)) == self.model.dead_mail(topic)
         events = self.run(self.storage.read_events(1000))
         assert [(event.job_id, event.sequence, event.type) for event in events] == self.model.outbox
 

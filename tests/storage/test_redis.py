@@ -17,6 +17,7 @@ import redis.asyncio
 from msgspec.structs import replace
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Client, Job, Task, job_fields
@@ -29,6 +30,7 @@ from avtomatika.storage.base import (
     Committed,
     Dedupe,
     JobQuery,
+    Message,
     Progress,
     Ready,
     Signal,
@@ -83,6 +85,11 @@ def a_batch(job: Job, **facts: Any) -> Batch:
 def a_task(task_id: str, job_id: str = "j1", **facts: Any) -> Task:
     """Returns a queued task."""
     return Task(task_id, job_id, "render", "render", TaskStatus.QUEUED, 1000.0, **facts)
+
+
+def a_message(number: int, job_id: str = "j1") -> Message:
+    """Returns a message that is due."""
+    return Message(f"{job_id}:{number}", "webhook", job_id, "", Document.of({}), 1000.0, 1000.0)
 
 
 async def create(storage: RedisStorage, job_id: str = "j1", **facts: Any) -> Job:
@@ -142,6 +149,24 @@ async def test_two_engines_never_share_a_job_or_a_task(pair: tuple[RedisStorage,
     assert sorted(taken) == sorted(f"j{number}" for number in range(40))
     assert sorted(task.id for task in tasks if task) == sorted(f"t{number}" for number in range(40))
     assert tasks.count(None) == 20
+
+
+async def test_two_engines_never_share_a_message(pair: tuple[RedisStorage, RedisStorage]) -> None:
+    """However two engines race, each message is carried by one; the other hears of it, and when it is due again."""
+    one, other = pair
+    ear = Ear(other)
+    await create(one, ready=Ready(1000.0), messages=[a_message(number) for number in range(40)])
+
+    taken = await asyncio.gather(*(storage.claim_messages(["webhook"], 3, 60) for _ in range(10) for storage in pair))
+
+    assert sorted(m.id for some in taken for m in some) == sorted(f"j1:{number}" for number in range(40))
+    assert await ear.wait_for("message", "webhook") == Signal("message", "webhook", 1000.0)
+    assert await other.claim_messages(["webhook"], 3, 60) == []
+    ear.signals.clear()
+    await one.postpone_message("j1:7", 1001.5, "no answer")
+    assert await ear.wait_for("message", "webhook") == Signal("message", "webhook", 1001.5)
+    (again,) = await other.claim_messages(["webhook"], 3, 60)
+    assert (again.id, again.attempts, again.error) == ("j1:7", 2, "no answer")
 
 
 async def test_two_engines_commit_one_version_once(pair: tuple[RedisStorage, RedisStorage]) -> None:
@@ -703,9 +728,15 @@ async def run_a_life(storage: RedisStorage, clock: FakeClock, number: int) -> No
             save_tasks=[done],
             finish=True,
             events=[event],
+            messages=[a_message(n, job_id) for n in range(3)],
         )
     )
     assert outcome == Committed(2)
+    await storage.bury_message(f"{job_id}:0", "no hope")
+    await storage.bury_message(f"{job_id}:1", "no hope")
+    await storage.replay_messages([f"{job_id}:1"])
+    await storage.claim_messages(["webhook"], 5, 30)
+    await storage.ack_messages([f"{job_id}:1", f"{job_id}:2"])
 
 
 async def test_nothing_is_left_of_jobs_that_were_purged(redis_server: RedisServer, clock: FakeClock) -> None:
@@ -799,6 +830,11 @@ async def test_calls_that_wait_travel_together(
         (("DEL", "leases"), {"W"}),
         (("DEL", "task_facts"), {"W"}),
         (("DEL", "events"), {"H", "O"}),
+        (("DEL", "mail"), {"O"}),
+        (("DEL", "dead"), {"O"}),
+        (("DEL", "messages"), {"O"}),
+        (("DEL", "message_facts"), {"O"}),
+        (("DEL", "job_mail"), {"O"}),
         (("HSET", "counts", "pending", "7"), {"C"}),
         (("HSET", "counts", "created", "7"), {"C"}),
         (("ZREMRANGEBYLEX", "index", "[s", "(t"), {"C"}),
@@ -814,6 +850,8 @@ async def test_audit_finds_what_was_damaged(
         await create(storage, "j1")
         await create(storage, "j2", queue_tasks=[a_task("t1", "j2"), a_task("t2", "j2")])
         await storage.claim_task("w", ["render"], 60)
+        await create(storage, "j3", ready=Ready(1000.0), messages=[a_message(n, "j3") for n in range(2)])
+        await storage.bury_message("j3:0", "no hope")
         assert await storage.audit() == []
 
         name, key, *rest = command

@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 
+import msgpack
 import pytest
 from msgspec.structs import replace
 
+from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task, job_fields
@@ -22,8 +24,10 @@ from avtomatika.errors import ConfigError, DocumentError, StorageError
 from avtomatika.history.sqlite import SQLiteHistory
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage import SQLiteStorage, sqlite_writer
-from avtomatika.storage.base import Batch, Committed, Progress, Ready, Signal, Stale, TaskClaim, Timer
+from avtomatika.storage.base import Batch, Committed, Message, Progress, Ready, Signal, Stale, TaskClaim, Timer
+from avtomatika.storage.codec import encode_job_fields
 from avtomatika.storage.sqlite_queries import MIGRATIONS, QUERIES, load_migration
+from avtomatika.storage.sqlite_reads import DOCUMENTS
 from avtomatika.storage.sqlite_step import Step
 from avtomatika.testing import FakeClock
 
@@ -212,7 +216,10 @@ async def test_file_of_a_newer_version_is_refused_and_kept(path: Path, storage: 
         connection.execute(f"PRAGMA user_version = {MIGRATIONS[-1] + 1}")
     content = content_of(path)
 
-    with pytest.raises(ConfigError, match=r"version 2, but this avtomatika knows versions up to 1; update"):
+    known, newer = MIGRATIONS[-1], MIGRATIONS[-1] + 1
+    with pytest.raises(
+        ConfigError, match=rf"version {newer}, but this avtomatika knows versions up to {known}; update"
+    ):
         await storage.open()
 
     assert content_of(path) == content
@@ -246,6 +253,7 @@ def test_migration_that_fails_leaves_the_version_before(path: Path, monkeypatch:
     """Tables are brought up to date whole or not at all, one version after the other."""
     statements = {1: load_migration(1), 2: ["ALTER TABLE jobs ADD COLUMN extra TEXT", "no SQL"]}
     monkeypatch.setattr("avtomatika.storage.sqlite_file.load_migration", statements.__getitem__)
+    monkeypatch.setattr("avtomatika.storage.sqlite_file.MIGRATIONS", (1,))
 
     asyncio.run(_open_and_close(path))
     monkeypatch.setattr("avtomatika.storage.sqlite_file.MIGRATIONS", (1, 2))
@@ -256,6 +264,39 @@ def test_migration_that_fails_leaves_the_version_before(path: Path, monkeypatch:
     statements[2].pop()
     asyncio.run(_open_and_close(path))
     assert _version(path) == (2, 1)
+
+
+async def test_file_of_version_1_is_brought_up_to_date(path: Path, clock: FakeClock) -> None:
+    """Jobs that were written before there were messages go on, and can send some."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in load_migration(1):
+            connection.execute(statement)
+        connection.execute("INSERT INTO counts (name, number) VALUES ('created', 1), ('pending', 1)")
+        job = encode_job_fields(a_batch().job)
+        fields = {name: raw for name, raw in job.items() if name not in DOCUMENTS}
+        connection.execute(
+            "INSERT INTO jobs (id, version, status, state, created_at, client, blueprint, rows, fields)"
+            " VALUES ('j1', 1, 'pending', 'start', ?, 'internal', 'b', 0, ?)",
+            (START, msgpack.packb(fields)),
+        )
+        connection.execute(
+            "INSERT INTO ready (job_id, at, priority, deliveries, token, owner, due_at, is_due)"
+            " VALUES ('j1', ?, 0, 0, '', '', ?, 1)",
+            (START, START),
+        )
+        connection.execute(f"PRAGMA application_id = {0x61767461}")
+        connection.execute("PRAGMA user_version = 1")
+
+    storage = SQLiteStorage(path, clock)
+    await storage.open()
+
+    message = Message("j1:2:0", "webhook", "j1", "", Document.of({}), START, START)
+    assert await storage.commit(a_batch(version=2, messages=[message])) == Committed(2)
+    assert [claimed.id for claimed in await storage.claim_messages(["webhook"], 10, 30)] == ["j1:2:0"]
+    assert await storage.audit() == []
+    await storage.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (MIGRATIONS[-1],)
 
 
 async def _open_and_close(path: Path) -> None:
@@ -315,7 +356,15 @@ async def test_query_looks_at_no_more_than_it_needs(storage: SQLiteStorage, name
     details = await storage._writer.submit(plan)
 
     # Small tables, lists of everything, and the sorting of what one index has found already.
-    reads_all = {"list_counts", "list_queues", "list_events", "audit_jobs", "audit_outbox", "next_moment"}
+    reads_all = {
+        "list_counts",
+        "list_queues",
+        "list_events",
+        "audit_jobs",
+        "audit_outbox",
+        "audit_messages",
+        "next_moment",
+    }
     sorts = {"list_workers", "timers_of_job"}
     scans = [detail for detail in details if detail.startswith("SCAN") and "INDEX" not in detail]
     assert name in reads_all or not [detail for detail in scans if detail != "SCAN CONSTANT ROW"]
@@ -591,7 +640,7 @@ async def test_signals_missed_make_everybody_look(open_storage: Callable) -> Non
     await here._writer.submit(forget)
 
     heard = await far.wait_for("timer")
-    assert {signal.kind for signal in heard} >= {"progress", "ready", "timer", "event", "task"}
+    assert {signal.kind for signal in heard} >= {"progress", "ready", "timer", "event", "message", "task"}
     assert sum(signal.kind == "task" for signal in heard) == 2
 
 

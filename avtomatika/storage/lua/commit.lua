@@ -1,5 +1,6 @@
 -- Applies one batch, or nothing. All checks stand before the first write.
 -- parts: jobs wakes tasks outbox signals
+-- also as: commit_more messages
 -- keys: dedupe dedupe_ends progress timers
 -- job keys: job job_tasks job_open job_timers
 
@@ -125,10 +126,13 @@ else
   end
 end
 
--- Its history and its wake-up.
+-- Its history, its messages and its wake-up.
 
 if #B.events > 0 then
   append_events(id, facts, B.events)
+end
+if B.messages then
+  send_messages(id, facts, B.messages)
 end
 
 -- What the step itself calls now is due, even if the clock that it read is a little ahead of this one.

@@ -1,5 +1,5 @@
 -- All that is stored for one job, at one moment: for the audit.
--- parts: wakes tasks
+-- parts: wakes tasks messages
 -- keys: facts outbox events timers progress
 -- job keys: job job_open job_timers
 
@@ -43,7 +43,20 @@ for row = 1, facts.rows do
   end
 end
 
+local mail, dead = 0, 0
+for _, message_id in ipairs(mail_of(id)) do
+  local message = read_record(K.message_facts, message_id)
+  if message and redis.call('HEXISTS', K.messages, message_id) == 1 then
+    if not message.buried and redis.call('ZSCORE', K.mail, mail_member(message_id, message)) then
+      mail = mail + 1
+    elseif message.buried and redis.call('ZSCORE', K.dead, (dead_members(message_id, message))) then
+      dead = dead + 1
+    end
+  end
+end
+
 return cmsgpack.pack({{
   redis.call('HGETALL', K.job), wake_ups, timers, read_tasks(open), unreachable,
   facts.rows, facts.acked, waiting_rows, redis.call('HEXISTS', K.progress, id) == 1,
+  {facts.sent or 0, facts.delivered or 0, mail, dead},
 }, {}})

@@ -1,6 +1,6 @@
 -- Forgets jobs that ended before a moment, with all that they left. Which ones is known only here, so their keys are
 -- made here too.
--- parts: jobs wakes tasks
+-- parts: jobs wakes tasks messages
 -- keys: workers worker_ends dedupe dedupe_ends timers progress
 
 prune(K.workers, K.worker_ends, 1000)
@@ -17,6 +17,9 @@ for _, id in ipairs(purged) do
   end
   for _, member in ipairs(redis.call('HVALS', key .. ':timers')) do
     redis.call('ZREM', K.timers, member)
+  end
+  for _, message_id in ipairs(mail_of(id)) do
+    forget_message(message_id, read_record(K.message_facts, message_id))
   end
   forget_wake(id, read_record(K.wakes, id))
   clear_index(id, facts)

@@ -1,5 +1,5 @@
 -- Numbers that must agree, at one moment: for the audit.
--- parts: jobs wakes tasks
+-- parts: jobs wakes tasks messages
 -- keys: outbox events
 
 local by_status = {}
@@ -19,5 +19,7 @@ return cmsgpack.pack({{redis.call('HGETALL', K.counts), by_status, {
   {'W', 'tasks', size(K.tasks), 'tasks with facts', size(K.task_facts)},
   {'W', 'waiting tasks', size(K.waiting), 'ages of waiting tasks', size(K.ages)},
   {'W', 'leases', size(K.leases), 'tasks held by workers', size(K.held)},
+  {'O', 'messages', size(K.messages), 'messages with facts', size(K.message_facts)},
+  {'O', 'messages of jobs', size(K.job_mail), 'messages that wait or are dead', size(K.mail) + size(K.dead) / 2},
   {'O', 'events', size(K.events), 'events in the outbox', size(K.outbox)},
 }}, {}})

@@ -22,10 +22,16 @@ local function count(name, change)
   end
 end
 
--- Lists a job as one that may be forgotten when it has ended and all of its history has left the outbox.
+-- Lists a job as one that may be forgotten when it has ended and all of its history and messages have left the outbox.
+-- Dead letters do not hold it up, but make it last as long as if it had ended when the last one was buried.
 local function settle(id, facts)
-  if facts.ended and facts.rows == facts.acked then
-    redis.call('ZADD', K.ended, facts.ended, id)
+  local waiting = (facts.sent or 0) - (facts.delivered or 0) - (facts.dead or 0)
+  if facts.ended and facts.rows == facts.acked and waiting == 0 then
+    local ended = facts.ended
+    if (facts.dead or 0) > 0 then
+      ended = math.max(ended, facts.buried)
+    end
+    redis.call('ZADD', K.ended, ended, id)
   else
     redis.call('ZREM', K.ended, id)
   end

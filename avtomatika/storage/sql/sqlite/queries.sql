@@ -72,6 +72,58 @@ DELETE FROM outbox WHERE event_id = :event_id
 -- name: acknowledge_row
 UPDATE jobs SET acknowledged = acknowledged + 1 WHERE id = :job_id
 
+-- name: put_message
+INSERT INTO messages (id, topic, job_id, due_at, attempts, error, raw) VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: add_sent
+UPDATE jobs SET sent = sent + :number WHERE id = :job_id
+
+-- name: list_due_messages
+SELECT due_at, position, raw, due_at, attempts, error, buried_at FROM messages
+WHERE topic = :topic AND buried_at IS NULL AND due_at <= :now ORDER BY due_at, position LIMIT :limit
+
+-- name: claim_message
+UPDATE messages SET due_at = :until, attempts = attempts + 1 WHERE position = :position
+
+-- name: release_message
+UPDATE messages SET due_at = :now, attempts = attempts - 1 WHERE id = :message_id AND buried_at IS NULL
+
+-- name: find_sender
+SELECT job_id FROM messages WHERE id = :message_id
+
+-- name: find_message
+SELECT raw, due_at, attempts, error, buried_at FROM messages WHERE id = :message_id
+
+-- name: forget_message
+DELETE FROM messages WHERE id = :message_id
+
+-- name: add_delivered
+UPDATE jobs SET delivered = delivered + 1 WHERE id = :job_id
+
+-- name: postpone_message
+UPDATE messages SET due_at = :at, error = :error WHERE id = :message_id AND buried_at IS NULL
+
+-- name: bury_message
+UPDATE messages SET buried_at = :now, error = :error WHERE id = :message_id AND buried_at IS NULL
+
+-- name: replay_message
+UPDATE messages SET due_at = :now, attempts = 0, buried_at = NULL WHERE id = :message_id AND buried_at IS NOT NULL
+
+-- name: next_message
+SELECT min(due_at) FROM messages WHERE topic = :topic AND buried_at IS NULL
+
+-- name: list_dead_messages
+SELECT raw, due_at, attempts, error, buried_at FROM messages
+WHERE buried_at IS NOT NULL AND (buried_at, id) < (:at, :message_id) ORDER BY buried_at DESC, id DESC LIMIT :limit
+
+-- name: list_dead_messages_of_topic
+SELECT raw, due_at, attempts, error, buried_at FROM messages
+WHERE topic = :topic AND buried_at IS NOT NULL AND (buried_at, id) < (:at, :message_id)
+ORDER BY buried_at DESC, id DESC LIMIT :limit
+
+-- name: forget_messages
+DELETE FROM messages WHERE job_id = :job_id
+
 -- name: find_ready
 SELECT at, token, owner, due_at FROM ready WHERE job_id = :job_id
 
@@ -231,7 +283,10 @@ DELETE FROM workers WHERE worker_id = :worker_id
 
 -- name: list_purgeable
 SELECT id, status FROM jobs
-WHERE ended_at IS NOT NULL AND ended_at < :ended_before AND rows = acknowledged ORDER BY ended_at LIMIT :limit
+WHERE ended_at IS NOT NULL AND ended_at < :ended_before AND rows = acknowledged
+  AND (sent = delivered OR NOT EXISTS (
+      SELECT 1 FROM messages WHERE job_id = jobs.id AND (buried_at IS NULL OR buried_at >= :ended_before)))
+ORDER BY ended_at LIMIT :limit
 
 -- name: forget_job
 DELETE FROM jobs WHERE id = :job_id
@@ -248,6 +303,12 @@ FROM jobs AS j
 
 -- name: audit_outbox
 SELECT job_id, raw FROM outbox
+
+-- name: audit_messages
+SELECT j.id, j.sent, j.delivered,
+       (SELECT count(*) FROM messages WHERE job_id = j.id AND buried_at IS NULL),
+       (SELECT count(*) FROM messages WHERE job_id = j.id AND buried_at IS NOT NULL)
+FROM jobs AS j WHERE j.sent > 0 OR EXISTS (SELECT 1 FROM messages WHERE job_id = j.id)
 
 -- name: put_signals
 INSERT INTO signals (origin, raw) VALUES (:origin, :raw)

@@ -1,0 +1,8 @@
+-- Dead letters, last buried first.
+-- parts: messages
+
+local found = {}
+for _, member in ipairs(redis.call('ZREVRANGEBYLEX', K.dead, B.high, B.low, 'LIMIT', 0, B.limit)) do
+  found[#found + 1] = string.sub(member, B.skip)
+end
+return cmsgpack.pack({read_messages(found), {}})
