@@ -15,7 +15,6 @@ from avtomatika.core.events import CancelRequested, Event, Requeued
 from avtomatika.core.job import INTERNAL, Client, Job, Task
 from avtomatika.core.states import REQUEUABLE, JobStatus
 from avtomatika.errors import JobNotFoundError, JobStateError
-from avtomatika.observability.base import UNTRACED, Tracer
 from avtomatika.runtime.performer import Performer
 from avtomatika.storage.base import Dedupe, Duplicate, Signal, Storage
 
@@ -27,11 +26,9 @@ class Jobs:
         storage: where jobs live.
         performer: writes what happens to them.
         clock: for waiting.
-        tracer: gives each job its trace context.
     """
 
-    def __init__(self, storage: Storage, performer: Performer, clock: Clock, tracer: Tracer = UNTRACED) -> None:
-        self._tracer = tracer
+    def __init__(self, storage: Storage, performer: Performer, clock: Clock) -> None:
         self._storage = storage
         self._performer = performer
         self._clock = clock
@@ -93,7 +90,7 @@ class Jobs:
             webhook_url=webhook_url,
             dispatch_timeout=dispatch_timeout,
             deadline_at=now + result_timeout if result_timeout is not None else None,
-            tracing_context=dict(self._tracer.new_job(blueprint.name, tracing_context or {})),
+            tracing_context=dict(tracing_context or {}),
         )
         outcome = await self._performer.submit(job, dedupe)
         if isinstance(outcome, Duplicate):
