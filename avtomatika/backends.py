@@ -1,13 +1,16 @@
-"""The backends that the settings mean: storage, history, metrics; imported only when they are chosen."""
+"""The backends that the settings mean: storage, history, metrics, traces; imported only when they are chosen."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from avtomatika.clock import Clock
 from avtomatika.config import Config
 from avtomatika.errors import ConfigError, suggest
 from avtomatika.history.base import History
 from avtomatika.history.uris import parse_history_uri
-from avtomatika.observability.base import SILENT, Meter
+from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
+from avtomatika.observability.provider import open_spans
 from avtomatika.storage.base import Storage
 from avtomatika.storage.memory import MemoryStorage
 
@@ -65,3 +68,22 @@ def make_meter() -> Meter:
             raise
         return SILENT
     return PrometheusMeter()
+
+
+def make_tracer(config: Config, provider: Any = None) -> Tracer:
+    """Returns what makes spans, or nothing that does where nobody wants any.
+
+    Args:
+        config: the settings.
+        provider: a tracer provider of OpenTelemetry; None for the one that the program has set, or the collector that
+            the settings name.
+
+    Raises:
+        ConfigError: a collector is named, but the packages are not installed.
+    """
+    spans = open_spans(config.OTEL_EXPORTER_OTLP_ENDPOINT, config.OTEL_SERVICE_NAME, config.INSTANCE_ID, provider)
+    if spans is None:
+        return UNTRACED
+    from avtomatika.observability.tracing import SpanTracer
+
+    return SpanTracer(spans)

@@ -34,7 +34,6 @@ _OF_LATER_VERSIONS = (
     "TLS_ENABLED",
     "S3_ENDPOINT_URL",
     "WEBHOOK_SECRET",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
 )
 
 _SECONDS = "a positive number of seconds"
@@ -172,6 +171,14 @@ class Config(BaseSettings):
     LOG_FORMAT: Annotated[LogFormat, BeforeValidator(_lower)] = _setting(
         "json", "Shape of a log line: one JSON object, or text for people.", "json or text"
     )
+    OTEL_EXPORTER_OTLP_ENDPOINT: str = _setting(
+        "",
+        "Collector that spans are sent to (OTLP over HTTP). Empty makes no spans, unless the program sets a tracer "
+        "provider of its own.",
+        "empty or an address such as http://localhost:4318",
+        pattern=r"^(https?://.+)?$",
+    )
+    OTEL_SERVICE_NAME: str = _setting("avtomatika", "Name of this service in traces.", "a name")
     WORKER_TIMEOUT_SECONDS: float = _setting(
         300.0, "How long a task may run where its blueprint does not say.", _SECONDS, gt=0
     )

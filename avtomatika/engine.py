@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from avtomatika.backends import make_history, make_meter, make_storage
+from avtomatika.backends import make_history, make_meter, make_storage, make_tracer
 from avtomatika.blueprints import RetryPolicy, StateMachineBlueprint
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.config import Config
@@ -51,6 +51,7 @@ from avtomatika.server.keys import (
     SAMPLER_KEY,
     SOCKETS_KEY,
     STORAGE_KEY,
+    TRACER_KEY,
     WORKER_TOKENS_KEY,
     WORKERS_KEY,
     Exposure,
@@ -79,6 +80,7 @@ class OrchestratorEngine:
         config: settings; None to read them from the environment.
         history: where history goes; None for what the configuration names.
         clock: for tests that move time by hand; it must be the storage's clock.
+        tracer_provider: of OpenTelemetry; None for the program's own, or the collector that the configuration names.
 
     Attributes:
         app: the aiohttp application.
@@ -95,6 +97,7 @@ class OrchestratorEngine:
         *,
         history: History | None = None,
         clock: Clock | None = None,
+        tracer_provider: Any = None,
     ) -> None:
         self.config = config if config is not None else Config()
         self._clock: Clock = clock or SystemClock()
@@ -102,6 +105,7 @@ class OrchestratorEngine:
         uri = parse_history_uri(self.config.HISTORY_DATABASE_URI)
         self._history: History = history if history is not None else make_history(self.config)
         self._registry = Registry()
+        self._tracer = make_tracer(self.config, tracer_provider)
         self._site: web.TCPSite | None = None
         self._app_runner: web.AppRunner | None = None
         self._stopped = False
@@ -119,7 +123,7 @@ class OrchestratorEngine:
             task_timeout=config.WORKER_TIMEOUT_SECONDS,
         )
         meter = make_meter()
-        performer = Performer(self._storage, self._registry, limits, meter)
+        performer = Performer(self._storage, self._registry, limits, meter, self._tracer)
         historian = Historian(self._storage, self._history, self._clock, keep)
         self.app = build_app(
             Settings(
@@ -138,7 +142,7 @@ class OrchestratorEngine:
         app[HISTORY_KEY] = self._history
         app[HISTORIAN_KEY] = historian
         app[REGISTRY_KEY] = self._registry
-        app[JOBS_KEY] = Jobs(self._storage, performer, self._clock)
+        app[JOBS_KEY] = Jobs(self._storage, performer, self._clock, self._tracer)
         app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS, meter)
         app[SOCKETS_KEY] = Sockets(self._storage, self._clock)
         app[WORKERS_KEY] = Workers(
@@ -159,6 +163,7 @@ class OrchestratorEngine:
             owner=config.INSTANCE_ID,
             max_jobs=config.EXECUTOR_MAX_CONCURRENT_JOBS,
             meter=meter,
+            tracer=self._tracer,
         )
         self._watcher = Watcher(
             self._storage,
@@ -173,6 +178,7 @@ class OrchestratorEngine:
         self._auditor = Auditor(self._storage, self._clock, config.AUDIT_INTERVAL_SECONDS)
         self._pulse = Pulse()
         app[METER_KEY] = meter
+        app[TRACER_KEY] = self._tracer
         app[SAMPLER_KEY] = Sampler(self._storage, app[DISPATCHER_KEY], app[RUNNER_KEY], self._auditor, self._pulse)
         app[EXPOSURE_KEY] = Exposure()
         app[CLIENT_TOKENS_KEY] = TokenTable(CLIENT_HEADER)
@@ -346,6 +352,7 @@ class OrchestratorEngine:
         await app[HISTORIAN_KEY].stop()
         await self._history.close()
         await self._storage.close()
+        await self._tracer.close()
 
     async def _let_go(self, app: web.Application) -> None:
         """Answers whoever waits, so that no held request delays the stop."""

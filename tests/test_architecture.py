@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "payloads": {"protocol", "errors"},
     "security": {"protocol", "errors"},
     # core's records, as storage and history.
-    "observability": {"core", "protocol", "errors", "log_context"},
+    "observability": {"core", "protocol", "errors", "log_context", "threads", "version"},
     "runtime": {
         "core",
         "blueprints",
@@ -72,6 +72,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "threads",
         "log_context",
         "observability.logging",
+        "observability.provider",
+        "observability.spans",
     },
     "client": {"protocol", "payloads", "security", "errors", "clock"},
     # core.job: the name under which the workbench creates its jobs.
@@ -108,7 +110,7 @@ OPTIONAL = {
     "nest_asyncio": {"notebook"},
     "numpy": {"notebook/frames.py"},
     "obstore": {"payloads/s3.py"},
-    "opentelemetry": {"observability/tracing.py"},
+    "opentelemetry": {"observability/spans.py"},
     "pandas": {"notebook/frames.py"},
     "papermill": NOTHING,
     "prometheus_client": {"observability/metrics.py"},

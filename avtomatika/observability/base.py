@@ -1,8 +1,12 @@
-"""What the parts of an engine tell of themselves: numbers to a meter. This one keeps none; see ``metrics``."""
+"""What the parts of an engine tell of themselves: numbers to a meter, and what lasts to a tracer.
+
+Those here keep nothing; ``metrics`` and ``tracing`` have those that do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from avtomatika.core.effects import Decision
@@ -79,5 +83,57 @@ class Meter:
         """
 
 
+class Tracer:
+    """Follows a job from the request that made it to the workers and back, in spans; this one follows nothing.
+
+    A carrier is the W3C trace context as a dict of strings: ``traceparent``, and ``tracestate`` if there is one.
+    """
+
+    def request(
+        self, name: str, path: str, carrier: Mapping[str, str]
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        """Lasts as long as a request.
+
+        Args:
+            name: method and route.
+            path: that was asked for.
+            carrier: what the caller sent.
+
+        Returns:
+            What yields a function that takes the status of the answer.
+        """
+        return nullcontext(lambda _status: None)
+
+    def new_job(self, blueprint: str, given: Mapping[str, str]) -> Mapping[str, str]:
+        """Returns the carrier that a new job keeps.
+
+        Args:
+            blueprint: its name.
+            given: what whoever creates it has sent, or nothing.
+        """
+        return given
+
+    def handler(self, job: Job) -> AbstractContextManager[None]:
+        """Lasts as long as a call of a handler."""
+        return nullcontext()
+
+    def for_worker(self, task: Task) -> Mapping[str, str]:
+        """Returns the carrier that a worker gets with a task."""
+        return task.tracing_context
+
+    def committed(self, old: Job, decision: Decision) -> None:
+        """A step of a job was written; ends what it ended.
+
+        Args:
+            old: the job before.
+            decision: what was written.
+        """
+
+    async def close(self) -> None:
+        """Sends what is left."""
+
+
 SILENT = Meter()
 """Counts nothing."""
+UNTRACED = Tracer()
+"""Follows nothing."""

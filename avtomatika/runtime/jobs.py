@@ -15,6 +15,7 @@ from avtomatika.core.events import CancelRequested, Event, Requeued
 from avtomatika.core.job import INTERNAL, Client, Job, Task
 from avtomatika.core.states import REQUEUABLE, JobStatus
 from avtomatika.errors import JobNotFoundError, JobStateError
+from avtomatika.observability.base import UNTRACED, Tracer
 from avtomatika.runtime.performer import Performer
 from avtomatika.storage.base import Dedupe, Duplicate, Signal, Storage
 
@@ -26,9 +27,11 @@ class Jobs:
         storage: where jobs live.
         performer: writes what happens to them.
         clock: for waiting.
+        tracer: gives each job its trace context.
     """
 
-    def __init__(self, storage: Storage, performer: Performer, clock: Clock) -> None:
+    def __init__(self, storage: Storage, performer: Performer, clock: Clock, tracer: Tracer = UNTRACED) -> None:
+        self._tracer = tracer
         self._storage = storage
         self._performer = performer
         self._clock = clock
@@ -90,7 +93,7 @@ class Jobs:
             webhook_url=webhook_url,
             dispatch_timeout=dispatch_timeout,
             deadline_at=now + result_timeout if result_timeout is not None else None,
-            tracing_context=dict(tracing_context or {}),
+            tracing_context=dict(self._tracer.new_job(blueprint.name, tracing_context or {})),
         )
         outcome = await self._performer.submit(job, dedupe)
         if isinstance(outcome, Duplicate):

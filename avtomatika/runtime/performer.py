@@ -22,7 +22,7 @@ from avtomatika.core.events import Event, JobSubmitted
 from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.steps import Limits
 from avtomatika.errors import JobNotFoundError, StorageError
-from avtomatika.observability.base import SILENT, Meter
+from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
 from avtomatika.runtime.registry import Registry
 from avtomatika.storage.base import Batch, Committed, Dedupe, Message, Outcome, Ready, Storage, TaskClaim, Timer
 
@@ -109,10 +109,19 @@ class Performer:
         registry: the loaded blueprints.
         limits: the numbers to decide by.
         meter: counts what was written.
+        tracer: follows it.
     """
 
-    def __init__(self, storage: Storage, registry: Registry, limits: Limits, meter: Meter = SILENT) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        registry: Registry,
+        limits: Limits,
+        meter: Meter = SILENT,
+        tracer: Tracer = UNTRACED,
+    ) -> None:
         self._meter = meter
+        self._tracer = tracer
         self._storage = storage
         self._registry = registry
         self._limits = limits
@@ -123,7 +132,7 @@ class Performer:
         decision = self._decide(job, JobSubmitted(), now)
         outcome = await self._storage.commit(batch_of(job, decision, now, dedupe=dedupe))
         if isinstance(outcome, Committed):
-            self._meter.committed(job, decision)
+            self._written(job, decision)
         return outcome
 
     async def step(self, job: Job, event: Event, claim: str, *, go_on: bool) -> tuple[Job, bool] | None:
@@ -150,7 +159,7 @@ class Performer:
         if not isinstance(outcome, Committed):
             self._meter.conflict()
             return None
-        self._meter.committed(job, decision)
+        self._written(job, decision)
         return decision.job, keep
 
     async def happen(
@@ -184,11 +193,15 @@ class Performer:
             claim = TaskClaim(task.id, task.attempt, task.worker_id) if task else None
             outcome = await self._storage.commit(batch_of(job, decision, now, task_claim=claim))
             if isinstance(outcome, Committed):
-                self._meter.committed(job, decision)
+                self._written(job, decision)
                 return decision
             self._meter.conflict()
             log.debug("lost a race", extra={"action": "commit_conflict", "job_id": job_id})
         raise StorageError(f"job {job_id} changed {_MAX_RACES} times while one event was to be written; try again.")
+
+    def _written(self, old: Job, decision: Decision) -> None:
+        self._meter.committed(old, decision)
+        self._tracer.committed(old, decision)
 
     def _decide(self, job: Job, event: Event, now: float) -> Decision:
         graph = self._registry.graph_of(job.blueprint, job.blueprint_version)

@@ -26,7 +26,7 @@ from avtomatika.core.job import Job
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import BlueprintError, DocumentError, HandlerError, StorageError
 from avtomatika.log_context import log_context
-from avtomatika.observability.base import SILENT, Meter
+from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.registry import Registry
 from avtomatika.storage.base import JobClaim, Signal, Storage
@@ -56,6 +56,7 @@ class Runner:
         max_jobs: handlers that run at the same time.
         lease: seconds that a claim lasts; it is extended while the handler runs.
         meter: counts handlers.
+        tracer: follows them.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class Runner:
         max_jobs: int,
         lease: float = 10.0,
         meter: Meter = SILENT,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._meter = meter
+        self._tracer = tracer
         self._storage = storage
         self._performer = performer
         self._registry = registry
@@ -272,7 +275,8 @@ class Runner:
         try:
             handler = blueprint.select(context)
             name = handler.name
-            returned = await self._invoke(handler, handler.arguments(context))
+            with self._tracer.handler(job):
+                returned = await self._invoke(handler, handler.arguments(context))
             return HandlerReturned(
                 context.actions.requested,
                 Document.of(context.state_history, "state_history"),

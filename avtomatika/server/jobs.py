@@ -27,6 +27,7 @@ from avtomatika.server.keys import (
     SOCKETS_KEY,
     STORAGE_KEY,
 )
+from avtomatika.server.middleware.tracing import trace_context
 from avtomatika.server.queries import encode_cursor, job_query, known_version, wait_seconds
 from avtomatika.server.views import job_view
 from avtomatika.storage.base import Dedupe
@@ -50,7 +51,7 @@ async def create(request: web.Request) -> web.Response:
         client=client,
         source="api",
         dedupe=_dedupe(request, client.name, blueprint.name, body),
-        tracing_context=_tracing(request),
+        tracing_context=trace_context(request),
         **options,
     )
     if earlier is not None and earlier.fingerprint != _fingerprint(blueprint.name, body):
@@ -208,11 +209,6 @@ def _dedupe(request: web.Request, client: str, blueprint: str, body: Mapping[str
 def _fingerprint(blueprint: str, body: Mapping[str, Any]) -> str:
     canonical = json.dumps([blueprint, body], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _tracing(request: web.Request) -> dict[str, str]:
-    """Returns the W3C trace context of the request, for the job's tasks."""
-    return {name: request.headers[name] for name in ("traceparent", "tracestate") if name in request.headers}
 
 
 def _in_zone(timestamp: str, zone: datetime.tzinfo) -> str:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from avtomatika.core.job import Client
 from avtomatika.history.base import History
-from avtomatika.observability.base import Meter
+from avtomatika.observability.base import Meter, Tracer
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
@@ -65,6 +65,7 @@ WORKERS_KEY = web.AppKey("workers", Workers)
 SOCKETS_KEY = web.AppKey("sockets", Sockets)
 DISPATCHER_KEY = web.AppKey("dispatcher", Dispatcher)
 RUNNER_KEY = web.AppKey("runner", Runner)
+TRACER_KEY = web.AppKey("tracer", Tracer)
 METER_KEY = web.AppKey("meter", Meter)
 SAMPLER_KEY = web.AppKey("sampler", Sampler)
 SETTINGS_KEY = web.AppKey("settings", Settings)

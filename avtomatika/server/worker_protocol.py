@@ -10,6 +10,7 @@ import logging
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from avtomatika.core.job import message_of
 from avtomatika.log_context import log_context
@@ -22,7 +23,7 @@ from avtomatika.protocol.results import parse_result
 from avtomatika.protocol.tasks import encode_task
 from avtomatika.protocol.worker_events import parse_event
 from avtomatika.server.bodies import RequestError, answer, read_json
-from avtomatika.server.keys import DISPATCHER_KEY, SETTINGS_KEY, STORAGE_KEY, WORKERS_KEY
+from avtomatika.server.keys import DISPATCHER_KEY, SETTINGS_KEY, STORAGE_KEY, TRACER_KEY, WORKERS_KEY
 from avtomatika.server.middleware.calm import HELD_SECONDS
 from avtomatika.server.senders import sender
 
@@ -78,7 +79,8 @@ async def _hold(request: web.Request, worker_id: str, seconds: float) -> web.Str
     task = await dispatcher.next_task(worker, seconds, skills=poll.available, is_gone=is_gone)
     if task is None:
         return web.Response(status=204)
-    response = answer(encode_task(message_of(task)))
+    message = replace(message_of(task), tracing_context=request.app[TRACER_KEY].for_worker(task))
+    response = answer(encode_task(message))
     try:
         await response.prepare(request)
         await response.write_eof()

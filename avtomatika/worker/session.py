@@ -16,6 +16,7 @@ from avtomatika.worker.polling import Polling
 from avtomatika.worker.presence import Presence
 from avtomatika.worker.progress import ProgressFeed
 from avtomatika.worker.settings import Settings
+from avtomatika.worker.tracing import Tracing
 from avtomatika.worker.transport import Transport
 from avtomatika.worker.work import Work
 
@@ -32,6 +33,7 @@ class Session:
         functions: by the type of their tasks.
         profile: what the engine is told of the worker.
         clock: measures all delays.
+        tracing: follows the tasks; closed with the session.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Session:
         functions: Mapping[str, TaskFunction],
         profile: WorkerProfile,
         clock: Clock,
+        tracing: Tracing,
     ) -> None:
+        self._tracing = tracing
         self._settings = settings
-        self._transport = Transport(settings, clock)
+        self._transport = Transport(settings, clock, tracing)
         self._progress = ProgressFeed(self._transport, settings.worker_id, clock)
         self._delivery = Delivery(self._transport, settings, clock)
-        self._work = Work(functions, settings.concurrency, self._progress, self._delivery.deliver, clock)
+        self._work = Work(functions, settings.concurrency, self._progress, self._delivery.deliver, clock, tracing)
         self._presence = Presence(self._transport, settings, self._work, profile, clock)
         polling = Polling(self._transport, settings, self._work, self._presence, clock)
         self._stop = asyncio.Event()
@@ -85,6 +89,7 @@ class Session:
         await _end(self._keeping)
         await _end(self._sending)
         await self._transport.close()
+        await self._tracing.close()
 
     async def _drain(self) -> bool:
         """Waits for running tasks; returns whether they all ended before the time was up or somebody was in a hurry."""

@@ -14,6 +14,7 @@ from avtomatika.errors import ConfigError, ProtocolError
 from avtomatika.protocol.codec import dumps, loads
 from avtomatika.worker.lifecycle import NO_CONTENT, Reply
 from avtomatika.worker.settings import Settings
+from avtomatika.worker.tracing import Tracing
 
 _TIMEOUT = 60.0
 _CONNECT_TIMEOUT = 10.0
@@ -27,12 +28,14 @@ class Transport:
     Args:
         settings: address, identity and token.
         clock: for dates in ``Retry-After``.
+        tracing: what results carry of a trace.
 
     Raises:
         ConfigError: a certificate cannot be read.
     """
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, tracing: Tracing) -> None:
+        self._tracing = tracing
         self._url = settings.url
         self._worker_id = settings.worker_id
         self._clock = clock
@@ -65,7 +68,7 @@ class Transport:
 
     async def result(self, body: Mapping[str, Any]) -> Reply:
         """Delivers a result."""
-        return await self._request("POST", "tasks/result", body)
+        return await self._request("POST", "tasks/result", body, carrier=self._tracing.headers())
 
     async def event(self, body: Mapping[str, Any]) -> Reply:
         """Tells of an event."""
@@ -78,6 +81,7 @@ class Transport:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
         seconds: float = _TIMEOUT,
+        carrier: Mapping[str, str] | None = None,
     ) -> Reply:
         url = f"{self._url}/_worker/{path}"
         try:
@@ -85,7 +89,7 @@ class Transport:
                 method,
                 url,
                 data=None if body is None else dumps(body),
-                headers=None if body is None else {"Content-Type": "application/json"},
+                headers={**(carrier or {}), **({} if body is None else {"Content-Type": "application/json"})},
                 params=query,
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT),
             ) as response:

@@ -20,6 +20,7 @@ from avtomatika.worker.lifecycle import startable
 from avtomatika.worker.outcome import failed
 from avtomatika.worker.progress import ProgressFeed
 from avtomatika.worker.runner import Call
+from avtomatika.worker.tracing import Tracing
 
 logger = logging.getLogger("avtomatika.worker")
 
@@ -42,6 +43,7 @@ class Work:
         progress: where progress goes.
         deliver: takes a result; returns when it is delivered or given up.
         clock: measures how long a task took.
+        tracing: follows the tasks.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class Work:
         progress: ProgressFeed,
         deliver: Callable[[Result], Awaitable[None]],
         clock: Clock,
+        tracing: Tracing,
     ) -> None:
+        self._tracing = tracing
         self._functions = functions
         self._limits = {name: function.concurrency for name, function in functions.items()}
         self._concurrency = concurrency
@@ -156,8 +160,11 @@ class Work:
         try:
             function = self._functions.get(task.type)
             call = None if function is None else Call(function, task, Context(task, self._progress.report))
-            result = self._unknown(task) if call is None else await self._run(task, call)
-            delivery = asyncio.create_task(self._hand_on(result), name=f"deliver-{task.task_id}")
+            with self._tracing.task(task) as ended:
+                result = self._unknown(task) if call is None else await self._run(task, call)
+                ended(result)
+                # Begun in here: the request that delivers the result goes on with this trace.
+                delivery = asyncio.create_task(self._hand_on(result), name=f"deliver-{task.task_id}")
             self._deliveries.add(delivery)
             delivery.add_done_callback(self._deliveries.discard)
             if call is not None:

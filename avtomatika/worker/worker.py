@@ -23,6 +23,7 @@ from avtomatika.worker.functions import TaskFunction, task_function
 from avtomatika.worker.parent import watch_parent
 from avtomatika.worker.session import Session
 from avtomatika.worker.settings import Settings, random_worker_id, read_settings
+from avtomatika.worker.tracing import Tracing
 
 logger = logging.getLogger("avtomatika.worker")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,6 +43,8 @@ class Worker:
         software: name to version, added to what is told anyway.
         artifacts: names of installed models to their versions.
         clock: the machine's unless a test moves its own.
+        tracer_provider: of OpenTelemetry; None for the program's own, or the collector that
+            ``OTEL_EXPORTER_OTLP_ENDPOINT`` names.
         settings: any other field of ``Settings``, such as ``heartbeat_interval``, ``poll_timeout``,
             ``shutdown_timeout``, ``exit_on_refused``, ``stop_when_stdin_closes``.
 
@@ -60,6 +63,7 @@ class Worker:
         software: Mapping[str, str] | None = None,
         artifacts: Mapping[str, str] | None = None,
         clock: Clock | None = None,
+        tracer_provider: Any = None,
         **settings: Any,
     ) -> None:
         self._fallback_id = random_worker_id()
@@ -67,6 +71,7 @@ class Worker:
         self._software = dict(software or {})
         self._artifacts = dict(artifacts or {})
         self._clock = clock or SystemClock()
+        self._tracer_provider = tracer_provider
         self._functions: dict[str, TaskFunction] = {}
         self._given: dict[str, Any] = {}
         self._session: Session | None = None
@@ -188,14 +193,16 @@ class Worker:
         """Begins to work in the running event loop and returns at once; registering goes on by itself.
 
         Raises:
-            ConfigError: the worker runs already, has no tasks, or a variable or certificate cannot be read.
+            ConfigError: the worker runs already, has no tasks, a variable or certificate cannot be read, or a package
+                is missing that ``OTEL_EXPORTER_OTLP_ENDPOINT`` needs.
         """
         if self._session is not None:
             raise ConfigError("the worker runs already.")
         if not self._functions:
             raise ConfigError("the worker has no tasks. Define some with @worker.task.")
         with log_context(worker_id=self.settings.worker_id):
-            self._session = Session(self.settings, dict(self._functions), self.profile(), self._clock)
+            tracing = Tracing(self.settings.worker_id, os.environ, self._tracer_provider)
+            self._session = Session(self.settings, dict(self._functions), self.profile(), self._clock, tracing)
 
     async def wait_until_registered(self) -> None:
         """Returns when the engine knows this worker.
