@@ -23,6 +23,12 @@ _TIMER_LEASE = 10.0
 # Seconds after something went wrong.
 _PAUSE = 1.0
 
+CHANGES_SECONDS = 3600.0
+"""How long the log of changes goes back, so that who lost a connection can go on from where it broke."""
+CHANGES_KEPT = 100_000
+"""How many changes the log keeps at most."""
+_TRIM_PAUSE = 30.0
+
 
 class Watcher:
     """Wakes jobs by time: retries, timeouts, lost workers.
@@ -52,6 +58,7 @@ class Watcher:
         self._meter = meter
         self._retention = retention
         self._purges_at = 0.0
+        self._trims_at = 0.0
         self._storage = storage
         self._performer = performer
         self._clock = clock
@@ -115,6 +122,7 @@ class Watcher:
         for task in expired:
             await self._apart(task.job_id, self._expire(task))
         purged = await self._purge()
+        await self._trim()
         return _BATCH in {len(timers), len(expired), purged}
 
     async def _purge(self) -> int:
@@ -126,6 +134,13 @@ class Watcher:
         if len(purged) < _BATCH:
             self._purges_at = now + self._interval
         return len(purged)
+
+    async def _trim(self) -> None:
+        """Forgets changes that nobody will go on from any more."""
+        now = await self._storage.now()
+        if now >= self._trims_at:
+            await self._storage.trim_changes(CHANGES_SECONDS, CHANGES_KEPT)
+            self._trims_at = now + _TRIM_PAUSE
 
     async def _apart(self, job_id: str, work: Awaitable[None]) -> None:
         """Keeps the trouble of one job from the others."""

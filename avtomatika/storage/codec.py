@@ -21,7 +21,7 @@ from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.errors import StorageError
 from avtomatika.protocol.messages import Skill, WorkerProfile
-from avtomatika.storage.base import Message
+from avtomatika.storage.base import Change, Message
 
 R = TypeVar("R", bound=Struct)
 _ABSENT = object()
@@ -256,6 +256,27 @@ def decode_message(raw: bytes) -> Message:
         StorageError: the bytes are no message.
     """
     return _MESSAGE.load(raw)
+
+
+def encode_change(job: Job) -> bytes:
+    """Returns what the log of changes keeps of a commit, as bytes: a list, like an event."""
+    fan_out = job.fan_out
+    ended, total = (0, 0) if fan_out is None else (fan_out.total - fan_out.open, fan_out.total)
+    plain = [job.id, job.client.name, job.blueprint, str(job.status), job.state, job.version, job.updated_at]
+    return Document.of([*plain, ended, total], "change").raw
+
+
+def decode_change(position: int, raw: bytes) -> Change:
+    """Builds a change from bytes.
+
+    Raises:
+        StorageError: the bytes are no change.
+    """
+    try:
+        job_id, client, blueprint, status, state, version, at, ended, total = _loads(raw, Change)[:9]
+        return Change(position, job_id, client, blueprint, JobStatus(status), state, version, at, ended, total)
+    except (TypeError, ValueError) as error:
+        raise _unreadable(Change, error) from error
 
 
 def encode_event(event: HistoryEvent) -> bytes:

@@ -23,6 +23,7 @@ from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import (
     Batch,
+    Changes,
     Committed,
     Duplicate,
     Fault,
@@ -41,10 +42,12 @@ from avtomatika.storage.base import (
     WakeUp,
 )
 from avtomatika.storage.codec import (
+    decode_change,
     decode_event,
     decode_job,
     decode_task,
     decode_worker,
+    encode_change,
     encode_event,
     encode_job_fields,
     encode_message,
@@ -56,7 +59,7 @@ from avtomatika.storage.invariants import JobFacts, check_counts, check_job
 from avtomatika.storage.listeners import Listeners
 from avtomatika.storage.mailbox import Mailbox
 from avtomatika.storage.queues import ReadyQueue, TaskTable
-from avtomatika.storage.records import history_event, message_signals
+from avtomatika.storage.records import first_position, history_event, message_signals, next_position
 
 _TimerKey = tuple[str, TimerKind, str]
 
@@ -105,6 +108,7 @@ class _Prepared:
     saved: Sequence[tuple[Task, bytes]]
     queued: Sequence[tuple[Task, bytes]]
     events: Sequence[tuple[str, bytes]]
+    change: bytes
 
 
 class MemoryStorage(Storage):
@@ -133,6 +137,9 @@ class MemoryStorage(Storage):
         self._workers_end: LazyHeap[str] = LazyHeap()
         self._ended: LazyHeap[str] = LazyHeap()
         self._listeners = Listeners()
+        self._changes: list[tuple[int, bytes]] = []
+        # What was told before this object was made, nobody can tell any more.
+        self._changes_floor = self._last_position = first_position(self._clock.now())
 
     async def open(self) -> None:
         """Does nothing: there is nothing to connect to."""
@@ -163,6 +170,8 @@ class MemoryStorage(Storage):
             return Stale(0 if row is None else row.version)
         prepared = self._prepare(row, batch)
         self._apply(self._write_job(row, batch, prepared), batch, prepared)
+        self._last_position = next_position(self._last_position, self._clock.now())
+        self._changes.append((self._last_position, prepared.change))
         self._tell(*self._signals(batch))
         return Committed(batch.job.version)
 
@@ -191,6 +200,7 @@ class MemoryStorage(Storage):
             _encoded(batch.save_tasks),
             _encoded(batch.queue_tasks),
             [(event.event_id, encode_event(event)) for event in events],
+            encode_change(job),
         )
 
     def _write_job(self, row: _JobRow | None, batch: Batch, prepared: _Prepared) -> _JobRow:
@@ -567,6 +577,23 @@ class MemoryStorage(Storage):
     async def next_message_at(self, topics: Sequence[str]) -> float | None:
         """Returns when the next message is due."""
         return self._mailbox.next_at(topics)
+
+    # --- the log of changes ---
+
+    async def read_changes(self, after: int | None, limit: int) -> Changes:
+        """Returns changes behind a position."""
+        first = len(self._changes) if after is None else bisect_left(self._changes, (after + 1,))
+        entries = [decode_change(position, raw) for position, raw in self._changes[first : first + limit]]
+        end = max(self._last_position, first_position(self._clock.now()) - 1)
+        return Changes(entries, self._changes_floor, end)
+
+    async def trim_changes(self, age: float, keep: int) -> None:
+        """Forgets changes."""
+        old = bisect_left(self._changes, (first_position(self._clock.now() - age),))
+        gone = max(old, len(self._changes) - keep)
+        if gone > 0:
+            self._changes_floor = self._changes[gone - 1][0] + 1
+            del self._changes[:gone]
 
     # --- workers ---
 

@@ -12,6 +12,9 @@ from avtomatika.core.job import Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.storage.base import Batch, Message, Queue, Signal, TaskClaim
 
+POSITION_BITS = 20
+"""How many bits of a position number the changes of one millisecond."""
+
 
 def claimed(task: Task, worker_id: str, now: float, lease: float) -> Task:
     """Returns the waiting task as taken by a worker for ``lease`` seconds, but not beyond its own time."""
@@ -114,6 +117,19 @@ def message_signals(messages: Iterable[Message]) -> list[Signal]:
     for message in messages:
         due[message.topic] = min(message.due_at, due.get(message.topic, message.due_at))
     return [Signal("message", topic, at) for topic, at in due.items()]
+
+
+def first_position(moment: float) -> int:
+    """Returns the first position of the log of changes that belongs to a moment, Unix seconds.
+
+    Positions are milliseconds and a number, so that those of a new log are above those of a lost one.
+    """
+    return int(moment * 1000) << POSITION_BITS
+
+
+def next_position(last: int, now: float) -> int:
+    """Returns where the next change stands; the clock may have gone back since the last one."""
+    return max(last + 1, first_position(now))
 
 
 def task_signal(task: Task) -> Signal:

@@ -23,6 +23,7 @@ from avtomatika.errors import ConfigError, StorageError
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import (
     Batch,
+    Changes,
     Committed,
     Duplicate,
     Fault,
@@ -53,6 +54,7 @@ from avtomatika.storage.redis_records import (
     decode_progress,
     encode_progress,
     list_arguments,
+    read_changes,
     read_event,
     read_job,
     read_message,
@@ -62,6 +64,7 @@ from avtomatika.storage.redis_records import (
     read_tasks,
     read_timer,
     read_wake_up,
+    stream_id,
     text,
 )
 from avtomatika.storage.redis_scripts import Keyspace
@@ -357,6 +360,17 @@ class RedisStorage(Storage):
         """Returns when the next message is due."""
         at = await self._run("next_message", topics=list(topics))
         return None if at is False else float(at)
+
+    # --- the log of changes ---
+
+    async def read_changes(self, after: int | None, limit: int) -> Changes:
+        """Returns changes behind a position."""
+        behind = None if after is None else stream_id(after)
+        return read_changes(await self._run("read_changes", after=behind, limit=limit))
+
+    async def trim_changes(self, age: float, keep: int) -> None:
+        """Forgets changes."""
+        await self._run("trim_changes", age=age, keep=keep)
 
     # --- workers ---
 

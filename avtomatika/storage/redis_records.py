@@ -20,18 +20,20 @@ from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.errors import StorageError
-from avtomatika.storage.base import Batch, JobQuery, Message, Progress, Queue, Signal, TaskClaim, Timer, WakeUp
+from avtomatika.storage.base import Batch, Changes, JobQuery, Message, Progress, Queue, Signal, TaskClaim, Timer, WakeUp
 from avtomatika.storage.codec import (
+    decode_change,
     decode_event,
     decode_job,
     decode_message,
     decode_task,
+    encode_change,
     encode_event,
     encode_job_fields,
     encode_message,
     encode_task,
 )
-from avtomatika.storage.records import history_event
+from avtomatika.storage.records import POSITION_BITS, first_position, history_event
 
 _SIGN = 1 << 63
 # How a start that a script recorded begins; no event that was encoded begins so.
@@ -104,6 +106,7 @@ def commit_arguments(batch: Batch, signals: Sequence[Signal]) -> dict[str, Any]:
         "finish": batch.finish,
         # Their numbers are known to the script alone: it makes their ids, and ``read_event`` takes them from there.
         "events": [encode_event(history_event(job.id, job.blueprint, 0, batch.at, event)) for event in batch.events],
+        "change": encode_change(job),
         "signals": [signal_row(signal) for signal in signals],
     }
     if job.is_terminal:
@@ -178,6 +181,26 @@ def list_arguments(query: JobQuery) -> dict[str, Any]:
     if query.blueprint is not None:
         arguments["blueprint"] = query.blueprint
     return arguments
+
+
+# --- the log of changes ---
+
+
+def stream_id(position: int) -> str:
+    """Returns a position of the log of changes as the stream names it."""
+    return f"{position >> POSITION_BITS}-{position & (1 << POSITION_BITS) - 1}"
+
+
+def _position(stream_id: bytes | None) -> int:
+    milliseconds, _, number = (stream_id or b"0-0").partition(b"-")
+    return (int(milliseconds) << POSITION_BITS) + int(number)
+
+
+def read_changes(answer: Sequence[Any]) -> Changes:
+    """Builds a stretch of the log of changes from the answer of ``read_changes``."""
+    found, floor, newest, now = answer
+    entries = [decode_change(_position(name), raw) for name, raw in found]
+    return Changes(entries, _position(floor), max(_position(newest), first_position(float(now)) - 1))
 
 
 # --- what a job waits for ---

@@ -19,9 +19,17 @@ from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import StorageError
 from avtomatika.protocol.messages import WorkerProfile
-from avtomatika.storage import sqlite_jobs, sqlite_messages, sqlite_reads, sqlite_tasks, sqlite_workers
+from avtomatika.storage import (
+    sqlite_changes,
+    sqlite_jobs,
+    sqlite_messages,
+    sqlite_reads,
+    sqlite_tasks,
+    sqlite_workers,
+)
 from avtomatika.storage.base import (
     Batch,
+    Changes,
     Fault,
     JobClaim,
     JobQuery,
@@ -290,6 +298,18 @@ class SQLiteStorage(Storage):
     async def next_message_at(self, topics: Sequence[str]) -> float | None:
         """Returns when the next message is due."""
         return self._read(sqlite_messages.next_message_at, topics)
+
+    # --- the log of changes ---
+
+    async def read_changes(self, after: int | None, limit: int) -> Changes:
+        """Returns changes behind a position."""
+        return self._read(sqlite_changes.read_changes, after, limit)
+
+    async def trim_changes(self, age: float, keep: int) -> None:
+        """Forgets changes."""
+        cut = self._read(sqlite_changes.find_cut, age, keep)
+        if cut:
+            await self._write(sqlite_changes.trim_changes, cut)
 
     # --- workers ---
 

@@ -14,6 +14,7 @@ from avtomatika.errors import StorageError
 from avtomatika.storage.base import Batch, Committed, Duplicate, JobClaim, Outcome, Progress, Signal, Stale, Timer
 from avtomatika.storage.codec import decode_task, encode_event, encode_job_fields
 from avtomatika.storage.records import history_event, is_held, signals_of
+from avtomatika.storage.sqlite_changes import append_change
 from avtomatika.storage.sqlite_messages import send_messages
 from avtomatika.storage.sqlite_reads import DOCUMENTS, load_job, timer_of
 from avtomatika.storage.sqlite_step import Row, Step
@@ -52,6 +53,7 @@ def commit(step: Step, batch: Batch) -> Outcome:
     if batch.finish:
         step.write("forget_timers", job_id=batch.job.id)
         step.write("forget_progress", job_id=batch.job.id)
+    append_change(step, batch.job)
     step.tell(*signals_of(batch))
     return Committed(batch.job.version)
 

@@ -12,6 +12,7 @@ from avtomatika.core.job import Job
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
 from avtomatika.errors import StorageError
+from avtomatika.runtime.watcher import CHANGES_SECONDS
 from avtomatika.storage.base import Batch, Outcome
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.testing import FakeClock
@@ -270,3 +271,16 @@ async def test_timer_set_while_the_watcher_looks_is_not_missed(make_system: Make
 
     assert (await system.jobs.get(ids[0])).status is JobStatus.FAILED
     await system.watcher.stop()
+
+
+async def test_changes_that_nobody_goes_on_from_are_forgotten(idle: System, clock: FakeClock) -> None:
+    """The log of changes goes back an hour, whatever the retention of jobs."""
+    idle.add(task_flow())
+    begin = (await idle.storage.read_changes(None, 1)).end
+    await idle.create()
+    await clock.advance(CHANGES_SECONDS + 1)
+    later = await idle.create()
+
+    await idle.watcher.look()
+
+    assert [change.job_id for change in (await idle.storage.read_changes(begin, 10)).entries] == [later]

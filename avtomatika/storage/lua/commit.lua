@@ -1,5 +1,5 @@
 -- Applies one batch, or nothing. All checks stand before the first write.
--- parts: jobs wakes tasks outbox signals
+-- parts: jobs wakes tasks outbox changes signals
 -- also as: commit_more messages
 -- keys: dedupe dedupe_ends progress timers
 -- job keys: job job_tasks job_open job_timers
@@ -153,5 +153,6 @@ if had_ended or facts.ended then
   settle(id, facts)
 end
 write_record(K.facts, id, facts)
+append_change(B.change)
 publish(B.signals)
 return cmsgpack.pack({'committed'})

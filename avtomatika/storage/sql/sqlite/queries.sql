@@ -323,3 +323,27 @@ SELECT coalesce(max(position), 0) FROM signals
 -- NULL for what this process told itself.
 SELECT position, CASE WHEN origin = :origin THEN NULL ELSE raw END FROM signals
 WHERE position > :position ORDER BY position
+
+-- name: put_change
+INSERT INTO changes (position, raw) VALUES (:position, :raw)
+
+-- name: last_change
+SELECT max(position) FROM changes
+
+-- name: first_change
+SELECT min(position) FROM changes
+
+-- name: list_changes
+SELECT position, raw FROM changes WHERE position > :after ORDER BY position LIMIT :limit
+
+-- name: newest_changes_begin
+SELECT position FROM changes ORDER BY position DESC LIMIT 1 OFFSET :keep - 1
+
+-- name: forget_changes
+DELETE FROM changes WHERE position < :before
+
+-- name: changes_floor
+SELECT floor FROM changes_floor WHERE id = 1
+
+-- name: raise_changes_floor
+UPDATE changes_floor SET floor = max(floor, :floor) WHERE id = 1
