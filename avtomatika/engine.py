@@ -25,6 +25,7 @@ from avtomatika.history.uris import parse_history_uri
 from avtomatika.observability.logging import setup_logging
 from avtomatika.runtime.auditor import Auditor
 from avtomatika.runtime.dispatcher import Dispatcher
+from avtomatika.runtime.feed import Feed
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.performer import Performer
@@ -42,6 +43,7 @@ from avtomatika.server.keys import (
     CLIENT_TOKENS_KEY,
     DISPATCHER_KEY,
     EXPOSURE_KEY,
+    FEED_KEY,
     HISTORIAN_KEY,
     HISTORY_KEY,
     JOBS_KEY,
@@ -145,6 +147,7 @@ class OrchestratorEngine:
         app[JOBS_KEY] = Jobs(self._storage, performer, self._clock, self._tracer)
         app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS, meter)
         app[SOCKETS_KEY] = Sockets(self._storage, self._clock)
+        app[FEED_KEY] = Feed(self._storage, self._clock)
         app[WORKERS_KEY] = Workers(
             self._storage,
             performer,
@@ -360,6 +363,7 @@ class OrchestratorEngine:
         app[JOBS_KEY].close()
         app[WORKERS_KEY].close()
         await app[SOCKETS_KEY].stop()
+        app[FEED_KEY].close()
 
 
 ENGINE_KEY = web.AppKey("engine", OrchestratorEngine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from avtomatika.client.asynchronous import AsyncClient
 from avtomatika.client.following import TERMINAL_STATUSES
+from avtomatika.client.streaming import Event
 from avtomatika.client.synchronous import Client
 
-__all__ = ["TERMINAL_STATUSES", "AsyncClient", "Client"]
+__all__ = ["TERMINAL_STATUSES", "AsyncClient", "Client", "Event"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +23,7 @@ from avtomatika.client.requests import (
     is_endpoint,
     read_answer,
 )
+from avtomatika.client.streaming import SILENCE_SECONDS, Event, Reader, Reconnecting, is_stream, refused
 from avtomatika.errors import ConnectionFailedError
 
 
@@ -150,6 +153,45 @@ class AsyncClient:
                 return
             last, job = job, await self.job(job_id, CHANGE_WAIT, job.get("version"))
 
+    async def changes(
+        self,
+        after: str = "",
+        *,
+        job_ids: Iterable[str] = (),
+        blueprint: str | None = None,
+        patience: float = 60.0,
+    ) -> AsyncGenerator[Event, None]:
+        """Yields what happens to own jobs, as it happens, for ever: break the loop to end it.
+
+        The first event is ``hello``: what happens from then on is told, so look jobs up after it. A connection that
+        breaks is made again, at the place where it broke. A job's end is told once; its ``version`` rises by one from
+        ``job`` to ``job``.
+
+        Args:
+            after: id of the last event that was seen; empty to begin now.
+            job_ids: only these jobs, at most 100.
+            blueprint: only jobs of this blueprint.
+            patience: seconds without any engine after which to give up.
+
+        Raises:
+            ConnectionFailedError: no engine answered at first, or for ``patience`` seconds later.
+        """
+        again, last_id, chosen = Reconnecting(patience), after, tuple(job_ids)
+        while True:
+            error: ConnectionFailedError | None = None
+            reader = Reader(last_id)
+            try:
+                async with aclosing(self._lines(self._requests.changes(last_id, chosen, blueprint))) as lines:
+                    async for line in lines:
+                        again.stands()
+                        event = reader.read(line)
+                        last_id = reader.last_id
+                        if event is not None:
+                            yield event
+            except ConnectionFailedError as broken:
+                error = broken
+            await asyncio.sleep(again.next_pause(time.monotonic(), error))
+
     async def cancel(self, job_id: str) -> str:
         """Asks to end the job.
 
@@ -232,7 +274,28 @@ class AsyncClient:
         """Returns how the engine is: ``{"status": "ok", ...}``; another word while it is degraded."""
         return as_object(await self._send(self._requests.status()))
 
+    async def _lines(self, request: Request) -> AsyncGenerator[bytes, None]:
+        """Yields the lines of a stream while it lasts."""
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=SILENCE_SECONDS)
+        async with self._answering(request, limits, SILENCE_SECONDS) as response:
+            refusal = None if is_stream(response.status, response.content_type) else await _read(response)
+            if refusal is None:
+                async for line in response.content:
+                    yield line
+        if refusal is not None:
+            raise refused(request, refusal)
+
     async def _send(self, request: Request) -> Any:
+        limits = aiohttp.ClientTimeout(total=self._timeout + request.wait)
+        async with self._answering(request, limits, self._timeout) as response:
+            answer = await _read(response)
+        return read_answer(request, answer)
+
+    @asynccontextmanager
+    async def _answering(
+        self, request: Request, limits: aiohttp.ClientTimeout, silence: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Sends a request; what breaks while the answer is read is an error of ours, too."""
         if self._session is None:
             self._session = aiohttp.ClientSession()
         try:
@@ -241,13 +304,16 @@ class AsyncClient:
                 yarl.URL(self._requests.url + request.path, encoded=True),
                 headers=self._requests.headers(request),
                 data=request.body,
-                timeout=aiohttp.ClientTimeout(total=self._timeout + request.wait),
+                timeout=limits,
                 allow_redirects=False,  # the token is for this address, not for another
             ) as response:
-                location = response.headers.get("Location", "")
-                answer = Answer(response.status, response.content_type, await response.read(), location)
+                yield response
         except TimeoutError:
-            raise ConnectionFailedError(self._requests.url, f"silent for {self._timeout:g} s") from None
+            raise ConnectionFailedError(self._requests.url, f"silent for {silence:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionFailedError(self._requests.url, str(error) or type(error).__name__) from error
-        return read_answer(request, answer)
+
+
+async def _read(response: aiohttp.ClientResponse) -> Answer:
+    location = response.headers.get("Location", "")
+    return Answer(response.status, response.content_type, await response.read(), location)

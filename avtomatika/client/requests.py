@@ -140,6 +140,12 @@ class Requests:
         path = self._job_path(job_id, "", wait=wait or None, version=version if wait else None)
         return Request("GET", path, wait=wait or 0.0, job_id=job_id)
 
+    def changes(self, after: str, job_ids: Iterable[str], blueprint: str | None) -> Request:
+        """Asks for the stream of what happens to jobs."""
+        chosen = [("job_id", job_id) for job_id in job_ids] + [("blueprint", blueprint)] * (blueprint is not None)
+        headers = {"Last-Event-ID": _header_value("after", after)} if after else {}
+        return Request("GET", self._path("/events") + (f"?{urlencode(chosen)}" if chosen else ""), headers)
+
     def cancel(self, job_id: str) -> Request:
         """Asks to end a job."""
         return Request("POST", self._job_path(job_id, "/cancel"), job_id=job_id)

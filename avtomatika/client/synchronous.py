@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import http.client
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from avtomatika.client.requests import (
     is_endpoint,
     read_answer,
 )
+from avtomatika.client.streaming import SILENCE_SECONDS, Event, Reader, Reconnecting, is_stream, refused
 from avtomatika.errors import ConnectionFailedError
 
 
@@ -97,6 +99,31 @@ class Client:
                 return
             last, job = job, self.job(job_id, CHANGE_WAIT, job.get("version"))
 
+    def changes(
+        self,
+        after: str = "",
+        *,
+        job_ids: Iterable[str] = (),
+        blueprint: str | None = None,
+        patience: float = 60.0,
+    ) -> Generator[Event, None, None]:
+        """Yields what happens to own jobs, as it happens, for ever; see ``AsyncClient.changes``."""
+        again, last_id, chosen = Reconnecting(patience), after, tuple(job_ids)
+        while True:
+            error: ConnectionFailedError | None = None
+            reader = Reader(last_id)
+            try:
+                with closing(self._lines(self._requests.changes(last_id, chosen, blueprint))) as lines:
+                    for line in lines:
+                        again.stands()
+                        event = reader.read(line)
+                        last_id = reader.last_id
+                        if event is not None:
+                            yield event
+            except ConnectionFailedError as broken:
+                error = broken
+            time.sleep(again.next_pause(time.monotonic(), error))
+
     def cancel(self, job_id: str) -> str:
         """Asks to end the job and returns the engine's word for it; see ``AsyncClient.cancel``."""
         return str(as_object(self._send(self._requests.cancel(job_id)), "status")["status"])
@@ -154,21 +181,44 @@ class Client:
         """Returns how the engine is: ``{"status": "ok", ...}``; another word while it is degraded."""
         return as_object(self._send(self._requests.status()))
 
+    def _lines(self, request: Request) -> Generator[bytes, None, None]:
+        """Yields the lines of a stream while it lasts."""
+        with self._answering(request, SILENCE_SECONDS) as response:
+            refusal = None if is_stream(response.status, response.headers.get_content_type()) else _read(response)
+            if refusal is None:
+                yield from response
+        if refusal is not None:
+            raise refused(request, refusal)
+
     def _send(self, request: Request) -> Any:
+        with self._answering(request, self._timeout) as response:
+            answer = _read(response)
+        return read_answer(request, answer)
+
+    @contextmanager
+    def _answering(self, request: Request, silence: float) -> Iterator[http.client.HTTPResponse]:
+        """Sends a request; what breaks while the answer is read is an error of ours, too.
+
+        Args:
+            request: what to send.
+            silence: seconds that the engine may be silent, besides what the request says.
+        """
         address = urlsplit(self._requests.url)
         connect = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-        connection = connect(address.hostname or "", address.port, timeout=self._timeout + request.wait)
+        connection = connect(address.hostname or "", address.port, timeout=silence + request.wait)
         try:
             connection.request(
                 request.method, address.path + request.path, body=request.body, headers=self._requests.headers(request)
             )
-            response = connection.getresponse()
-            location = response.headers.get("Location", "")
-            answer = Answer(response.status, response.headers.get_content_type(), response.read(), location)
+            yield connection.getresponse()
         except TimeoutError:
-            raise ConnectionFailedError(self._requests.url, f"silent for {self._timeout:g} s") from None
+            raise ConnectionFailedError(self._requests.url, f"silent for {silence:g} s") from None
         except (http.client.HTTPException, OSError) as error:
             raise ConnectionFailedError(self._requests.url, str(error) or type(error).__name__) from error
         finally:
             connection.close()
-        return read_answer(request, answer)
+
+
+def _read(response: http.client.HTTPResponse) -> Answer:
+    location = response.headers.get("Location", "")
+    return Answer(response.status, response.headers.get_content_type(), response.read(), location)

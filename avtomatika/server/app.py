@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from avtomatika.server import blueprints, jobs, overview, worker_protocol, worker_sockets
+from avtomatika.server import blueprints, events, jobs, overview, worker_protocol, worker_sockets
 from avtomatika.server.keys import SETTINGS_KEY, Settings
 from avtomatika.server.middleware.auth import auth
 from avtomatika.server.middleware.calm import calm
@@ -32,7 +32,8 @@ def build_app(settings: Settings) -> web.Application:
 def _add_worker_routes(app: web.Application, root: str) -> None:
     app.router.add_post(f"{root}/workers/register", worker_protocol.register)
     app.router.add_patch(f"{root}/workers/{{worker_id}}", worker_protocol.heartbeat)
-    app.router.add_get(f"{root}/workers/{{worker_id}}/tasks/next", worker_protocol.next_task)
+    # No HEAD: it would take a task and give nothing.
+    app.router.add_get(f"{root}/workers/{{worker_id}}/tasks/next", worker_protocol.next_task, allow_head=False)
     app.router.add_post(f"{root}/tasks/result", worker_protocol.result)
     app.router.add_post(f"{root}/events", worker_protocol.event)
     app.router.add_get(f"{root}/ws", worker_sockets.connect)
@@ -46,6 +47,7 @@ def _add_client_routes(app: web.Application, root: str) -> None:
     app.router.add_post(f"{root}/v1/jobs/{{job_id}}/requeue", jobs.requeue)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/explain", jobs.explanation)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/history", jobs.history)
+    app.router.add_get(f"{root}/v1/events", events.stream)
     app.router.add_get(f"{root}/v1/blueprints", blueprints.list_)
     app.router.add_get(f"{root}/v1/blueprints/{{name}}/graph", blueprints.graph)
     app.router.add_get(f"{root}/v1/workers", overview.workers)

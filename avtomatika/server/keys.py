@@ -11,6 +11,7 @@ from avtomatika.core.job import Client
 from avtomatika.history.base import History
 from avtomatika.observability.base import Meter, Tracer
 from avtomatika.runtime.dispatcher import Dispatcher
+from avtomatika.runtime.feed import Feed
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.registry import Registry
@@ -60,6 +61,7 @@ STORAGE_KEY = web.AppKey("storage", Storage)
 HISTORY_KEY = web.AppKey("history", History)
 HISTORIAN_KEY = web.AppKey("historian", Historian)
 REGISTRY_KEY = web.AppKey("registry", Registry)
+FEED_KEY = web.AppKey("feed", Feed)
 JOBS_KEY = web.AppKey("jobs", Jobs)
 WORKERS_KEY = web.AppKey("workers", Workers)
 SOCKETS_KEY = web.AppKey("sockets", Sockets)

@@ -8,7 +8,7 @@ from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.core.job import Failure, Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.protocol.messages import WorkerProfile
-from avtomatika.storage.base import Progress
+from avtomatika.storage.base import Change, Progress
 
 
 def job_view(job: Job, task: Task | None = None, progress: Progress | None = None) -> dict[str, Any]:
@@ -50,6 +50,25 @@ def job_view(job: Job, task: Task | None = None, progress: Progress | None = Non
             "ended": fan_out.total - fan_out.open,
         }
     return view
+
+
+def change_view(change: Change) -> dict[str, Any]:
+    """Returns a change of a job as clients see it: members are called as in ``job_view``, but for the job's id."""
+    value, message = 0.0, None
+    if change.status is JobStatus.FINISHED:
+        value = 1.0
+    elif change.total:
+        value, message = _parallel_progress(change.ended, change.total)
+    return {
+        "job_id": change.job_id,
+        "blueprint_name": change.blueprint,
+        "status": change.status,
+        "current_state": change.state,
+        "progress": value,
+        "progress_message": message,
+        "updated_at": change.at,
+        "version": change.version,
+    }
 
 
 def error_message(failure: Failure) -> str:
@@ -106,12 +125,15 @@ def _progress(job: Job, task: Task | None, progress: Progress | None) -> tuple[f
     if job.status is JobStatus.FINISHED:
         return 1.0, None
     if job.fan_out is not None and job.fan_out.total:
-        done = job.fan_out.total - job.fan_out.open
-        return done / job.fan_out.total, f"{done} of {job.fan_out.total} parallel tasks ended"
+        return _parallel_progress(job.fan_out.total - job.fan_out.open, job.fan_out.total)
     # What an earlier attempt had reached is lost with it.
     if progress is None or task is None or progress.task_id != task.wire_id:
         return 0.0, None
     return progress.value, progress.message or None
+
+
+def _parallel_progress(ended: int, total: int) -> tuple[float, str]:
+    return ended / total, f"{ended} of {total} parallel tasks ended"
 
 
 def _shows_failure(job: Job) -> bool:

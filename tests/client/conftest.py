@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from avtomatika.client import AsyncClient, Client
+from avtomatika.client import AsyncClient, Client, Event
 
 TOKEN = "a-client-secret"
 
@@ -85,6 +87,24 @@ class BothClients:
             client = self.client
             return await asyncio.to_thread(lambda: list(client.events(job_id)))
         return [job async for job in self.client.events(job_id)]
+
+    async def changes(self, count: int, *args: Any, **options: Any) -> list[Event]:
+        """Returns the first ``count`` events that ``changes`` yields."""
+        if isinstance(self.client, Client):
+            client = self.client
+
+            def take() -> list[Event]:
+                with contextlib.closing(client.changes(*args, **options)) as events:
+                    return list(itertools.islice(events, count))
+
+            return await asyncio.to_thread(take)
+        taken: list[Event] = []
+        async with contextlib.aclosing(self.client.changes(*args, **options)) as events:
+            async for event in events:
+                taken.append(event)
+                if len(taken) == count:
+                    break
+        return taken
 
 
 @pytest.fixture

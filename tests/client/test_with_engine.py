@@ -120,3 +120,18 @@ async def test_wrong_questions_get_their_own_errors(call: Any, engine: Orchestra
         await call("submit", "/quik")
     with pytest.raises(AuthError):
         await asyncio.to_thread(Client(engine.url, "another").jobs)
+
+
+async def test_changes_of_all_jobs_are_told_as_they_happen(call: Any) -> None:
+    """From the moment of ``hello`` on, each step of each own job; later on, from the last event that was seen."""
+    hello = (await call.changes(1))[0]
+    job_id = await call("submit", "quick", {"number": 1})
+    job = await call("wait", job_id, timeout=30)
+
+    told = await call.changes(job["version"] + 1, hello.id)
+    rest = await call.changes(2, told[1].id)
+
+    assert (hello.type, [event.type for event in told[1:]]) == ("hello", ["job"] * job["version"])
+    assert told[-1].data["job_id"] == job_id
+    assert told[-1].data["status"] == "finished"
+    assert rest[1] == told[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import uuid
 
 from aiohttp import web
@@ -40,7 +41,10 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except RequestError as error:
-        return answer({"error": error.message, "code": error.code, **error.facts}, error.status)
+        response = answer({"error": error.message, "code": error.code, **error.facts}, error.status)
+        if "retry_after" in error.facts:
+            response.headers["Retry-After"] = str(math.ceil(error.facts["retry_after"]))
+        return response
     except AvtomatikaError as error:
         status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
         if status >= 500:
