@@ -16,7 +16,9 @@ from avtomatika.runtime import feed as feed_module
 from avtomatika.runtime.feed import Choice, Feed, Follower, Missed, Progressed, Told
 from avtomatika.storage.base import Change, Changes, Progress
 from avtomatika.storage.memory import MemoryStorage
+from avtomatika.storage.redis import RedisStorage
 from avtomatika.testing import FakeClock
+from tests.redis_server import RedisServer
 
 from .conftest import FOREVER, MakeSystem, System, chain, task_flow
 
@@ -374,3 +376,31 @@ async def test_closed_feed_answers_whoever_waits(system: System, feed: Feed) -> 
 
     assert await waiting == []
     assert (await feed.follow(ANN)).is_closed
+
+
+async def test_engines_on_one_redis_tell_the_same(redis_server: RedisServer, clock: FakeClock) -> None:
+    """What one engine commits, followers of another hear; and a follower that moves to another engine goes on there."""
+    prefix = redis_server.new_prefix()
+    storages = [RedisStorage(redis_server.client(), prefix=prefix, clock=clock) for _ in range(2)]
+    systems = [System(clock, storage) for storage in storages]
+    for storage, system in zip(storages, systems, strict=True):
+        await storage.open()
+        system.add(chain(2, "quick"))
+    await systems[0].start()
+    here, there = (Feed(storage, clock) for storage in storages)
+    follower = await there.follow(ANN)
+
+    async with asyncio.timeout(30):
+        job_id = await create(systems[0], "quick")
+        heard = await until_end(follower)
+        again = await here.follow(ANN, heard[1].position)
+        rest = await until_end(again)
+
+    assert {change.job_id for change in heard} == {job_id}
+    assert [change.version for change in heard] == list(range(1, len(heard) + 1))
+    assert rest == heard[2:]
+    await systems[0].stop()
+    for part in (here, there):
+        part.close()
+    for storage in storages:
+        await storage.close()

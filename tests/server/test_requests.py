@@ -24,6 +24,7 @@ CLIENTS = [
     ("POST", "/api/v1/jobs/some/requeue"),
     ("GET", "/api/v1/jobs/some/explain"),
     ("GET", "/api/v1/jobs/some/history"),
+    ("GET", "/api/v1/events"),
     ("GET", "/api/v1/blueprints"),
     ("GET", "/api/v1/blueprints/quick/graph"),
     ("GET", "/api/v1/workers"),
