@@ -86,6 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "blueprints",
         "history.reader",
         "core.job",
+        "log_context",
         "errors",
         "version",
     },

@@ -22,10 +22,13 @@ def moment(events: Sequence[Event], sequence: int, graph: Graph | None) -> Model
         events: the history, oldest first.
         sequence: of the event; the last one before it if there is none of that number.
         graph: of its blueprint, or None.
+
+    Raises:
+        ValueError: there are no events.
     """
     upto = [event for event in events if int(event.get("sequence") or 0) <= sequence] or list(events[:1])
     if not upto:
-        return {"sequence": 0, "lit": None, "data": "{}", "changes": []}
+        raise ValueError("the job has no history yet.")
     last = upto[-1]
     data = data_at(upto)
     return {
@@ -40,14 +43,14 @@ def moment(events: Sequence[Event], sequence: int, graph: Graph | None) -> Model
     }
 
 
-def state(events: Sequence[Event], name: str, sources: Sources, running_since: float | None = None) -> Model:
+def state(events: Sequence[Event], name: str, sources: Sources, *, is_here: bool = False) -> Model:
     """Returns what a state is and what happened in it: handlers with source, and each visit with data in and out.
 
     Args:
         events: the history, oldest first.
         name: of the state.
         sources: of the blueprint's handlers, as far as known.
-        running_since: not None if the job is in the state now; its last visit then has no end.
+        is_here: the job is in the state now; its last visit then has no end.
     """
     visits: list[Model] = []
     for number, event in enumerate(events):
@@ -67,7 +70,7 @@ def state(events: Sequence[Event], name: str, sources: Sources, running_since: f
         visit["data_out"] = None if data_out is None else short_json(data_out)
         visit["changes"] = [[c.path, c.before, c.after] for c in changes(data_in, data_out or data_in)]
         visit["attempts"] = visit["attempts"][-_MAX_ATTEMPTS:]
-        visit["is_here"] = running_since is not None and number == len(visits)
+        visit["is_here"] = is_here and number == len(visits)
     return {
         "name": name,
         "handlers": [

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable, Collection, Generator, Mapping
+from collections.abc import Collection, Coroutine, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from avtomatika.blueprints import Graph
-from avtomatika.client import TERMINAL_STATUSES, AsyncClient
+from avtomatika.client import TERMINAL_STATUSES
 from avtomatika.errors import AvtomatikaError, ClientError, JobFailedError
-from avtomatika.notebook import job_page
-from avtomatika.notebook.background import BackgroundLoop
+from avtomatika.notebook import answers, job_page
+from avtomatika.notebook.desk import Desk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,34 +32,20 @@ class JobHandle:
     Args:
         job: as the API returned it.
         graph: of its blueprint, or None if it is not known.
-        client: for what is asked of the engine; lives in ``background``.
-        background: the loop of the workbench.
-        read_history: returns the job's history as a DataFrame.
-        changes: yields the job now and after each change until it has ended; the client's ``events`` if left out.
+        desk: of the workbench.
 
     Attributes:
         id: the job's id.
         graph: of its blueprint, or None.
     """
 
-    def __init__(
-        self,
-        job: Mapping[str, Any],
-        graph: Graph | None,
-        client: AsyncClient,
-        background: BackgroundLoop,
-        read_history: Callable[[str], pd.DataFrame],
-        changes: Callable[[str], AsyncIterator[dict[str, Any]]] | None = None,
-    ) -> None:
+    def __init__(self, job: Mapping[str, Any], graph: Graph | None, desk: Desk) -> None:
         self.id = str(job["id"])
         self.graph = graph
         self._view = dict(job)
         self._events: list[dict[str, Any]] = []
-        self._client = client
-        self._background = background
-        self._read_history = read_history
-        self._changes = changes if changes is not None else client.events
-        self._ended = background.submit(self._follow())
+        self._desk = desk
+        self._ended = desk.background.submit(self._follow())
 
     # --- what is known ---
 
@@ -103,7 +90,7 @@ class JobHandle:
             AvtomatikaError: the workbench was stopped.
         """
         try:
-            is_over = self._background.wait(self._ended, timeout)
+            is_over = self._desk.background.wait(self._ended, timeout)
         except KeyboardInterrupt:
             sys.stderr.write(f"The waiting was interrupted; job {self.id} goes on. job.cancel() ends it.\n")
             raise
@@ -158,12 +145,24 @@ class JobHandle:
         Raises:
             ClientError: with status 409: it has ended already.
         """
-        self._background.call(self._client.cancel(self.id), 30.0)
+        self._call(self._cancel())
         return self.wait(10.0)
+
+    def requeue(self) -> JobHandle:
+        """Lets the job go on in the state where it failed or was quarantined.
+
+        Returns:
+            This handle, which follows the job again.
+
+        Raises:
+            ClientError: with status 409: it is neither failed nor quarantined.
+        """
+        self._call(self._requeue())
+        return self
 
     def history(self) -> pd.DataFrame:
         """Returns what happened so far, one row for each event."""
-        return self._read_history(self.id)
+        return self._desk.read_history(self.id)
 
     # --- how it looks ---
 
@@ -178,6 +177,17 @@ class JobHandle:
             "text/plain": repr(self),
             "text/html": job_page.html(self._view, self._events, self.graph),
         }
+
+    def _ipython_display_(self) -> None:
+        """Shows the job live where that is possible and something can still happen."""
+        if self.is_terminal or not self._desk.outputs.are_live():
+            raise NotImplementedError  # IPython then shows the mimebundle
+        self.watch()
+
+    def watch(self) -> None:
+        """Shows the job live in the running cell, also one that has ended: its history can then be gone through."""
+        widgets = importlib.import_module("avtomatika_widgets")
+        self._desk.outputs.show(widgets.JobView(self, self._desk, self._ask))
 
     # --- in the background ---
 
@@ -203,6 +213,48 @@ class JobHandle:
             )
         self._ended.result()
 
+    def _call(self, work: Coroutine[Any, Any, None]) -> None:
+        self._desk.background.call(work, 30.0)
+
+    async def _cancel(self) -> None:
+        await self._desk.client.cancel(self.id)
+
+    async def _requeue(self) -> None:
+        await self._desk.client.requeue(self.id)
+        self._view = await self._desk.client.job(self.id)
+        if self._ended.done():
+            self._ended = self._desk.background.submit(self._follow())
+
+    async def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Answers a live view; called in the workbench's loop.
+
+        Args:
+            question: ``{"do": ...}`` with ``cancel``, ``requeue``, ``moment`` and a ``sequence``, or ``state`` and a
+                ``name``.
+
+        Raises:
+            ValueError: the question is none of these.
+            ClientError: the engine refused.
+        """
+        match question:
+            case {"do": "cancel"}:
+                await self._cancel()
+            case {"do": "requeue"}:
+                await self._requeue()
+            case {"do": "moment", "sequence": int(sequence)}:
+                return answers.moment(await self._known_events(), sequence, self.graph)
+            case {"do": "state", "name": str(name)}:
+                sources = self._desk.sources(str(self._view["blueprint_name"]), str(self._view["blueprint_version"]))
+                events = await self._known_events()
+                return answers.state(events, name, sources, is_here=not self.is_terminal and name == self.state)
+            case _:
+                raise ValueError(f"a job view cannot ask for {question.get('do')!r}.")
+        return {"done": question["do"]}
+
+    async def _known_events(self) -> list[dict[str, Any]]:
+        """Returns the history as last heard; asks for it if nothing was heard yet."""
+        return self._events or await self._desk.client.history(self.id)
+
     async def _follow(self) -> None:
         """Hears of each change until the job has ended."""
         while True:
@@ -213,10 +265,10 @@ class JobHandle:
     async def _has_heard_the_end(self) -> bool:
         """Follows the job as long as the engine answers; a cell or handler may keep it from that for a while."""
         try:
-            async for job in self._changes(self.id):
+            async for job in self._desk.changes(self.id):
                 # Progress of a worker leaves the version as it is, and the history too.
                 if not self._events or job["version"] != self._view["version"]:
-                    self._events = await self._client.history(self.id)
+                    self._events = await self._desk.client.history(self.id)
                 self._view = job
         except ClientError as error:
             if 0 < error.status < 500:

@@ -6,6 +6,8 @@ import logging
 from collections import deque
 from typing import ClassVar
 
+from avtomatika.log_context import bound_ids
+
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -24,19 +26,24 @@ class LogRing(logging.Handler):
     def __init__(self, size: int = 2000) -> None:
         super().__init__(logging.INFO)
         self.setFormatter(logging.Formatter(_FORMAT))
-        self._lines: deque[str] = deque(maxlen=size)
+        self._lines: deque[tuple[str, str]] = deque(maxlen=size)
         self._logger = logging.getLogger("avtomatika")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keeps one line."""
         try:
-            self._lines.append(self.format(record))
+            self._lines.append((self.format(record), _job_of(record)))
         except Exception:  # as every handler of the standard library: a bad log call must not end the engine
-            self._lines.append(f"a log call of {record.name} at {record.pathname}:{record.lineno} is wrong")
+            self._lines.append((f"a log call of {record.name} at {record.pathname}:{record.lineno} is wrong", ""))
 
-    def lines(self, last: int | None = None) -> list[str]:
-        """Returns the last lines, oldest first; all that there are if ``last`` is None."""
-        lines = list(self._lines)
+    def lines(self, last: int | None = None, about: str = "") -> list[str]:
+        """Returns lines, oldest first.
+
+        Args:
+            last: the newest that many; all that there are if None.
+            about: only those that concern this job, by its id.
+        """
+        lines = [line for line, job_id in list(self._lines) if not about or job_id == about or about in line]
         return lines if last is None else lines[max(0, len(lines) - last) :]
 
     def attach(self) -> None:
@@ -55,3 +62,8 @@ class LogRing(logging.Handler):
             level, self._logger.propagate = LogRing._before
             self._logger.setLevel(level)
             LogRing._before = None
+
+
+def _job_of(record: logging.LogRecord) -> str:
+    """Returns the id of the job that a line is about: given with it, or bound where it is logged."""
+    return str(getattr(record, "job_id", "") or bound_ids().get("job_id", ""))

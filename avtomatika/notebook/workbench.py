@@ -21,11 +21,16 @@ from avtomatika.config import Config
 from avtomatika.core.job import Client as Owner
 from avtomatika.engine import OrchestratorEngine
 from avtomatika.errors import AvtomatikaError, BlueprintError, ConfigError, DocumentError
+from avtomatika.notebook.answers import Sources
 from avtomatika.notebook.background import BackgroundLoop
+from avtomatika.notebook.desk import Desk
 from avtomatika.notebook.frames import HistoryReader, jobs_frame, workers_frame
+from avtomatika.notebook.gate import GATE_PATH, Gate
 from avtomatika.notebook.handles import JobHandle
+from avtomatika.notebook.live import Outputs
 from avtomatika.notebook.processes import WorkerProcess, stop_all
 from avtomatika.notebook.ring import LogRing
+from avtomatika.notebook.sources import sources_of
 from avtomatika.worker import Worker
 
 if TYPE_CHECKING:
@@ -39,6 +44,7 @@ _STOP_SECONDS = 15.0
 _HANDOVER_SECONDS = 2.0
 # Every change is told at once; this is for a report of progress that came between two looks.
 _CHANGE_SECONDS = 60.0
+_LOG_LINES = 100
 
 
 class Workbench:
@@ -53,6 +59,8 @@ class Workbench:
         path: file for the jobs; a workbench that is started on it again finds them and goes on, once their blueprints
             are registered. None keeps jobs in memory: they end with the workbench.
         history: file for the history; None for one beside ``path``, or a temporary one that ends with the workbench.
+        live: whether jobs and tables are shown live; None for live where a person's front end shows widgets, and static
+            elsewhere, as under papermill.
         settings: any setting of ``Config``, such as ``JOB_MAX_RETRIES=1``.
 
     Attributes:
@@ -79,9 +87,10 @@ class Workbench:
         path: str | Path | None = None,
         port: int = 0,
         history: str | Path | None = None,
+        live: bool | None = None,
         **settings: Any,
     ) -> None:
-        given = {"path": path, "port": port, "history": history, **settings}
+        given = {"path": path, "port": port, "history": history, "live": live, **settings}
         if self._live.get(name) is self:
             ignored = "" if given == self._given else " The settings given now are not applied; wb.stop() first."
             print(f"{name} runs already at {self.url}.{ignored}")
@@ -101,6 +110,8 @@ class Workbench:
             self._folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="avtomatika-")))
             self._config = self._configure(path, port, history, settings)
             self.engine = OrchestratorEngine(config=self._config)
+            gate = Gate()
+            self.engine.app.router.add_post(GATE_PATH, gate.handle)
             self._ring.attach()
             undo.callback(self._ring.detach)
             self._background = BackgroundLoop(f"avtomatika-{name}")
@@ -111,6 +122,19 @@ class Workbench:
             self._client = AsyncClient(self._url, self._config.CLIENT_TOKEN, prefix=self._config.CLIENT_API_PREFIX)
             undo.callback(self._end, self._close)
             undo.callback(stop_all, self._processes)
+            outputs = Outputs(self._background, live)
+            undo.callback(outputs.close)
+            self._desk = Desk(
+                self._client,
+                self._background,
+                outputs,
+                gate,
+                f"{self._url}{GATE_PATH}",
+                self._changes,
+                self.history,
+                self._sources,
+                lambda job_id: self._ring.lines(_LOG_LINES, about=job_id),
+            )
             self._undo = undo.pop_all()
         self._live[name] = self
         atexit.register(self.stop)
@@ -254,14 +278,17 @@ class Workbench:
             JobNotFoundError: there is none of that id.
         """
         view = self._background.call(self._client.job(job_id), _START_SECONDS)
-        graph = self._graph(view["blueprint_name"])
-        return JobHandle(view, graph, self._client, self._background, self.history, self._changes)
+        graph = self._graph(view["blueprint_name"], view["blueprint_version"])
+        return JobHandle(view, graph, self._desk)
 
-    def _graph(self, blueprint: str) -> Graph | None:
-        try:
-            return self.engine.app[REGISTRY_KEY].get(blueprint).graph
-        except BlueprintError:
-            return None
+    def _graph(self, blueprint: str, version: str) -> Graph | None:
+        graph: Graph = self.engine.app[REGISTRY_KEY].graph_of(blueprint, version)
+        return graph if graph.states else None
+
+    def _sources(self, blueprint: str, version: str) -> Sources:
+        registry = self.engine.app[REGISTRY_KEY]
+        found = registry.find_version(blueprint, version) or registry.find(blueprint)
+        return sources_of(found) if found is not None else {}
 
     async def _changes(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
         """Yields the job now and after each change, until it has ended.

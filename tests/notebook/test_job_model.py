@@ -114,7 +114,8 @@ def test_moment_shows_the_past(graph: Graph) -> None:
     assert then["changes"] == [["n", None, "1"]]
     assert answers.moment(STORY, 99, graph)["sequence"] == 13
     assert answers.moment(STORY, 0, graph)["sequence"] == 1
-    assert answers.moment([], 1, graph)["sequence"] == 0
+    with pytest.raises(ValueError, match="no history yet"):
+        answers.moment([], 1, graph)
 
 
 def test_state_answer_has_source_data_and_attempts() -> None:
@@ -134,7 +135,7 @@ def test_state_answer_has_source_data_and_attempts() -> None:
 
 def test_state_that_the_job_is_in_has_no_data_out() -> None:
     """What is not over is not shown as if it were."""
-    (visit,) = answers.state(STORY[:2], "ask", {}, running_since=1.0)["visits"]
+    (visit,) = answers.state(STORY[:2], "ask", {}, is_here=True)["visits"]
 
     assert visit["data_out"] is None
     assert visit["is_here"]
