@@ -193,8 +193,7 @@ class RedisStorage(Storage):
         signals = signals_of(batch)
         arguments = self._common(commit_arguments(batch, signals))
         arguments["call"] = f"{self._name}/{next(self._calls)}"
-        script = "commit_more" if batch.messages else "commit"
-        answer = await self._link.run(script, arguments, job_id=batch.job.id, repeats=True)
+        answer = await self._link.run("commit", arguments, job_id=batch.job.id, repeats=True)
         match answer:
             case [b"committed"]:
                 self._listeners.tell(signals)

@@ -51,16 +51,58 @@ class _Call:
     """A command on its way.
 
     Args:
-        packed: the command as it is sent.
+        argument: the one argument of a script, or a whole command as it is sent.
         answer: what it will bring.
         repeats: whether it may be sent again when its answer was lost.
         gives_up_at: the loop's time from which on a missing server is an error.
+        script: the script that it runs, or empty.
+        keys: the keys of the job that the script touches, as they are sent.
+        alone: whether it must not share a command with others: one that did was refused.
     """
 
-    packed: bytes
+    argument: bytes
     answer: asyncio.Future[Any]
     repeats: bool
     gives_up_at: float
+    script: str = ""
+    keys: bytes = b""
+    alone: bool = False
+
+
+_Parcel = list[_Call]
+"""Calls that share a command and its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What each command that runs one script begins with.
+
+    Args:
+        begin: the words up to the number of keys.
+        shared: the keys that all jobs share.
+        shared_count: how many these are.
+        job_keys: what the keys of a job that follow end in.
+        serves_many: whether it takes one argument for each of many calls, and answers with a list.
+    """
+
+    begin: bytes
+    shared: bytes
+    shared_count: int
+    job_keys: tuple[bytes, ...]
+    serves_many: bool
+
+    def encode_job_keys(self, job_key: str) -> bytes:
+        """Returns the keys of a job, as they are sent."""
+        key = job_key.encode("utf-8", "surrogatepass")
+        return b"".join(b"$%d\r\n%b%b\r\n" % (len(key) + len(end), key, end) for end in self.job_keys)
+
+    def pack(self, parcel: _Parcel) -> bytes:
+        """Returns the command that runs the script for these calls."""
+        keys = self.shared_count + len(parcel) * len(self.job_keys)
+        parts = [b"*%d\r\n" % (3 + keys + len(parcel)), self.begin, encode_words(keys), self.shared]
+        parts += [call.keys for call in parcel]
+        parts += [encode_words(call.argument) for call in parcel]
+        return b"".join(parts)
 
 
 class Link:
@@ -85,7 +127,9 @@ class Link:
         self._heads = {name: _head(script, keyspace) for name, script in load_scripts().items()}
         self._connection: Connection | None = None
         self._waiting: deque[_Call] = deque()
+        self._sent: deque[_Parcel] = deque()
         self._sending: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
         self._is_open = False
         self._knows_scripts = False
 
@@ -111,10 +155,12 @@ class Link:
     async def close(self) -> None:
         """Ends the connection. Calls that wait for an answer fail."""
         self._is_open = False
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.gather(self._sending, return_exceptions=True)
-            self._sending = None
+        tasks = [task for task in (self._sending, self._reading) if task is not None]
+        self._sending = self._reading = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._fail_all(StorageError("the storage was closed before Redis answered."))
         await self._disconnect()
 
     async def run(self, name: str, arguments: dict[str, Any], *, job_id: str = "", repeats: bool = False) -> Any:
@@ -132,10 +178,11 @@ class Link:
         Raises:
             StorageError: no answer, or Redis refused.
         """
-        words, head, job_keys = self._heads[name]
-        tail = [self._keyspace.job_key(job_id, key) for key in job_keys]
-        packed = b"*%d\r\n%b%b" % (words + len(tail) + 1, head, encode_words(*tail, pack(arguments)))
-        return unpack(await self._call(packed, repeats=repeats))
+        head = self._heads[name]
+        keys = head.encode_job_keys(self._keyspace.job_key(job_id)) if job_id else b""
+        answer = await self._call(pack(arguments), repeats=repeats, script=name, keys=keys)
+        # That of a script that serves many was unpacked for all of them.
+        return answer if head.serves_many else unpack(answer)
 
     async def ask(self, *command: Any, repeats: bool = True) -> Any:
         """Sends a command and returns its answer, in bytes.
@@ -145,14 +192,13 @@ class Link:
         """
         return await self._call(encode_command(*command), repeats=repeats)
 
-    async def _call(self, packed: bytes, *, repeats: bool) -> Any:
+    async def _call(self, argument: bytes, *, repeats: bool, script: str = "", keys: bytes = b"") -> Any:
         if not self._is_open:
             raise StorageError("the storage is not open; call open() first.")
         loop = asyncio.get_running_loop()
-        call = _Call(packed, loop.create_future(), repeats, loop.time() + _PATIENCE)
+        call = _Call(argument, loop.create_future(), repeats, loop.time() + _PATIENCE, script, keys)
         self._waiting.append(call)
-        if self._sending is None or self._sending.done():
-            self._sending = loop.create_task(self._send(), name="avtomatika-redis")
+        self._wake_sender()
         return await call.answer
 
     async def connect(self) -> Connection:
@@ -184,11 +230,10 @@ class Link:
     async def _connect_with_scripts(self) -> Connection:
         """Returns a new connection to a server that knows all scripts."""
         connection = await self.connect()
-        scripts = load_scripts().values()
+        loads = _load_commands()
         try:
-            loads = b"".join(encode_command("SCRIPT", "LOAD", script.text) for script in scripts)
-            await connection.send_packed_command([loads], check_health=False)
-            for _ in scripts:
+            await connection.send_packed_command([b"".join(loads)], check_health=False)
+            for _ in loads:
                 await connection.read_response()
         except BaseException:
             await connection.disconnect(nowait=True)
@@ -198,10 +243,16 @@ class Link:
 
     # --- sending ---
 
+    def _wake_sender(self) -> None:
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.get_running_loop().create_task(self._send(), name="avtomatika-redis")
+
     async def _send(self) -> None:
-        """Sends what waits, a group at a time, until nothing waits."""
+        """Sends what waits, a group at a time, until nothing waits.
+
+        The answers are read by a task of their own: while Redis works on one group, the engine makes the next.
+        """
         pause = _FIRST_PAUSE
-        group: list[_Call] = []
         try:
             while self._waiting:
                 if not await self._reach():
@@ -210,26 +261,18 @@ class Link:
                     continue
                 pause = _FIRST_PAUSE
                 # Who asked may have gone meanwhile.
-                group = [call for call in self._take() if not call.answer.done()]
-                await self._exchange(group)
-        except asyncio.CancelledError:
-            self._fail([*group, *self._waiting], StorageError("the storage was closed before Redis answered."))
-            self._waiting.clear()
-            raise
+                await self._post([call for call in self._take() if not call.answer.done()])
         except Exception as error:
-            self._fail([*group, *self._waiting], self._sentence(error))
-            self._waiting.clear()
-            await self._disconnect()
+            await self._give_up(error)
 
     def _take(self) -> list[_Call]:
         return [self._waiting.popleft() for _ in range(min(_GROUP, len(self._waiting)))]
 
     async def _reach(self) -> bool:
         """Connects if need be; fails the calls that have waited too long and returns False if there is no server."""
-        if self._connection is not None and self._knows_scripts:
+        if self._connection is not None:
             return True
         try:
-            await self._disconnect()
             self._connection = await self._connect_with_scripts()
         except FAULTS as error:
             now = asyncio.get_running_loop().time()
@@ -242,45 +285,107 @@ class Link:
         log.info("connected to Redis at %s", self.address, extra={"action": "redis_connected"})
         return True
 
-    async def _exchange(self, group: Sequence[_Call]) -> None:
-        """Sends a group and reads the answers; calls whose answers are lost are sent again or fail."""
-        connection = self._connection
-        assert connection is not None  # noqa: S101  # _reach has connected
-        answered = 0
+    async def _post(self, group: Sequence[_Call]) -> None:
+        """Sends a group; calls of a script that serves many travel as one command."""
+        parcels: dict[object, _Parcel] = {}
+        for call in group:
+            shares = call.script and not call.alone and self._heads[call.script].serves_many
+            parcels.setdefault(call.script if shares else call, []).append(call)
+        commands = [self._pack(parcel) for parcel in parcels.values()]
+        if not self._knows_scripts:
+            self._knows_scripts = True
+            loads = _load_commands()
+            commands[:0] = loads
+            self._sent.extend([] for _ in loads)
+        self._sent.extend(parcels.values())
+        connection: Any = self._connection
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.get_running_loop().create_task(self._read(connection), name="avtomatika-redis-read")
         try:
-            await connection.send_packed_command([b"".join(call.packed for call in group)], check_health=False)
-            for call in group:
-                await self._read(connection, call)
-                answered += 1
-        except _LOST as error:
-            log.warning("lost Redis at %s: %s", self.address, error, extra={"action": "redis_lost"})
-            await self._disconnect()
-            self._repeat_or_fail(group[answered:], error)
+            await connection.send_packed_command([b"".join(commands)], check_health=False)
+        except Exception as error:
+            # Where the reader has given the connection up meanwhile, it has seen to the calls as well.
+            if self._connection is connection:
+                if not isinstance(error, _LOST):
+                    raise
+                await self._lose(connection, error)
 
-    async def _read(self, connection: Connection, call: _Call) -> None:
-        """Reads one answer."""
+    def _pack(self, parcel: _Parcel) -> bytes:
+        """Returns the command of some calls."""
+        return self._heads[parcel[0].script].pack(parcel) if parcel[0].script else parcel[0].argument
+
+    # --- reading ---
+
+    async def _read(self, connection: Connection) -> None:
+        """Reads answers, in the order in which the commands were sent, until none is missing."""
+        try:
+            while self._sent and self._connection is connection:
+                await self._read_one(connection)
+        except _LOST as error:
+            await self._lose(connection, error)
+        except Exception as error:
+            await self._give_up(error)
+
+    async def _read_one(self, connection: Connection) -> None:
+        # A parcel counts as sent until its answer is there: else nobody would tell its callers of a loss.
+        parcel = self._sent[0]
         try:
             answer = await connection.read_response()
-        except faults.NoScriptError as error:
-            # The server was told to forget its scripts. Nothing was done, so it is asked again, with the scripts.
-            if call.gives_up_at <= asyncio.get_running_loop().time():
-                self._fail([call], self._sentence(error))
-            else:
-                self._waiting.append(call)
-                self._knows_scripts = False
         except faults.ResponseError as error:
-            self._fail([call], self._sentence(error))
+            self._sent.popleft()
+            self._refused(parcel, error)
         else:
-            if not call.answer.done():
-                call.answer.set_result(answer)
+            self._sent.popleft()
+            self._answered(parcel, answer)
 
-    def _repeat_or_fail(self, group: Sequence[_Call], error: Exception) -> None:
+    def _answered(self, parcel: _Parcel, answer: Any) -> None:
+        serves_many = bool(parcel and parcel[0].script) and self._heads[parcel[0].script].serves_many
+        answers = unpack(answer) if serves_many else [answer]
+        for call, own in zip(parcel, answers, strict=False):
+            if not call.answer.done():
+                call.answer.set_result(own)
+
+    def _refused(self, parcel: _Parcel, error: faults.ResponseError) -> None:
+        """Lets the calls fail, except those that may fare better in another way."""
+        if isinstance(error, faults.NoScriptError):
+            # The server was told to forget its scripts. Nothing was done, so it is asked again, with the scripts.
+            self._knows_scripts = False
+            now = asyncio.get_running_loop().time()
+            self._fail([call for call in parcel if call.gives_up_at <= now], self._sentence(error))
+            self._repeat([call for call in parcel if call.gives_up_at > now])
+        elif len(parcel) > 1:
+            # One of them may be at fault; each is asked for again, by itself. What was done already is known then.
+            for call in parcel:
+                call.alone = True
+            self._repeat(parcel)
+        else:
+            self._fail(parcel, self._sentence(error))
+
+    async def _lose(self, connection: Connection, error: Exception) -> None:
+        """Gives a connection up; calls whose answers are lost are sent again or fail."""
+        if self._connection is not connection:
+            return
+        log.warning("lost Redis at %s: %s", self.address, error, extra={"action": "redis_lost"})
+        calls = [call for parcel in self._sent for call in parcel]
+        self._sent.clear()
+        await self._disconnect()
         now = asyncio.get_running_loop().time()
-        again = [call for call in group if call.repeats and call.gives_up_at > now]
-        self._waiting.extendleft(reversed(again))
+        again = [call for call in calls if call.repeats and call.gives_up_at > now]
         unclear = StorageError(f"{self._sentence(error)} The step may have happened.")
         unclear.__cause__ = error
-        self._fail([call for call in group if call not in again], unclear)
+        self._fail([call for call in calls if call not in again], unclear)
+        self._repeat(again)
+
+    async def _give_up(self, error: Exception) -> None:
+        """Lets everybody know that something went wrong that was not foreseen."""
+        self._fail_all(self._sentence(error))
+        await self._disconnect()
+
+    def _repeat(self, calls: Sequence[_Call]) -> None:
+        """Sends calls again, before all others."""
+        self._waiting.extendleft(reversed(calls))
+        if calls:
+            self._wake_sender()
 
     @staticmethod
     def _fail(calls: Sequence[_Call], error: StorageError) -> None:
@@ -290,6 +395,11 @@ class Link:
                 own = StorageError(str(error))
                 own.__cause__ = error.__cause__
                 call.answer.set_exception(own)
+
+    def _fail_all(self, error: StorageError) -> None:
+        self._fail([*(call for parcel in self._sent for call in parcel), *self._waiting], error)
+        self._sent.clear()
+        self._waiting.clear()
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -368,9 +478,17 @@ def encode_command(*words: str | bytes | int) -> bytes:
     return b"*%d\r\n%b" % (len(words), encode_words(*words))
 
 
-def _head(script: Script, keyspace: Keyspace) -> tuple[int, bytes, list[str]]:
-    """Returns what each call of a script begins with: how many words, the words, and which keys of a job follow."""
+def _load_commands() -> list[bytes]:
+    """Returns the commands that make a server know all scripts."""
+    return [encode_command("SCRIPT", "LOAD", script.text) for script in load_scripts().values()]
+
+
+def _head(script: Script, keyspace: Keyspace) -> _Head:
     shared = [keyspace.key(name) for name in script.keys if name not in JOB_KEYS]
-    job_keys = [name for name in script.keys if name in JOB_KEYS]
-    words: list[str | int] = ["EVALSHA", script.digest, len(script.keys), *shared]
-    return len(words), encode_words(*words), job_keys
+    return _Head(
+        encode_words("EVALSHA", script.digest),
+        encode_words(*shared),
+        len(shared),
+        tuple(JOB_KEYS[name].encode() for name in script.keys if name in JOB_KEYS),
+        script.serves_many,
+    )

@@ -1,17 +1,15 @@
 """The Lua scripts: read from ``lua/``, put together from their parts, each with the list of keys that it names.
 
 A script says in comments at its top which parts it needs (``-- parts: ...``) and which keys it touches (``-- keys:
-...``, ``-- job keys: ...``); parts say the same. All keys share one hash tag, so that they live on one server.
-
-A script may have a second form, for what few of its calls need: ``-- also as: NAME PARTS``. Each key and each part
-costs every call a little, whether it is used or not.
+...``, ``-- job keys: ...``); parts say the same. ``-- serves: many`` says that one run of it does what many calls ask
+for. All keys share one hash tag, so that they live on one server.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -29,12 +27,14 @@ class Script:
         text: the Lua source.
         digest: what Redis knows it by.
         keys: names of the keys that it touches, in the order of ``KEYS``.
+        serves_many: whether it takes an argument, and the keys of a job, for each of many calls.
     """
 
     name: str
     text: str
     digest: str
     keys: tuple[str, ...]
+    serves_many: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +60,22 @@ class Keyspace:
 def load_scripts() -> dict[str, Script]:
     """Returns all scripts by name."""
     folder = resources.files("avtomatika.storage") / "lua"
-    files = sorted(path.name for path in folder.iterdir() if path.name.endswith(".lua"))
-    return {script.name: script for file in files for script in _forms(file)}
+    names = sorted(path.name.removesuffix(".lua") for path in folder.iterdir() if path.name.endswith(".lua"))
+    return {name: _assemble(name) for name in names}
 
 
-def _forms(file: str) -> Iterator[Script]:
-    """Puts a script together, and its second form if it has one."""
-    own = _read(file)
-    parts = _named(own, "parts")
-    yield _assemble(file.removesuffix(".lua"), own, parts)
-    if second := _named(own, "also as"):
-        yield _assemble(second[0], own, [*parts, *second[1:]])
-
-
-def _assemble(name: str, own: str, parts: Sequence[str]) -> Script:
-    texts = [_read("parts/common.lua"), *(_read(f"parts/{part}.lua") for part in parts), own]
+def _assemble(name: str) -> Script:
+    """Puts a script together."""
+    own = _read(f"{name}.lua")
+    parts = [_read("parts/common.lua"), *(_read(f"parts/{part}.lua") for part in _named(own, "parts"))]
+    texts = [*parts, own]
     keys = _unique(key for kind in ("keys", "job keys") for text in texts for key in _named(text, kind))
-    names = "local K = {" + ", ".join(f"{key} = KEYS[{place}]" for place, key in enumerate(keys, 1)) + "}\n"
-    text = names + "\n".join(texts)
+    named = ", ".join(f"{key} = KEYS[{place}]" for place, key in enumerate(keys, 1))
+    shared = sum(key not in JOB_KEYS for key in keys)
+    text = f"local K = {{{named}}}\nlocal SHARED_KEYS = {shared}\n" + "\n".join(texts)
     # Redis names scripts by SHA-1; nothing secret depends on it.
     digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-    return Script(name, text, digest, keys)
+    return Script(name, text, digest, keys, serves_many=_named(own, "serves") == ["many"])
 
 
 def _read(path: str) -> str:

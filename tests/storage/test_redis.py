@@ -804,19 +804,67 @@ async def test_calls_that_wait_travel_together(
 ) -> None:
     """Many callers at once share the way to the server, 64 at a time."""
     storage = pair[0]
-    exchange, sizes = storage._link._exchange, []
+    post, sizes = storage._link._post, []
 
     async def count(group: Any) -> None:
         sizes.append(len(group))
-        await exchange(group)
+        await post(group)
 
-    monkeypatch.setattr(storage._link, "_exchange", count)
+    monkeypatch.setattr(storage._link, "_post", count)
 
     await asyncio.gather(*(create(storage, f"j{number}") for number in range(200)))
 
     # Two more groups for the script, which the server may not know yet.
     assert max(sizes) == 64
     assert len(sizes) <= 8
+
+
+async def test_calls_are_sent_while_others_wait_for_their_answers(
+    pair: tuple[RedisStorage, RedisStorage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server works on one group while the engine makes the next."""
+    storage, other = pair
+    connection = storage._link._connection
+    read, may_read = connection.read_response, asyncio.Event()
+
+    async def read_later(*args: Any, **options: Any) -> Any:
+        await may_read.wait()
+        return await read(*args, **options)
+
+    monkeypatch.setattr(connection, "read_response", read_later)
+    ear = Ear(other)
+
+    first = asyncio.create_task(create(storage, "j1"))
+    await ear.wait_for("job")
+    ear.signals.clear()
+    second = asyncio.create_task(create(storage, "j2"))
+    await ear.wait_for("job")
+
+    assert not first.done()
+    may_read.set()
+    await asyncio.gather(first, second)
+
+
+async def test_commit_that_fails_harms_none_that_travels_with_it(
+    redis_server: RedisServer,
+) -> None:
+    """Commits share one run of a script; if one of them breaks it, the others are applied all the same, once."""
+    prefix = redis_server.new_prefix()
+    async with opened(redis_server, prefix) as storage:
+        for number in range(9):
+            await create(storage, f"j{number}")
+        with plain_client(redis_server) as client:
+            client.hset(f"{{{prefix}}}:facts", "j4", b"\xc1 is no msgpack")
+
+        batches = [
+            a_batch(a_job(f"j{number}", version=2), ready=Ready(1000.0), events=[RecordHistory("e", "s")])
+            for number in range(9)
+        ]
+        outcomes = await asyncio.gather(*map(storage.commit, batches), return_exceptions=True)
+
+        assert [type(outcome) for outcome in outcomes] == [Committed] * 4 + [StorageError] + [Committed] * 4
+        assert "refused a command" in str(outcomes[4])
+        assert len(await storage.read_events(100)) == 8
 
 
 # --- proof ---
