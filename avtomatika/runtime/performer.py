@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from avtomatika.core.decide import decide
 from avtomatika.core.effects import (
@@ -24,7 +24,18 @@ from avtomatika.core.steps import Limits
 from avtomatika.errors import JobNotFoundError, StorageError
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
 from avtomatika.runtime.registry import Registry
-from avtomatika.storage.base import Batch, Committed, Dedupe, Message, Outcome, Ready, Storage, TaskClaim, Timer
+from avtomatika.storage.base import (
+    Batch,
+    Committed,
+    Dedupe,
+    Message,
+    Outcome,
+    Ready,
+    RecordWrite,
+    Storage,
+    TaskClaim,
+    Timer,
+)
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +52,7 @@ def batch_of(
     keep_claim: bool = False,
     task_claim: TaskClaim | None = None,
     dedupe: Dedupe | None = None,
+    records: Sequence[RecordWrite] = (),
 ) -> Batch:
     """Returns what a decision writes.
 
@@ -52,6 +64,7 @@ def batch_of(
         keep_claim: the caller goes on with the next handler itself: the claim holds the new wake-up.
         task_claim: the claim that a result came from, if one did.
         dedupe: for a creation that must happen once.
+        records: what is written beside the job.
     """
     job, events, queue, save = decision.job, [], [], []
     set_timers, clear_timers = [], []
@@ -98,6 +111,7 @@ def batch_of(
         events=events,
         dedupe=dedupe,
         messages=messages,
+        records=records,
     )
 
 
@@ -126,11 +140,17 @@ class Performer:
         self._registry = registry
         self._limits = limits
 
-    async def submit(self, job: Job, dedupe: Dedupe | None = None) -> Outcome:
-        """Creates a job that stands at version 0."""
+    async def submit(self, job: Job, dedupe: Dedupe | None = None, records: Sequence[RecordWrite] = ()) -> Outcome:
+        """Creates a job that stands at version 0, and writes records with it.
+
+        Args:
+            job: of an id that is not in use.
+            dedupe: makes the creation happen once.
+            records: what is written beside the job; Stale if one of them was written meanwhile.
+        """
         now = await self._storage.now()
         decision = self._decide(job, JobSubmitted(), now)
-        outcome = await self._storage.commit(batch_of(job, decision, now, dedupe=dedupe))
+        outcome = await self._storage.commit(batch_of(job, decision, now, dedupe=dedupe, records=records))
         if isinstance(outcome, Committed):
             self._written(job, decision)
         return outcome

@@ -115,6 +115,56 @@ class Message(Struct, frozen=True):
     buried_at: float | None = None
 
 
+class Record(Struct, frozen=True):
+    """A value that is kept under a name, beside the jobs: when a schedule is next due, a token, what handlers share.
+
+    Args:
+        space: whose names these are, such as ``schedule``.
+        key: the name; not empty.
+        value: what is kept.
+        version: number of writes since it was last missing.
+        ends_at: when it is forgotten, or None.
+    """
+
+    space: str
+    key: str
+    value: Document
+    version: int
+    ends_at: float | None = None
+
+
+class RecordWrite(Struct, frozen=True):
+    """A new value of a record, written only if nobody was faster.
+
+    Args:
+        space: whose names these are.
+        key: the name; not empty.
+        value: what is to be kept; None to forget the record.
+        expected: the version that must be stored, 0 for none; None for any.
+        ttl: seconds that the value is kept; None for ever.
+    """
+
+    space: str
+    key: str
+    value: Document | None
+    expected: int | None = None
+    ttl: float | None = None
+
+
+class Count(Struct, frozen=True):
+    """What came of counting.
+
+    Args:
+        granted: whether it was counted.
+        total: what is counted in this window, this time included if it was granted.
+        resets_at: when the window ends and counting begins anew.
+    """
+
+    granted: bool
+    total: int
+    resets_at: float
+
+
 class Batch(Struct, frozen=True):
     """All that one step writes, applied whole or not at all.
 
@@ -140,6 +190,8 @@ class Batch(Struct, frozen=True):
         events: rows of its history, numbered by the storage in this order.
         dedupe: for a creation that must happen once.
         messages: what leaves the engine; each of this job, under an id of its own.
+        records: what is written beside the job, one write for each key; if one does not meet the version that it
+            expects, Stale.
     """
 
     job: Job
@@ -158,6 +210,7 @@ class Batch(Struct, frozen=True):
     events: Sequence[RecordHistory] = ()
     dedupe: Dedupe | None = None
     messages: Sequence[Message] = ()
+    records: Sequence[RecordWrite] = ()
 
 
 class Committed(Struct, frozen=True):
@@ -170,7 +223,8 @@ class Stale(Struct, frozen=True):
     """Somebody else was faster, or holds the claim; nothing was written.
 
     Args:
-        version: the stored version; 0 if there is no such job.
+        version: the stored version; 0 if there is no such job. If it is the one before the batch's, a claim was lost or
+            a record was written meanwhile.
     """
 
     version: int
@@ -378,8 +432,9 @@ class Storage(Protocol):
         """Applies all of ``batch``, or nothing.
 
         Checks before it writes: the dedupe key is new (else Duplicate); the stored version is ``job.version - 1``, the
-        job claim and the task claim are the ones stored (else Stale). Of two commits on the same version exactly one
-        is applied. A claim that ended is still the one stored until somebody takes the job over.
+        job claim and the task claim are the ones stored, and so are the versions of records (else Stale). Of two
+        commits on the same version exactly one is applied. A claim that ended is still the one stored until somebody
+        takes the job over.
 
         Raises:
             DocumentError: something in the batch cannot be stored; nothing was written.
@@ -577,6 +632,38 @@ class Storage(Protocol):
 
     async def trim_changes(self, age: float, keep: int) -> None:
         """Forgets changes that are older than ``age`` seconds, and all but the newest ``keep`` (at least 1)."""
+        ...
+
+    # --- records and counters ---
+
+    async def find_record(self, space: str, key: str) -> Record | None:
+        """Returns the record if its time has not run out."""
+        ...
+
+    async def put_record(self, write: RecordWrite) -> bool:
+        """Writes a record if the version stored is the one expected; of writes that race, exactly one then succeeds.
+
+        Returns:
+            Whether it was written.
+
+        Raises:
+            DocumentError: the space or the key is no text.
+        """
+        ...
+
+    async def list_records(self, space: str, after: str = "", limit: int = 100) -> list[Record]:
+        """Returns up to ``limit`` records of a space, by key, those behind the key ``after``."""
+        ...
+
+    async def count(self, key: str, limit: int, ttl: float, amount: int = 1) -> Count:
+        """Counts ``amount`` under a key, unless that would make more than ``limit``; then nothing is counted.
+
+        The first count opens a window of ``ttl`` seconds; whatever is counted until it ends is added up. A negative
+        amount gives back, never below 0, and is always granted; 0 only looks. Neither opens a window.
+
+        Raises:
+            DocumentError: the key is no text.
+        """
         ...
 
     # --- workers ---

@@ -25,6 +25,7 @@ from avtomatika.storage.base import (
     Batch,
     Changes,
     Committed,
+    Count,
     Duplicate,
     Fault,
     JobClaim,
@@ -34,6 +35,8 @@ from avtomatika.storage.base import (
     Outcome,
     Progress,
     Queue,
+    Record,
+    RecordWrite,
     Signal,
     Stale,
     Storage,
@@ -59,7 +62,8 @@ from avtomatika.storage.invariants import JobFacts, check_counts, check_job
 from avtomatika.storage.listeners import Listeners
 from avtomatika.storage.mailbox import Mailbox
 from avtomatika.storage.queues import ReadyQueue, TaskTable
-from avtomatika.storage.records import first_position, history_event, message_signals, next_position
+from avtomatika.storage.record_table import CounterTable, RecordTable
+from avtomatika.storage.records import check_name, first_position, history_event, message_signals, next_position
 
 _TimerKey = tuple[str, TimerKind, str]
 
@@ -130,6 +134,8 @@ class MemoryStorage(Storage):
         self._timers_due: LazyHeap[_TimerKey] = LazyHeap()
         self._outbox: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         self._mailbox = Mailbox()
+        self._records = RecordTable()
+        self._counters = CounterTable()
         self._progress: dict[str, Progress] = {}
         self._dedupe: dict[str, Duplicate] = {}
         self._dedupe_ends: LazyHeap[str] = LazyHeap()
@@ -181,6 +187,8 @@ class MemoryStorage(Storage):
             return False
         if batch.claim and not self._ready.holds(batch.job.id, batch.claim):
             return False
+        if batch.records and not all(self._records.is_expected(write, self._clock.now()) for write in batch.records):
+            return False
         return batch.task_claim is None or self._tasks.is_held(batch.task_claim)
 
     def _prepare(self, row: _JobRow | None, batch: Batch) -> _Prepared:
@@ -194,6 +202,8 @@ class MemoryStorage(Storage):
         ]
         for message in batch.messages:
             encode_message(message)  # never changes, so it is kept as it is; but no storage takes what another cannot
+        for write in batch.records:
+            check_name(write.space, write.key)
         return _Prepared(
             encode_job_fields(job, None if row is None else batch.changed | {"version"}),
             _encoded(replace(task, status=TaskStatus.CANCELLED, ended_at=batch.at) for task in closed),
@@ -239,6 +249,8 @@ class MemoryStorage(Storage):
             self._append(row, batch.job.id, event_id, raw)
         for message in batch.messages:
             self._mailbox.put(message)
+        for write in batch.records:
+            self._records.write(write, self._clock.now())
         self._write_wake_up(batch)
         if batch.finish:
             for key in tuple(row.timers):
@@ -594,6 +606,30 @@ class MemoryStorage(Storage):
         if gone > 0:
             self._changes_floor = self._changes[gone - 1][0] + 1
             del self._changes[:gone]
+
+    # --- records and counters ---
+
+    async def find_record(self, space: str, key: str) -> Record | None:
+        """Returns the record."""
+        return self._records.find(space, key, self._clock.now())
+
+    async def put_record(self, write: RecordWrite) -> bool:
+        """Writes a record if nobody was faster."""
+        check_name(write.space, write.key)
+        now = self._clock.now()
+        if not self._records.is_expected(write, now):
+            return False
+        self._records.write(write, now)
+        return True
+
+    async def list_records(self, space: str, after: str = "", limit: int = 100) -> list[Record]:
+        """Returns records of a space, by key."""
+        return list(itertools.islice(self._records.behind(space, after, self._clock.now()), limit))
+
+    async def count(self, key: str, limit: int, ttl: float, amount: int = 1) -> Count:
+        """Counts, unless that would be too much."""
+        check_name(key)
+        return self._counters.count(key, limit, ttl, amount, self._clock.now())
 
     # --- workers ---
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Task
 from avtomatika.core.states import TaskStatus
-from avtomatika.storage.base import Batch, Message, Queue, Signal, TaskClaim
+from avtomatika.storage.base import Batch, Count, Message, Queue, Signal, TaskClaim
 
 POSITION_BITS = 20
 """How many bits of a position number the changes of one millisecond."""
@@ -136,3 +137,26 @@ def task_signal(task: Task) -> Signal:
     """Returns what tells that a task was queued."""
     queue = Queue(task.queue, task.type, task.requirements, task.max_cost)
     return Signal("task", task.queue, queue=queue, strategy=task.strategy)
+
+
+def counted(stored: tuple[int, float] | None, limit: int, resets_at: float, amount: int) -> Count:
+    """Returns what comes of counting.
+
+    Args:
+        stored: how much is counted, and when the window ends; None if no window is open.
+        limit: the most that may be counted.
+        resets_at: when a window ends that is opened now.
+        amount: how much is to be counted; negative to give back.
+    """
+    total, resets_at = (0, resets_at) if stored is None else stored
+    granted = amount < 0 or total + amount <= limit
+    return Count(granted, max(0, total + amount) if granted else total, resets_at)
+
+
+def check_name(*parts: str) -> None:
+    """Checks that every storage can keep something under a name.
+
+    Raises:
+        DocumentError: a part of it is no text.
+    """
+    Document.of(parts, "name")

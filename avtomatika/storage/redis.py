@@ -25,6 +25,7 @@ from avtomatika.storage.base import (
     Batch,
     Changes,
     Committed,
+    Count,
     Duplicate,
     Fault,
     JobClaim,
@@ -34,6 +35,8 @@ from avtomatika.storage.base import (
     Outcome,
     Progress,
     Queue,
+    Record,
+    RecordWrite,
     Signal,
     Stale,
     Storage,
@@ -43,7 +46,7 @@ from avtomatika.storage.base import (
 )
 from avtomatika.storage.codec import decode_worker, encode_worker
 from avtomatika.storage.listeners import Listeners
-from avtomatika.storage.records import signals_of
+from avtomatika.storage.records import check_name, signals_of
 from avtomatika.storage.redis_audit import audit
 from avtomatika.storage.redis_line import SignalLine
 from avtomatika.storage.redis_link import Link, client_of
@@ -59,13 +62,16 @@ from avtomatika.storage.redis_records import (
     read_job,
     read_message,
     read_queue,
+    read_record,
     read_signals,
     read_task,
     read_tasks,
     read_timer,
     read_wake_up,
+    record_name,
     stream_id,
     text,
+    write_arguments,
 )
 from avtomatika.storage.redis_scripts import Keyspace
 from avtomatika.storage.redis_server import Server
@@ -370,6 +376,31 @@ class RedisStorage(Storage):
     async def trim_changes(self, age: float, keep: int) -> None:
         """Forgets changes."""
         await self._run("trim_changes", age=age, keep=keep)
+
+    # --- records and counters ---
+
+    async def find_record(self, space: str, key: str) -> Record | None:
+        """Returns the record."""
+        packed = await self._run("find_record", id=record_name(space, key))
+        return read_record(space, key, packed) if packed else None
+
+    async def put_record(self, write: RecordWrite) -> bool:
+        """Writes a record if nobody was faster."""
+        # Not sent twice: a write that was applied would find its own version in the way.
+        return bool(await self._run("put_record", repeats=False, write=write_arguments(write)))
+
+    async def list_records(self, space: str, after: str = "", limit: int = 100) -> list[Record]:
+        """Returns records of a space, by key."""
+        rows = await self._run("list_records", first=record_name(space, ""), after=after, limit=limit)
+        return [read_record(space, text(key), packed) for key, packed in rows]
+
+    async def count(self, key: str, limit: int, ttl: float, amount: int = 1) -> Count:
+        """Counts, unless that would be too much."""
+        check_name(key)
+        granted, total, resets_at = await self._run(
+            "count", repeats=False, key=key, limit=limit, ttl=ttl, amount=amount
+        )
+        return Count(bool(granted), total, float(resets_at))
 
     # --- workers ---
 

@@ -20,7 +20,20 @@ from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.errors import StorageError
-from avtomatika.storage.base import Batch, Changes, JobQuery, Message, Progress, Queue, Signal, TaskClaim, Timer, WakeUp
+from avtomatika.storage.base import (
+    Batch,
+    Changes,
+    JobQuery,
+    Message,
+    Progress,
+    Queue,
+    Record,
+    RecordWrite,
+    Signal,
+    TaskClaim,
+    Timer,
+    WakeUp,
+)
 from avtomatika.storage.codec import (
     decode_change,
     decode_event,
@@ -33,7 +46,7 @@ from avtomatika.storage.codec import (
     encode_message,
     encode_task,
 )
-from avtomatika.storage.records import POSITION_BITS, first_position, history_event
+from avtomatika.storage.records import POSITION_BITS, check_name, first_position, history_event
 
 _SIGN = 1 << 63
 # How a start that a script recorded begins; no event that was encoded begins so.
@@ -117,6 +130,8 @@ def commit_arguments(batch: Batch, signals: Sequence[Signal]) -> dict[str, Any]:
         arguments["ready"] = {"at": batch.ready.at, "priority": batch.ready.priority}
     if batch.messages:
         arguments["messages"] = [_message_row(message) for message in batch.messages]
+    if batch.records:
+        arguments["records"] = [write_arguments(write) for write in batch.records]
     if batch.task_claim is not None:
         arguments["task_claim"] = claim_arguments(batch.task_claim)
     if batch.dedupe is not None:
@@ -352,6 +367,37 @@ def dead_letter_arguments(topic: str | None, before: tuple[float, str] | None) -
     prefix = b"a" if topic is None else b"t" + _sized(topic)
     high = _AFTER_ALL_PLACES if before is None else struct.pack(">d", before[0]) + before[1].encode()
     return {"low": b"[" + prefix, "high": b"(" + prefix + high, "skip": len(prefix) + 9}
+
+
+# --- records ---
+
+
+def record_name(space: str, key: str) -> bytes:
+    """Returns what a record is found by: those of a space follow each other, in the order of their keys."""
+    return _sized(space) + key.encode("utf-8", "surrogatepass")
+
+
+def write_arguments(write: RecordWrite) -> dict[str, Any]:
+    """Returns a write as the scripts take it.
+
+    Raises:
+        DocumentError: the space or the key is no text.
+    """
+    check_name(write.space, write.key)
+    arguments: dict[str, Any] = {"name": record_name(write.space, write.key)}
+    if write.value is not None:
+        arguments["value"] = write.value.raw
+    if write.expected is not None:
+        arguments["expected"] = write.expected
+    if write.ttl is not None:
+        arguments["ttl"] = write.ttl
+    return arguments
+
+
+def read_record(space: str, key: str, packed: bytes) -> Record:
+    """Builds a record from what is stored of it."""
+    stored: Packed = unpack(packed)
+    return Record(space, key, Document(stored[b"value"]), stored[b"version"], _moment(stored, b"ends"))
 
 
 # --- signals ---

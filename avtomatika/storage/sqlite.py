@@ -24,12 +24,14 @@ from avtomatika.storage import (
     sqlite_jobs,
     sqlite_messages,
     sqlite_reads,
+    sqlite_records,
     sqlite_tasks,
     sqlite_workers,
 )
 from avtomatika.storage.base import (
     Batch,
     Changes,
+    Count,
     Fault,
     JobClaim,
     JobQuery,
@@ -38,12 +40,15 @@ from avtomatika.storage.base import (
     Outcome,
     Progress,
     Queue,
+    Record,
+    RecordWrite,
     Storage,
     TaskClaim,
     Timer,
     WakeUp,
 )
 from avtomatika.storage.listeners import Listeners
+from avtomatika.storage.records import check_name
 from avtomatika.storage.sqlite_file import failure, open_reader, parse_location
 from avtomatika.storage.sqlite_step import Step
 from avtomatika.storage.sqlite_writer import Writer
@@ -149,6 +154,8 @@ class SQLiteStorage(Storage):
 
     async def commit(self, batch: Batch) -> Outcome:
         """Applies the batch or nothing."""
+        for write in batch.records:
+            check_name(write.space, write.key)
         return await self._write(sqlite_jobs.commit, batch)
 
     async def find_job(self, job_id: str) -> Job | None:
@@ -310,6 +317,30 @@ class SQLiteStorage(Storage):
         cut = self._read(sqlite_changes.find_cut, age, keep)
         if cut:
             await self._write(sqlite_changes.trim_changes, cut)
+
+    # --- records and counters ---
+
+    async def find_record(self, space: str, key: str) -> Record | None:
+        """Returns the record."""
+        return self._read(sqlite_records.find_record, space, key)
+
+    async def put_record(self, write: RecordWrite) -> bool:
+        """Writes a record if nobody was faster."""
+        check_name(write.space, write.key)
+        return await self._write(sqlite_records.put_record, write)
+
+    async def list_records(self, space: str, after: str = "", limit: int = 100) -> list[Record]:
+        """Returns records of a space, by key."""
+        return self._read(sqlite_records.list_records, space, after, limit)
+
+    async def count(self, key: str, limit: int, ttl: float, amount: int = 1) -> Count:
+        """Counts, unless that would be too much."""
+        check_name(key)
+        # Who is refused again and again must not keep the others from writing: look first.
+        seen = self._read(sqlite_records.look, key, limit, ttl, amount)
+        if not seen.granted or not amount:
+            return seen
+        return await self._write(sqlite_records.count, key, limit, ttl, amount)
 
     # --- workers ---
 

@@ -17,6 +17,7 @@ from avtomatika.storage.records import history_event, is_held, signals_of
 from avtomatika.storage.sqlite_changes import append_change
 from avtomatika.storage.sqlite_messages import send_messages
 from avtomatika.storage.sqlite_reads import DOCUMENTS, load_job, timer_of
+from avtomatika.storage.sqlite_records import is_expected, put_record
 from avtomatika.storage.sqlite_step import Row, Step
 from avtomatika.storage.sqlite_tasks import forget_tasks, write_task
 
@@ -50,6 +51,8 @@ def commit(step: Step, batch: Batch) -> Outcome:
     _write_wake_up(step, batch)
     if batch.messages:
         send_messages(step, batch.job.id, batch.messages)
+    for write in batch.records:
+        put_record(step, write)
     if batch.finish:
         step.write("forget_timers", job_id=batch.job.id)
         step.write("forget_progress", job_id=batch.job.id)
@@ -62,6 +65,8 @@ def _is_current(step: Step, stored: Row | None, batch: Batch) -> bool:
     """Whether nobody was faster."""
     version, token = (0, None) if stored is None else (stored[0], stored[4])
     if batch.job.version != version + 1 or (batch.claim and batch.claim != token):
+        return False
+    if batch.records and not all(is_expected(step, write) for write in batch.records):
         return False
     if batch.task_claim is None:
         return True

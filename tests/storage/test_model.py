@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from msgspec.structs import replace
 
-from avtomatika.core.document import EMPTY
+from avtomatika.core.document import EMPTY, Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task, job_fields
@@ -28,6 +28,7 @@ from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.storage.base import (
     Batch,
     Committed,
+    Count,
     Dedupe,
     Duplicate,
     JobQuery,
@@ -35,6 +36,8 @@ from avtomatika.storage.base import (
     Outcome,
     Queue,
     Ready,
+    Record,
+    RecordWrite,
     Stale,
     Storage,
     TaskClaim,
@@ -49,6 +52,15 @@ JOB_IDS = st.sampled_from(["j1", "j2", "j3", "j4"])
 WORKERS = st.sampled_from(["w1", "w2"])
 QUEUES = st.sampled_from(["a", "b"])
 TOPICS = ("x", "y")
+KEYS = st.sampled_from(["a", "ab", "b"])
+WRITES = st.builds(
+    RecordWrite,
+    st.just("s"),
+    KEYS,
+    st.none() | st.integers(0, 9).map(Document.of),
+    expected=st.none() | st.integers(0, 2),
+    ttl=st.none() | st.sampled_from([2, 5]),
+)
 SECONDS = st.integers(0, 6)
 LEASES = st.sampled_from([2, 5, 20])
 PRIORITIES = st.sampled_from([0.0, 0.0, 1.0])
@@ -84,6 +96,8 @@ class Model:
     outbox: list[tuple[str, int, str]] = field(default_factory=list)
     keys: dict[str, tuple[Duplicate, float]] = field(default_factory=dict)
     mail: dict[str, Message] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    counters: dict[str, tuple[int, float]] = field(default_factory=dict)
     order: itertools.count = field(default_factory=itertools.count)
 
     def is_claimed(self, job_id: str) -> bool:
@@ -114,6 +128,7 @@ class Model:
             job.version != version + 1
             or (batch.claim and self.owner_of(batch.claim) != job.id)
             or (batch.task_claim and not self.holds(batch.task_claim))
+            or not all(map(self.is_expected, batch.records))
         ):
             return Stale(version)
         self.jobs[job.id] = job
@@ -134,6 +149,8 @@ class Model:
         for event in batch.events:
             self.record(job.id, event.type)
         self.mail.update((message.id, message) for message in batch.messages)
+        for write in batch.records:
+            self.keep(write)
         self.wake(batch)
         if batch.finish:
             self.timers = {key: value for key, value in self.timers.items() if key[0] != job.id}
@@ -205,6 +222,35 @@ class Model:
         names = sorted({self.tasks[task_id].queue for task_id in self.queued})
         ages = {name: [self.tasks[t].created_at for t in self.queued if self.tasks[t].queue == name] for name in names}
         return [(name, len(ages[name]), min(ages[name])) for name in names]
+
+    def kept(self, key: str) -> Record | None:
+        """Returns the record if its time has not run out."""
+        record = self.records.get(key)
+        return record if record is not None and (record.ends_at is None or record.ends_at > self.now) else None
+
+    def is_expected(self, write: RecordWrite) -> bool:
+        """Whether a write meets the version that it expects."""
+        record = self.kept(write.key)
+        return write.expected in {None, record.version if record else 0}
+
+    def keep(self, write: RecordWrite) -> None:
+        """Writes a record."""
+        old = self.kept(write.key)
+        self.records.pop(write.key, None)
+        if write.value is not None:
+            ends_at = None if write.ttl is None else self.now + write.ttl
+            version = old.version + 1 if old else 1
+            self.records[write.key] = Record(write.space, write.key, write.value, version, ends_at)
+
+    def count(self, key: str, limit: int, ttl: float, amount: int) -> Count:
+        """Counts, or does not."""
+        stored = self.counters.get(key)
+        total, ends_at = stored if stored is not None and stored[1] > self.now else (0, self.now + ttl)
+        if amount >= 0 and total + amount > limit:
+            return Count(False, total, ends_at)
+        if amount > 0 or (stored is not None and stored[1] > self.now):
+            self.counters[key] = max(0, total + amount), ends_at
+        return Count(True, max(0, total + amount), ends_at)
 
     def waiting_mail(self, topics: set[str]) -> list[Message]:
         """Returns the messages of some topics that are no dead letters, earliest due first, then first written."""
@@ -304,6 +350,7 @@ class StorageMachine(RuleBasedStateMachine):
         finish=st.sampled_from([False] * 11 + [True]),
         tasks=st.lists(st.tuples(QUEUES, PRIORITIES, SECONDS), max_size=2),
         mail=st.lists(SECONDS, max_size=2),
+        record=st.none() | WRITES,
     )
     def step(
         self,
@@ -317,6 +364,7 @@ class StorageMachine(RuleBasedStateMachine):
         finish: bool,
         tasks: list[tuple[str, float, int]],
         mail: Sequence[int] = (),
+        record: RecordWrite | None = None,
     ) -> None:
         """Commits any step of a job, under any claim, on any version near the stored one."""
         old, now = self.model.jobs.get(job_id), self.model.now
@@ -339,6 +387,7 @@ class StorageMachine(RuleBasedStateMachine):
                 finish=finish,
                 events=[RecordHistory("state_started", "start")],
                 messages=[self.new_message(job_id, job.version, n, at) for n, at in enumerate(mail)],
+                records=[] if record is None else [record],
             )
         )
 
@@ -554,6 +603,19 @@ class StorageMachine(RuleBasedStateMachine):
                 after = replace(message, due_at=now, attempts=0, buried_at=None) if is_dead else message
         self.model.mail[message.id] = after
 
+    @rule(write=WRITES)
+    def put_record(self, write: RecordWrite) -> None:
+        """Writes a record, or tries to."""
+        expected = self.model.is_expected(write)
+        if expected:
+            self.model.keep(write)
+        assert self.run(self.storage.put_record(write)) == expected
+
+    @rule(key=KEYS, limit=st.integers(0, 4), ttl=LEASES, amount=st.integers(-2, 3))
+    def count(self, key: str, limit: int, ttl: int, amount: int) -> None:
+        """Counts, gives back, or looks."""
+        assert self.run(self.storage.count(key, limit, ttl, amount)) == self.model.count(key, limit, ttl, amount)
+
     # --- what must agree ---
 
     @invariant()
@@ -572,6 +634,13 @@ class StorageMachine(RuleBasedStateMachine):
         newest = sorted(model.jobs.values(), key=lambda job: (job.created_at, job.id), reverse=True)
         assert self.run(self.storage.list_jobs(JobQuery())) == newest
         assert self.run(self.storage.count_jobs()) == Counter(job.status for job in model.jobs.values())
+
+    @invariant()
+    def records_agree(self) -> None:
+        """Each record, and the list of them."""
+        kept = [record for key in sorted(self.model.records) if (record := self.model.kept(key))]
+        assert self.run(self.storage.list_records("s")) == kept
+        assert self.run(self.storage.find_record("s", "a")) == self.model.kept("a")
 
     @invariant()
     def queues_agree(self) -> None:

@@ -17,7 +17,7 @@ import redis.asyncio
 from msgspec.structs import replace
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from avtomatika.core.document import Document
+from avtomatika.core.document import EMPTY, Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Client, Job, Task, job_fields
@@ -33,6 +33,7 @@ from avtomatika.storage.base import (
     Message,
     Progress,
     Ready,
+    RecordWrite,
     Signal,
     Stale,
     TaskClaim,
@@ -167,6 +168,18 @@ async def test_two_engines_never_share_a_message(pair: tuple[RedisStorage, Redis
     assert await ear.wait_for("message", "webhook") == Signal("message", "webhook", 1001.5)
     (again,) = await other.claim_messages(["webhook"], 3, 60)
     assert (again.id, again.attempts, again.error) == ("j1:7", 2, "no answer")
+
+
+async def test_two_engines_write_one_record_and_count_together(pair: tuple[RedisStorage, RedisStorage]) -> None:
+    """Of the writes of two engines on one version exactly one is applied, and a limit is one for both."""
+    write = RecordWrite("x", "a", Document.of(1), expected=0)
+
+    written = await asyncio.gather(*(storage.put_record(write) for _ in range(10) for storage in pair))
+    counts = await asyncio.gather(*(storage.count("shop", 7, 60) for _ in range(10) for storage in pair))
+
+    assert written.count(True) == 1
+    assert sum(count.granted for count in counts) == 7
+    assert sorted(count.total for count in counts if count.granted) == list(range(1, 8))
 
 
 async def test_two_engines_commit_one_version_once(pair: tuple[RedisStorage, RedisStorage]) -> None:
@@ -729,8 +742,10 @@ async def run_a_life(storage: RedisStorage, clock: FakeClock, number: int) -> No
             finish=True,
             events=[event],
             messages=[a_message(n, job_id) for n in range(3)],
+            records=[RecordWrite("x", f"{job_id}-{n}", EMPTY, ttl=n) for n in range(3)],
         )
     )
+    await storage.count(job_id, 5, 9)
     assert outcome == Committed(2)
     await storage.bury_message(f"{job_id}:0", "no hope")
     await storage.bury_message(f"{job_id}:1", "no hope")
@@ -759,17 +774,22 @@ async def test_nothing_is_left_of_jobs_that_were_purged(redis_server: RedisServe
         assert await storage.audit() == []
 
 
-async def test_workers_and_dedupe_keys_go_when_others_come(redis_server: RedisServer, clock: FakeClock) -> None:
+async def test_what_is_kept_for_a_time_goes_when_other_things_come(redis_server: RedisServer, clock: FakeClock) -> None:
     """Without any round of forgetting, what has run out makes room for what comes."""
     prefix = redis_server.new_prefix()
     async with opened(redis_server, prefix, clock=clock) as storage:
         for number in range(20):
             await create(storage, f"j{number}", ready=Ready(1000.0), dedupe=Dedupe(f"k{number}", "p", 5))
             await storage.put_worker(WorkerProfile(f"w{number}"), 5)
+            await storage.put_record(RecordWrite("x", f"r{number}", EMPTY, ttl=5))
+            await storage.count(f"c{number}", 5, 5)
             await clock.advance(2)
 
     with plain_client(redis_server) as client:
         assert client.hlen(f"{{{prefix}}}:dedupe") == client.zcard(f"{{{prefix}}}:dedupe_ends") == 3
+        for kind in ("records", "counters"):
+            assert client.hlen(f"{{{prefix}}}:{kind}") == client.zcard(f"{{{prefix}}}:{kind[:-1]}_ends") == 3
+        assert client.zcard(f"{{{prefix}}}:record_names") == 3
         assert client.hlen(f"{{{prefix}}}:workers") == client.zcard(f"{{{prefix}}}:worker_ends") == 3
 
 

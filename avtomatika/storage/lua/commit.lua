@@ -1,5 +1,5 @@
 -- Applies batches; of each all or nothing. All checks of a batch stand before its first write.
--- parts: jobs wakes tasks outbox messages changes signals
+-- parts: jobs wakes tasks outbox messages records changes signals
 -- serves: many
 -- keys: dedupe dedupe_ends progress timers
 -- job keys: job job_tasks job_open job_timers
@@ -134,6 +134,7 @@ local function apply()
   local wake = read_record(K.wakes, id)
   local is_current = B.version == stored + 1
     and (B.claim == '' or (wake and wake.token == B.claim))
+    and (not B.records or are_expected(B.records))
     and (not B.task_claim or is_held(read_record(K.task_facts, B.task_claim.id), B.task_claim))
   if not is_current then
     return {'stale', stored}
@@ -157,6 +158,9 @@ local function apply()
   end
   if B.messages then
     send_messages(id, facts, B.messages)
+  end
+  if B.records then
+    put_all_kept(B.records)
   end
   write_wake(id, wake)
   if had_ended or facts.ended then

@@ -1,10 +1,12 @@
 -- Forgets jobs that ended before a moment, with all that they left. Which ones is known only here, so their keys are
 -- made here too.
--- parts: jobs wakes tasks messages
--- keys: workers worker_ends dedupe dedupe_ends timers progress
+-- parts: jobs wakes tasks messages records
+-- keys: workers worker_ends counters counter_ends dedupe dedupe_ends timers progress
 
 prune(K.workers, K.worker_ends, 1000)
 prune(K.dedupe, K.dedupe_ends, 1000)
+prune(K.counters, K.counter_ends, 1000)
+prune_kept(1000)
 
 local purged = redis.call('ZRANGEBYSCORE', K.ended, '-inf', '(' .. exactly(B.before), 'LIMIT', 0, B.limit)
 for _, id in ipairs(purged) do

@@ -124,6 +124,37 @@ ORDER BY buried_at DESC, id DESC LIMIT :limit
 -- name: forget_messages
 DELETE FROM messages WHERE job_id = :job_id
 
+-- name: find_record
+SELECT raw, version, ends_at FROM records
+WHERE space = :space AND key = :key AND (ends_at IS NULL OR ends_at > :now)
+
+-- name: put_record
+INSERT INTO records (space, key, version, ends_at, raw) VALUES (:space, :key, 1, :ends_at, :raw)
+ON CONFLICT (space, key) DO UPDATE SET version = version + 1, ends_at = excluded.ends_at, raw = excluded.raw
+
+-- name: forget_record
+DELETE FROM records WHERE space = :space AND key = :key
+
+-- name: forget_ended_records
+DELETE FROM records WHERE ends_at IS NOT NULL AND ends_at <= :now
+
+-- name: list_records
+SELECT key, raw, version, ends_at FROM records
+WHERE space = :space AND key > :after AND (ends_at IS NULL OR ends_at > :now) ORDER BY key LIMIT :limit
+
+-- name: find_counter
+SELECT total, ends_at FROM counters WHERE key = :key AND ends_at > :now
+
+-- name: open_counter
+INSERT INTO counters (key, total, ends_at) VALUES (:key, :total, :ends_at)
+ON CONFLICT (key) DO UPDATE SET total = excluded.total
+
+-- name: give_back
+UPDATE counters SET total = :total WHERE key = :key
+
+-- name: forget_ended_counters
+DELETE FROM counters WHERE ends_at <= :now
+
 -- name: find_ready
 SELECT at, token, owner, due_at FROM ready WHERE job_id = :job_id
 
