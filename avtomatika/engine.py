@@ -38,6 +38,7 @@ from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
 from avtomatika.security.tokens import TokenTable
+from avtomatika.server import refusals
 from avtomatika.server.app import build_app
 from avtomatika.server.keys import (
     CLIENT_TOKENS_KEY,
@@ -264,7 +265,7 @@ class OrchestratorEngine:
             log.warning("%s is set, but has no effect in this version", name, extra={"action": "without_effect"})
         if notice:
             log.warning("%s", notice, extra={"action": "default_tokens"})
-        self._app_runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=_STOP_GRACE)
+        self._app_runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=_STOP_GRACE, logger=refusals.log)
         try:
             await self._app_runner.setup()
             self._site = web.TCPSite(self._app_runner, self._host, self.config.API_PORT)

@@ -13,6 +13,8 @@ import msgpack
 
 from avtomatika.errors import DocumentError
 
+MAX_DEPTH = 200
+"""How many lists and mappings may stand inside each other in what comes from outside."""
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _REFUSALS = (TypeError, ValueError, OverflowError, RecursionError)
 
@@ -88,6 +90,25 @@ class Document:
         return f"Document({text if len(text) <= 80 else text[:77] + '...'})"
 
 
+def check_depth(value: Any, name: str) -> None:
+    """Checks that no more than ``MAX_DEPTH`` lists and mappings stand inside each other.
+
+    For what strangers send: it can be written deeper than most programs read it.
+
+    Raises:
+        DocumentError: there are more.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        children = (
+            node.values() if isinstance(node, dict) else node for node in level if isinstance(node, dict | list)
+        )
+        level = [child for some in children for child in some if isinstance(child, dict | list)]
+        if not level:
+            return
+    raise DocumentError(name, f"it is nested more than {MAX_DEPTH} levels deep")
+
+
 def _plain(value: Any) -> Any:
     """Turns what msgpack does not know into what it knows."""
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
@@ -111,8 +132,8 @@ def _plain(value: Any) -> Any:
 
 def _complain(value: Any, path: str, depth: int) -> None:
     """Finds the part of ``value`` that cannot be stored and raises with its path."""
-    if depth > 200:
-        raise DocumentError(path, "it is nested more than 200 levels deep")
+    if depth > MAX_DEPTH:
+        raise DocumentError(path, f"it is nested more than {MAX_DEPTH} levels deep")
     match value:
         case str() if not _is_unicode(value):
             raise DocumentError(path, f"the text {value!r} is not valid Unicode")

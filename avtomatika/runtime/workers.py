@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from avtomatika.clock import Clock
-from avtomatika.core.document import NULL, Document
+from avtomatika.core.document import NULL, Document, check_depth
 from avtomatika.core.events import Event, TaskReported
 from avtomatika.core.history import WorkerEvent
 from avtomatika.core.job import Failure, Job, Task, parse_wire_id
@@ -234,6 +234,7 @@ class Workers:
 
     async def _reported(self, task: Task | None, attempt: int, result: Result, worker_id: str) -> TaskReported:
         try:
+            check_depth(result.data, "data")
             data = Document.of(result.data, "data")
         except DocumentError as error:
             data = NULL

@@ -8,6 +8,7 @@ from avtomatika.server import blueprints, events, jobs, overview, worker_protoco
 from avtomatika.server.keys import SETTINGS_KEY, Settings
 from avtomatika.server.middleware.auth import auth
 from avtomatika.server.middleware.calm import calm
+from avtomatika.server.middleware.encoding import encoding
 from avtomatika.server.middleware.errors import errors
 from avtomatika.server.middleware.tracing import tracing
 
@@ -17,7 +18,7 @@ def build_app(settings: Settings) -> web.Application:
 
     Bodies are limited by the handlers, each with its own limit, so the framework's is off.
     """
-    app = web.Application(middlewares=[tracing, errors, calm, auth], client_max_size=0)
+    app = web.Application(middlewares=[encoding, tracing, errors, calm, auth], client_max_size=0)
     app[SETTINGS_KEY] = settings
     app.router.add_get("/_public/status", overview.status)
     app.router.add_get("/_public/metrics", overview.metrics)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
 
+from avtomatika.core.document import check_depth
 from avtomatika.errors import ProtocolError
 from avtomatika.protocol.codec import dumps, loads
+from avtomatika.server.encoding import ENCODINGS
+
+# A body of which nothing comes for so long is given up: nobody holds a connection for ever by sending slowly.
+_SILENCE_SECONDS = 30.0
 
 
 class RequestError(Exception):
@@ -41,16 +48,53 @@ async def read_bytes(request: web.Request, limit: int) -> bytes:
         limit: largest size, bytes, after decompression.
 
     Raises:
-        RequestError: it is larger; 413. It is noticed while reading, before it fills the memory.
+        RequestError: it is larger (413; noticed while reading, before it fills the memory), it is compressed in an
+            unknown way (415) or badly (400), or nothing more of it comes (408).
     """
     if (request.content_length or 0) > limit:
         raise _too_large(request.content_length or 0, limit)
+    _check_encoding(request)
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            raise _too_large(len(body), limit)
+    try:
+        while chunk := await _read_some(request):
+            body += chunk
+            if len(body) > limit:
+                raise _too_large(len(body), limit)
+    except (web.RequestPayloadError, BadHttpMessage):
+        raise _badly_encoded(request) from None
+    if not body and request.content_length and request.headers.get("Content-Encoding"):
+        raise _badly_encoded(request)  # cut off so early that nothing came out
     return bytes(body)
+
+
+def _badly_encoded(request: web.Request) -> RequestError:
+    return RequestError(
+        400,
+        "invalid_encoding",
+        f"the body is not what its headers say (Content-Encoding: {request.headers.get('Content-Encoding', 'none')}"
+        "). Compress it whole, and send all of it.",
+    )
+
+
+async def _read_some(request: web.Request) -> bytes:
+    try:
+        # The machine's clock on purpose: this is about the network, not about jobs.
+        async with asyncio.timeout(_SILENCE_SECONDS):
+            return await request.content.readany()
+    except TimeoutError:
+        raise RequestError(
+            408, "body_timeout", f"nothing of the body came for {_SILENCE_SECONDS:g} s. Send the request again."
+        ) from None
+
+
+def _check_encoding(request: web.Request) -> None:
+    used = request.headers.get("Content-Encoding", "").strip().lower()
+    if used not in {"", "identity", *ENCODINGS}:
+        raise RequestError(
+            415,
+            "unknown_encoding",
+            f"the body has Content-Encoding '{used[:80]}'; understood: {', '.join(ENCODINGS)}, each once.",
+        )
 
 
 async def read_json(request: web.Request, limit: int) -> Any:
@@ -73,6 +117,7 @@ async def read_object(request: web.Request, limit: int) -> dict[str, Any]:
 
     Raises:
         RequestError: it is something else.
+        DocumentError: it is nested too deep.
     """
     body = await read_json(request, limit)
     if body is None:
@@ -83,6 +128,7 @@ async def read_object(request: web.Request, limit: int) -> dict[str, Any]:
             "invalid_body",
             f'the body is a JSON {_kind(body)}; expected an object, such as {{"initial_data": {{}}}}.',
         )
+    check_depth(body, "the body")
     return body
 
 

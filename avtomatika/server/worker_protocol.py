@@ -23,6 +23,7 @@ from avtomatika.protocol.results import parse_result
 from avtomatika.protocol.tasks import encode_task
 from avtomatika.protocol.worker_events import parse_event
 from avtomatika.server.bodies import RequestError, answer, read_json
+from avtomatika.server.encoding import compress
 from avtomatika.server.keys import DISPATCHER_KEY, SETTINGS_KEY, STORAGE_KEY, TRACER_KEY, WORKERS_KEY
 from avtomatika.server.middleware.calm import HELD_SECONDS
 from avtomatika.server.senders import sender
@@ -81,6 +82,7 @@ async def _hold(request: web.Request, worker_id: str, seconds: float) -> web.Str
         return web.Response(status=204)
     message = replace(message_of(task), tracing_context=request.app[TRACER_KEY].for_worker(task))
     response = answer(encode_task(message))
+    await compress(request, response)
     try:
         await response.prepare(request)
         await response.write_eof()

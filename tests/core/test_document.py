@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avtomatika.core.document import EMPTY, NULL, Document
+from avtomatika.core.document import EMPTY, NULL, Document, check_depth
 from avtomatika.errors import DocumentError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
@@ -192,3 +192,17 @@ def test_moments_of_numpy_become_text(unit: str) -> None:
     moment = np.datetime64("2026-01-31", unit)
 
     assert Document.of({"at": moment}).value()["at"].startswith("2026-01-31")
+
+
+@pytest.mark.parametrize("depth", [200, 201])
+def test_depth_is_counted_in_lists_and_mappings(depth: int) -> None:
+    """200 inside each other are allowed, one more is not, whichever they are and whatever else there is."""
+    value: object = 1
+    for number in range(depth):
+        value = [value, "x"] if number % 2 else {"a": value, "b": [{}]} if number > 10 else {"a": value}
+
+    if depth <= 200:
+        check_depth(value, "it")
+    else:
+        with pytest.raises(DocumentError, match="it is nested more than 200 levels deep"):
+            check_depth(value, "it")
