@@ -1,4 +1,4 @@
-"""The command line: ``avtomatika run``, ``avtomatika graph``, ``avtomatika version``."""
+"""The command line: ``avtomatika run``, ``graph`` and ``version``; the other commands have files of their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from avtomatika import cli_jobs
+from avtomatika import cli_check, cli_jobs
 from avtomatika.blueprints import StateMachineBlueprint, dot, mermaid
 from avtomatika.blueprints.drawing import svg
 from avtomatika.engine import OrchestratorEngine
@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_jobs.app, name="jobs")
+app.command()(cli_check.check)
+app.command()(cli_check.token)
 
 _WRONG = 2
 

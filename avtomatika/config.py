@@ -21,17 +21,14 @@ from avtomatika.errors import ConfigError, suggest
 
 DEFAULT_CLIENT_TOKEN = "secure-orchestrator-token"  # noqa: S105 - public on purpose; bind_host keeps it on loopback
 DEFAULT_WORKER_TOKEN = "secure-worker-token"  # noqa: S105 - as above
-_PUBLIC_TOKENS = frozenset({DEFAULT_CLIENT_TOKEN, DEFAULT_WORKER_TOKEN})
+PUBLIC_TOKENS = frozenset({DEFAULT_CLIENT_TOKEN, DEFAULT_WORKER_TOKEN})
 _SECRETS = frozenset({"CLIENT_TOKEN", "GLOBAL_WORKER_TOKEN"})
 _LOOPBACK = "127.0.0.1"
 
 # Somebody who sets one of these must hear that it does nothing here.
 _OF_LATER_VERSIONS = (
-    "WORKERS_CONFIG_PATH",
-    "CLIENTS_CONFIG_PATH",
     "SCHEDULES_CONFIG_PATH",
     "BLUEPRINTS_DIR",
-    "TLS_ENABLED",
     "S3_ENDPOINT_URL",
     "WEBHOOK_SECRET",
 )
@@ -72,6 +69,7 @@ def _setting(default: Any, meaning: str, allowed: str, **limits: Any) -> Any:
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LogFormat = Literal["json", "text"]
+AuthMode = Literal["mixed", "mtls-only", "token-only"]
 
 
 class Config(BaseSettings):
@@ -153,6 +151,40 @@ class Config(BaseSettings):
         "Secret that workers send as `X-Worker-Token`. The default is public: set your own.",
         _TOKEN,
         pattern=r"^[\x21-\x7e]{1,1024}$",
+    )
+    CLIENTS_CONFIG_PATH: str = _setting(
+        "",
+        "File of clients, `clients.toml`: each has a token and a plan of its own. With it, the public default "
+        "of `CLIENT_TOKEN` is no longer taken. A change of the file takes effect without a restart.",
+        "empty or the path of a file",
+    )
+    WORKERS_CONFIG_PATH: str = _setting(
+        "",
+        "File of workers, `workers.toml`: each worker, or pattern of workers, has a token of its own. A change of the "
+        "file takes effect without a restart.",
+        "empty or the path of a file",
+    )
+    WORKER_AUTH_MODE: Annotated[AuthMode, BeforeValidator(_lower)] = _setting(
+        "mixed",
+        "What workers prove their identity with: a client certificate if they have one, else a token (`mixed`), or "
+        "only one of the two.",
+        "mixed, mtls-only or token-only",
+    )
+    TLS_ENABLED: bool = _setting(False, "Whether the engine itself speaks TLS.", "true or false")
+    TLS_CERT_PATH: str = _setting(
+        "",
+        "Certificate of the server, with its chain. A change of the file takes effect without a restart.",
+        "empty or the path of a PEM file",
+    )
+    TLS_KEY_PATH: str = _setting("", "Key of that certificate.", "empty or the path of a PEM file without password")
+    TLS_CA_PATH: str = _setting(
+        "",
+        "Certificates that sign those of workers. With it, a worker may show a certificate, whose common name (or one "
+        "of its DNS names) is then the worker's id.",
+        "empty or the path of a PEM file",
+    )
+    TLS_REQUIRE_CLIENT_CERT: bool = _setting(
+        False, "Whether connections without a client certificate are refused.", "true or false"
     )
     ALLOW_DEFAULT_TOKENS: bool = _setting(
         False,
@@ -314,8 +346,13 @@ class Config(BaseSettings):
 
     def _public_tokens(self) -> list[str]:
         """Returns the names of the tokens in force that everybody knows."""
-        in_force = ["CLIENT_TOKEN"] if self.ENABLE_CLIENT_API else []
-        return [name for name in (*in_force, "GLOBAL_WORKER_TOKEN") if getattr(self, name) in _PUBLIC_TOKENS]
+        in_force = []
+        # With a file of clients the public token is not taken; one that somebody chose is.
+        if self.ENABLE_CLIENT_API and not self.CLIENTS_CONFIG_PATH:
+            in_force.append("CLIENT_TOKEN")
+        if self.WORKER_AUTH_MODE != "mtls-only":
+            in_force.append("GLOBAL_WORKER_TOKEN")
+        return [name for name in in_force if getattr(self, name) in PUBLIC_TOKENS]
 
 
 def reference() -> str:
@@ -389,7 +426,7 @@ def _choices(name: str) -> Iterable[str]:
 def _shown(name: str, value: Any) -> str:
     """Returns the value as people may see it: no tokens, and no password of a URI."""
     if name in _SECRETS:
-        if isinstance(value, str) and value in _PUBLIC_TOKENS:
+        if isinstance(value, str) and value in PUBLIC_TOKENS:
             return "<public default>"
         return "empty" if value == "" else "<hidden>"
     return re.sub(r"//[^/]*@", "//<hidden>@", repr(value))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import signal
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -16,7 +18,7 @@ from aiohttp import web
 from avtomatika.backends import make_history, make_meter, make_storage, make_tracer
 from avtomatika.blueprints import RetryPolicy, StateMachineBlueprint
 from avtomatika.clock import Clock, SystemClock
-from avtomatika.config import Config
+from avtomatika.config import PUBLIC_TOKENS, Config
 from avtomatika.core.job import INTERNAL, Client
 from avtomatika.core.steps import Limits
 from avtomatika.errors import AvtomatikaError, ConfigError
@@ -26,6 +28,7 @@ from avtomatika.observability.logging import setup_logging
 from avtomatika.runtime.auditor import Auditor
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.feed import Feed
+from avtomatika.runtime.file_watch import FileWatch
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.performer import Performer
@@ -37,10 +40,13 @@ from avtomatika.runtime.sampling import Sampler
 from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
+from avtomatika.security.tls import load_certificate, server_context
 from avtomatika.security.tokens import TokenTable
 from avtomatika.server import refusals
+from avtomatika.server.access import ANYBODY, Access
 from avtomatika.server.app import build_app
 from avtomatika.server.keys import (
+    ACCESS_KEY,
     CLIENT_TOKENS_KEY,
     DISPATCHER_KEY,
     EXPOSURE_KEY,
@@ -187,6 +193,8 @@ class OrchestratorEngine:
         app[EXPOSURE_KEY] = Exposure()
         app[CLIENT_TOKENS_KEY] = TokenTable(CLIENT_HEADER)
         app[WORKER_TOKENS_KEY] = TokenTable(WORKER_HEADER)
+        app[ACCESS_KEY] = Access(app[CLIENT_TOKENS_KEY], app[WORKER_TOKENS_KEY], PUBLIC_TOKENS)
+        self._files = FileWatch(self._clock)
         app.cleanup_ctx.append(self._serve)
         app.on_shutdown.append(self._let_go)
 
@@ -248,7 +256,8 @@ class OrchestratorEngine:
         host = self._host
         if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
             host = "127.0.0.1"
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        scheme = "https" if self.config.TLS_ENABLED else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     async def start(self) -> None:
         """Starts the server and the background work; returns when requests are answered.
@@ -261,6 +270,7 @@ class OrchestratorEngine:
             state = "was stopped; make a new OrchestratorEngine" if self._stopped else "runs already"
             raise AvtomatikaError(f"this engine {state}. The same storage may be used again.")
         self._host, notice = self.config.bind_host()
+        tls = self._tls()
         for name in self.config.without_effect():
             log.warning("%s is set, but has no effect in this version", name, extra={"action": "without_effect"})
         if notice:
@@ -268,7 +278,7 @@ class OrchestratorEngine:
         self._app_runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=_STOP_GRACE, logger=refusals.log)
         try:
             await self._app_runner.setup()
-            self._site = web.TCPSite(self._app_runner, self._host, self.config.API_PORT)
+            self._site = web.TCPSite(self._app_runner, self._host, self.config.API_PORT, ssl_context=tls)
             await self._site.start()
         except OSError as error:
             await self.stop()
@@ -332,8 +342,7 @@ class OrchestratorEngine:
 
     async def _serve(self, app: web.Application) -> AsyncIterator[None]:
         """Starts the background work before the first request, and ends it after the last one."""
-        app[CLIENT_TOKENS_KEY].add(self.config.CLIENT_TOKEN, Client())
-        app[WORKER_TOKENS_KEY].add(self.config.GLOBAL_WORKER_TOKEN, "*")
+        self._let_in(app[ACCESS_KEY])
         app[EXPOSURE_KEY].refusal = self.config.refusal()
         await self._storage.open()
         try:
@@ -348,7 +357,9 @@ class OrchestratorEngine:
         self._auditor.start()
         self._pulse.start()
         self._postman.start()
+        self._files.start()
         yield
+        await self._files.stop()
         await self._pulse.stop()
         await self._auditor.stop()
         await self._watcher.stop()
@@ -357,6 +368,41 @@ class OrchestratorEngine:
         await self._history.close()
         await self._storage.close()
         await self._tracer.close()
+
+    def _let_in(self, access: Access) -> None:
+        """Reads who may call, and again whenever a file changes."""
+        config = self.config
+        access.mode = config.WORKER_AUTH_MODE
+        if not (config.CLIENTS_CONFIG_PATH and config.CLIENT_TOKEN in PUBLIC_TOKENS):
+            access.clients.add(config.CLIENT_TOKEN, Client())
+        access.workers.add(config.GLOBAL_WORKER_TOKEN, ANYBODY)
+        for path, read in (
+            (config.CLIENTS_CONFIG_PATH, access.read_clients),
+            (config.WORKERS_CONFIG_PATH, access.read_workers),
+        ):
+            if path:
+                again = functools.partial(read, path)
+                self._files.add([path], again)
+                again()
+
+    def _tls(self) -> ssl.SSLContext | None:
+        """Returns what the server speaks TLS with, if it does; a changed certificate is for new connections.
+
+        Raises:
+            ConfigError: the settings contradict each other, or a file cannot be used.
+        """
+        config = self.config
+        if config.WORKER_AUTH_MODE == "mtls-only" and not (config.TLS_ENABLED and config.TLS_CA_PATH):
+            raise ConfigError(
+                "WORKER_AUTH_MODE is 'mtls-only', but the engine asks for no certificates: no worker could come in. "
+                "Set TLS_ENABLED=true and TLS_CA_PATH."
+            )
+        if not config.TLS_ENABLED:
+            return None
+        files = (config.TLS_CERT_PATH, config.TLS_KEY_PATH)
+        context = server_context(*files, config.TLS_CA_PATH, require_client_cert=config.TLS_REQUIRE_CLIENT_CERT)
+        self._files.add(files, functools.partial(load_certificate, context, *files))
+        return context
 
     async def _let_go(self, app: web.Application) -> None:
         """Answers whoever waits, so that no held request delays the stop."""

@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "clock": NOTHING,
     "threads": NOTHING,
     "log_context": NOTHING,
+    "toml_files": {"errors"},
     "testing": {"clock"},
     "config": {"errors"},
     "loading": {"errors"},
@@ -33,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": {"core", "protocol", "errors", "clock"},
     "history": {"core.history", "core.document", "protocol", "errors"},
     "payloads": {"protocol", "errors"},
-    "security": {"protocol", "errors"},
+    "security": {"protocol", "errors", "toml_files"},
     # core's records, as storage and history.
     "observability": {"core", "protocol", "errors", "log_context", "threads", "version"},
     "runtime": {
@@ -94,6 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backends": {"storage", "history", "observability", "config", "errors", "clock"},
     "engine": EVERYTHING,
     "cli": EVERYTHING,
+    "cli_check": EVERYTHING,
     "cli_jobs": EVERYTHING,
     "__main__": {"cli"},
     "__init__": {"blueprints", "config", "engine", "errors", "version"},

@@ -4,12 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from avtomatika.errors import AuthError, ConfigError
 
 T = TypeVar("T")
+
+PRINTABLE = re.compile(r"^[\x21-\x7e]{1,1024}$")
+"""What a token may be: an HTTP header must be able to carry it."""
+_HASH = re.compile(r"^sha256:([0-9a-f]{64})$")
+
+
+def new_token() -> str:
+    """Returns a token that nobody can guess."""
+    return secrets.token_urlsafe(32)
+
+
+def hash_of(token: str) -> str:
+    """Returns what a file may hold in place of the token: ``sha256:`` and 64 hexadecimal digits.
+
+    A plain digest is enough because tokens are long and random; a short one that people invent can be found out.
+    """
+    # surrogateescape: a header may hold bytes that are no UTF-8, and must then be refused, not raise.
+    return f"sha256:{hashlib.sha256(token.encode('utf-8', 'surrogateescape')).hexdigest()}"
+
+
+def as_hash(written: str) -> str:
+    """Returns the hash of a token that is written as it is, or as a hash already."""
+    return written if _HASH.match(written) else hash_of(written)
 
 
 class TokenTable(Generic[T]):
@@ -29,6 +54,7 @@ class TokenTable(Generic[T]):
     def __init__(self, header: str) -> None:
         self.header = header
         self._key = secrets.token_bytes(32)
+        self._sources: dict[str, dict[bytes, T]] = {"": {}}
         self._identities: dict[bytes, T] = {}
 
     def add(self, token: str, identity: T) -> None:
@@ -41,13 +67,26 @@ class TokenTable(Generic[T]):
             raise ConfigError(
                 f"the {self.header} of {identity} is empty; give it a secret, such as 32 random characters."
             )
-        known = self._identities.setdefault(self._digest(token), identity)
-        if known != identity:
-            raise ConfigError(f"{known} and {identity} have the same {self.header}; give each a secret of its own.")
+        digest = self._digest(hash_of(token))
+        if self._sources[""].get(digest, identity) != identity:
+            raise self._shared(self._sources[""][digest], identity)
+        self._put({**self._sources, "": {**self._sources[""], digest: identity}})
+
+    def replace(self, source: str, hashes: Mapping[str, T]) -> None:
+        """Lets the tokens of a source prove these identities, and no others any more; all at once.
+
+        Args:
+            source: where they come from, such as the name of a file.
+            hashes: hashes of the tokens, each with its identity.
+
+        Raises:
+            ConfigError: a token proves another identity already; nothing is changed.
+        """
+        self._put({**self._sources, source: {self._digest(one): identity for one, identity in hashes.items()}})
 
     def find(self, token: str | None) -> T | None:
         """Returns the identity that the token proves, or None."""
-        return self._identities.get(self._digest(token)) if token else None
+        return self._identities.get(self._digest(hash_of(token))) if token else None
 
     def require(self, token: str | None) -> T:
         """Returns the identity that the token proves.
@@ -72,6 +111,18 @@ class TokenTable(Generic[T]):
     def __repr__(self) -> str:
         return f"TokenTable({self.header}, {len(self)} tokens)"
 
-    def _digest(self, token: str) -> bytes:
-        # surrogateescape: a header may hold bytes that are no UTF-8, and must then be refused, not raise.
-        return hmac.digest(self._key, token.encode("utf-8", "surrogateescape"), hashlib.sha256)
+    def _put(self, sources: dict[str, dict[bytes, T]]) -> None:
+        merged: dict[bytes, T] = {}
+        for held in sources.values():
+            for digest, identity in held.items():
+                known = merged.setdefault(digest, identity)
+                if known != identity:
+                    raise self._shared(known, identity)
+        self._sources, self._identities = sources, merged
+
+    def _shared(self, *identities: T) -> ConfigError:
+        one, other = (getattr(identity, "name", identity) for identity in identities)
+        return ConfigError(f"{one} and {other} have the same {self.header}; give each a secret of its own.")
+
+    def _digest(self, hashed: str) -> bytes:
+        return hmac.digest(self._key, hashed.encode(), hashlib.sha256)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from avtomatika.server import blueprints, events, jobs, overview, worker_protocol, worker_sockets
+from avtomatika.server import admin, blueprints, events, jobs, overview, worker_protocol, worker_sockets
 from avtomatika.server.keys import SETTINGS_KEY, Settings
 from avtomatika.server.middleware.auth import auth
 from avtomatika.server.middleware.calm import calm
@@ -54,6 +54,7 @@ def _add_client_routes(app: web.Application, root: str) -> None:
     app.router.add_get(f"{root}/v1/workers", overview.workers)
     app.router.add_get(f"{root}/v1/workers/catalog", overview.catalog)
     app.router.add_get(f"{root}/v1/dashboard", overview.dashboard)
+    app.router.add_post(f"{root}/v1/admin/reload-workers", admin.reload_workers)
     # Last: blueprints can be registered while the engine runs, so their endpoints are looked up, not routed.
     app.router.add_post(f"{root}/{{path:.+}}", jobs.create)
     app.router.add_route("*", f"{root}/{{path:.+}}", jobs.elsewhere)

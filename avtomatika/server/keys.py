@@ -20,6 +20,7 @@ from avtomatika.runtime.sampling import Sampler
 from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.workers import Workers
 from avtomatika.security.tokens import TokenTable
+from avtomatika.server.access import Access, Proof
 from avtomatika.storage.base import Storage
 
 
@@ -76,5 +77,6 @@ CLIENT_TOKENS_KEY = web.AppKey("client_tokens", TokenTable[Client])
 WORKER_TOKENS_KEY = web.AppKey("worker_tokens", TokenTable[str])
 CLIENT_KEY = web.RequestKey("client", Client)
 """The client that a request's token belongs to."""
-WORKER_KEY = web.RequestKey("worker", str)
-"""What a worker's token proves: its id, or a pattern of the ids that its bearer may have (``*`` is any)."""
+ACCESS_KEY = web.AppKey("access", Access)
+WORKER_KEY = web.RequestKey("worker", Proof)
+"""What a worker's token or certificate proves."""

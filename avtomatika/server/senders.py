@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 from aiohttp import web
 
 from avtomatika.errors import ProtocolError
 from avtomatika.protocol.identity import check_identifier, is_identifier
+from avtomatika.server.access import Proof
 from avtomatika.server.bodies import RequestError
 from avtomatika.server.keys import WORKER_KEY
 
@@ -36,10 +35,8 @@ def claimed_sender(request: web.Request, in_body: str = "") -> str:
     Raises:
         RequestError: two of them contradict each other (403), or an id is none (400).
     """
-    proven = request[WORKER_KEY]
+    proof = request[WORKER_KEY]
     told = {
-        "certificate": certificate_name(request),
-        "token": proven if is_identifier(proven) else "",
         "path": request.match_info.get("worker_id", ""),
         f"header {_ID_HEADER}": request.headers.get(_ID_HEADER, ""),
         "body": in_body,
@@ -49,28 +46,21 @@ def claimed_sender(request: web.Request, in_body: str = "") -> str:
         says = ", ".join(f"{place} says '{name}'" for place, name in named.items())
         raise RequestError(403, "worker_mismatch", f"the message contradicts itself about its sender: {says}.")
     if not named:
-        return proven
+        return proof.name
     worker_id = next(iter(named.values()))
     try:
         check_identifier(worker_id, "worker_id")
     except ProtocolError as error:
         raise RequestError(400, "invalid_message", str(error)) from None
-    require_match(worker_id, proven)
+    require_match(worker_id, proof)
     return worker_id
 
 
-def require_match(worker_id: str, proven: str) -> None:
+def require_match(worker_id: str, proof: Proof) -> None:
     """Checks that a worker may call itself so.
 
     Raises:
-        RequestError: its token is for others.
+        RequestError: its token or certificate is for others.
     """
-    if not fnmatchcase(worker_id, proven):
-        raise RequestError(403, "worker_mismatch", f"the token is for workers named '{proven}', not for '{worker_id}'.")
-
-
-def certificate_name(request: web.Request) -> str:
-    """Returns the common name of the client's certificate, which is the worker's id; empty if it sent none."""
-    certificate = request.get_extra_info("peercert") or {}
-    names = (value for part in certificate.get("subject", ()) for key, value in part if key == "commonName")
-    return next(names, "")
+    if why := proof.refusal(worker_id):
+        raise RequestError(403, "worker_mismatch", why)

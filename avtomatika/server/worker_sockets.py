@@ -15,6 +15,7 @@ from avtomatika.protocol.codec import loads
 from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.worker_events import parse_event
 from avtomatika.runtime.sockets import Socket
+from avtomatika.server.access import Proof
 from avtomatika.server.bodies import RequestError
 from avtomatika.server.keys import SETTINGS_KEY, SOCKETS_KEY, WORKERS_KEY
 from avtomatika.server.senders import claimed_sender, require_match
@@ -49,7 +50,7 @@ async def _hear(request: web.Request, socket: Socket, text: str) -> None:
     try:
         event = parse_event(loads(text))
         if event.worker_id:
-            require_match(event.worker_id, socket.worker)
+            require_match(event.worker_id, Proof((socket.worker,)))
         holder = await request.app[WORKERS_KEY].event(event, event.worker_id or socket.worker)
     except (AvtomatikaError, RequestError) as error:
         log.warning(

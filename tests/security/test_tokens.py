@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avtomatika.errors import AuthError, ConfigError
-from avtomatika.security.tokens import TokenTable
+from avtomatika.security.tokens import PRINTABLE, TokenTable, as_hash, hash_of, new_token
 
 HEADER = "X-Client-Token"
 
@@ -100,3 +100,30 @@ def test_two_tables_have_different_digests() -> None:
         table.add("secret", "anna")
 
     assert tables[0]._identities.keys() != tables[1]._identities.keys()
+
+
+def test_replace_takes_the_tokens_of_its_source_only(table: TokenTable[str]) -> None:
+    """What a file no longer has is forgotten; what was added by hand stays."""
+    table.replace("file", {hash_of("third-secret"): "clara", hash_of("fourth-secret"): "dora"})
+    table.replace("file", {hash_of("third-secret"): "clara"})
+
+    assert [table.find(f"{n}-secret") for n in ("first", "third", "fourth")] == ["anna", "clara", None]
+
+
+def test_replace_with_a_token_of_somebody_else_changes_nothing(table: TokenTable[str]) -> None:
+    """A file that clashes with the settings is refused whole."""
+    table.replace("file", {hash_of("third-secret"): "clara"})
+
+    with pytest.raises(ConfigError, match="anna and dora have the same"):
+        table.replace("file", {hash_of("fourth-secret"): "dora", hash_of("first-secret"): "dora"})
+
+    assert [table.find(f"{n}-secret") for n in ("first", "third", "fourth")] == ["anna", "clara", None]
+
+
+def test_hash_is_the_same_written_or_made() -> None:
+    """A file may hold either."""
+    token = new_token()
+
+    assert as_hash(token) == as_hash(hash_of(token)) == hash_of(token)
+    assert PRINTABLE.match(token)
+    assert new_token() != token

@@ -8,14 +8,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from avtomatika.errors import AuthError
+from avtomatika.server.access import certificate_of
 from avtomatika.server.bodies import RequestError
 from avtomatika.server.keys import (
+    ACCESS_KEY,
     CLIENT_KEY,
     CLIENT_TOKENS_KEY,
     EXPOSURE_KEY,
     SETTINGS_KEY,
     WORKER_KEY,
-    WORKER_TOKENS_KEY,
 )
 
 CLIENT_HEADER = "X-Client-Token"
@@ -33,7 +34,9 @@ async def auth(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     if path.startswith(("/_worker/", "//_worker/")):
         try:
-            request[WORKER_KEY] = request.app[WORKER_TOKENS_KEY].require(request.headers.get(WORKER_HEADER))
+            request[WORKER_KEY] = request.app[ACCESS_KEY].prove_worker(
+                request.headers.get(WORKER_HEADER), certificate_of(request)
+            )
         except AuthError as error:
             # 403 on purpose: a 401 makes published workers give up their token for good (protocol, section 5.1).
             raise RequestError(403, "forbidden", str(error)) from None

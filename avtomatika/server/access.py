@@ -1,0 +1,129 @@
+"""Who may call: the tokens of clients and workers, from settings and files, and the certificates of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from aiohttp import web
+
+from avtomatika.core.job import Client
+from avtomatika.errors import AuthError
+from avtomatika.security.clients import ClientEntry, read_clients
+from avtomatika.security.tls import names_of
+from avtomatika.security.tokens import TokenTable
+from avtomatika.security.workers import WorkerEntry, read_workers
+
+ANYBODY = "*"
+AuthMode = Literal["mixed", "mtls-only", "token-only"]
+_CLIENTS, _WORKERS = "clients.toml", "workers.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a worker has proven of its identity.
+
+    Args:
+        names: the ids that it may have, or patterns of them; the first one is its own if it says no other.
+        reserved: sections of ``workers.toml``, if it has proven no more than that it knows the global token.
+    """
+
+    names: tuple[str, ...]
+    reserved: tuple[WorkerEntry, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its id, or a pattern of the ids that it may have."""
+        return self.names[0]
+
+    def refusal(self, worker_id: str) -> str:
+        """Returns why it may not call itself so, or an empty text."""
+        if not any(fnmatchcase(worker_id, name) for name in self.names):
+            names = "', '".join(self.names)
+            return f"the token or certificate is for workers named '{names}', not for '{worker_id}'."
+        if any(entry.covers(worker_id) for entry in self.reserved):
+            return f"worker '{worker_id}' has a token of its own in {_WORKERS}; the global token is not taken for it."
+        return ""
+
+
+class Access:
+    """The tables of tokens, and what the files say besides.
+
+    Args:
+        clients: tokens of clients.
+        workers: tokens of workers; the identity is an id, or a pattern of ids.
+        public: tokens that everybody knows, which no file may hold.
+    """
+
+    def __init__(self, clients: TokenTable[Client], workers: TokenTable[str], public: frozenset[str]) -> None:
+        self.clients = clients
+        self.workers = workers
+        self.mode: AuthMode = "mixed"
+        self._public = public
+        self._client_entries: Mapping[str, ClientEntry] = {}
+        self._worker_entries: tuple[WorkerEntry, ...] = ()
+        self._workers_path = ""
+
+    def read_clients(self, path: str) -> int:
+        """Reads ``clients.toml`` anew; returns how many clients it has.
+
+        Raises:
+            ConfigError: something is wrong with it; nothing is changed.
+        """
+        entries = read_clients(path, self._public)
+        known = {entry.token_hash: Client(entry.name, entry.plan, dict(entry.params or {})) for entry in entries}
+        self.clients.replace(_CLIENTS, known)
+        self._client_entries = {entry.name: entry for entry in entries}
+        return len(entries)
+
+    def read_workers(self, path: str) -> int:
+        """Reads ``workers.toml`` anew; returns how many sections it has.
+
+        Raises:
+            ConfigError: something is wrong with it; nothing is changed.
+        """
+        entries = read_workers(path, self._public)
+        self.workers.replace(_WORKERS, {entry.token_hash: entry.name for entry in entries})
+        self._worker_entries, self._workers_path = entries, path
+        return len(entries)
+
+    def read_workers_again(self) -> int:
+        """Reads the file that was read last; returns how many sections it has, 0 if there is no file.
+
+        Raises:
+            ConfigError: something is wrong with it; nothing is changed.
+        """
+        return self.read_workers(self._workers_path) if self._workers_path else 0
+
+    def monthly_attempts(self, client: str) -> int | None:
+        """Returns how many jobs a client may create in a month; None for any number."""
+        entry = self._client_entries.get(client)
+        return entry.monthly_attempts if entry is not None else None
+
+    def prove_worker(self, token: str | None, certificate: Mapping[str, Any] | None) -> Proof:
+        """Returns what a worker proves with its certificate, else with its token.
+
+        Args:
+            token: of the header, or None.
+            certificate: as the TLS layer has checked it, or None.
+
+        Raises:
+            AuthError: it proves nothing.
+        """
+        names = names_of(certificate) if self.mode != "token-only" else ()
+        if names:
+            return Proof(names)
+        if self.mode == "mtls-only":
+            raise AuthError(
+                "this engine takes workers with a client certificate only (WORKER_AUTH_MODE=mtls-only), and the "
+                "connection has none. Set TLS_CERT_PATH and TLS_KEY_PATH of the worker."
+            )
+        name = self.workers.require(token)
+        return Proof((name,), self._worker_entries if name == ANYBODY else ())
+
+
+def certificate_of(request: web.Request) -> Mapping[str, Any] | None:
+    """Returns the certificate of whoever calls, as the TLS layer has checked it, or None."""
+    return request.get_extra_info("peercert") or None
