@@ -22,6 +22,12 @@ class EdgeKind(StrEnum):
     """``actions.dispatch_task``: the status that a worker answers; the label is that word."""
     AGGREGATE = "aggregate"
     """``actions.dispatch_parallel``: all branches have ended."""
+    SLEEP = "sleep"
+    """``actions.sleep`` and ``actions.sleep_until``: a moment has come."""
+    APPROVAL = "approval"
+    """``actions.await_human_approval``: what a person decided; the label is the decision, or ``expired``."""
+    SUB_BLUEPRINT = "sub_blueprint"
+    """``actions.run_blueprint``: how the child job ended; the label is that word."""
     DECLARED = "declared"
     """Named in ``transitions=[...]`` of the handler, for code that cannot be read."""
 
@@ -34,9 +40,9 @@ class Edge:
         source: name of the state whose handler leads away.
         target: name of the state it leads to.
         kind: what leads along it.
-        label: the status word of a task, or empty.
+        label: the word of a task, a person or a child job that leads along it, or empty.
         condition: the condition of the handler (``.when``), or empty for the default handler.
-        task_type: the type of the dispatched task, or empty.
+        task_type: the type of the dispatched task, the name of the child's blueprint, or empty.
     """
 
     source: str

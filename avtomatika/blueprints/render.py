@@ -14,6 +14,9 @@ _EDGE_STYLE: Final = {
     EdgeKind.TRANSITION: "solid",
     EdgeKind.TASK: "solid",
     EdgeKind.AGGREGATE: "bold",
+    EdgeKind.SLEEP: "dotted",
+    EdgeKind.APPROVAL: "solid",
+    EdgeKind.SUB_BLUEPRINT: "solid",
     EdgeKind.DECLARED: "dashed",
 }
 
@@ -32,9 +35,10 @@ def graph_dict(graph: Graph) -> dict[str, Any]:
 
 
 def edge_text(edge: Edge) -> str:
-    """Returns what stands at an edge: the status word of a task, and the condition in brackets."""
+    """Returns what stands at an edge: the word that leads along it, and the condition in brackets."""
+    word = "later" if edge.kind is EdgeKind.SLEEP else edge.label
     condition = f"[{edge.condition}]" if edge.condition else ""
-    return " ".join(part for part in (edge.label, condition) if part)
+    return " ".join(part for part in (word, condition) if part)
 
 
 def dot(graph: Graph) -> str:
@@ -77,7 +81,7 @@ def _edge_attributes(edge: Edge) -> Iterator[tuple[str, str]]:
         yield "label", text
     yield "style", _EDGE_STYLE[edge.kind]
     if edge.task_type:
-        yield "tooltip", f"task {edge.task_type}"
+        yield "tooltip", f"{'blueprint' if edge.kind is EdgeKind.SUB_BLUEPRINT else 'task'} {edge.task_type}"
 
 
 def _attributes(pairs: Iterator[tuple[str, str]]) -> str:

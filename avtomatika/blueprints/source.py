@@ -193,15 +193,19 @@ class _Reader(ast.NodeVisitor):
         match action:
             case "transition_to" | "go_to":
                 self._transition(call)
+            case "sleep" | "sleep_until":
+                for target in self._strings(self._argument(call, 1, "then")):
+                    self._edge(target, EdgeKind.SLEEP)
             case "dispatch_task":
-                task_type = self._task_type(self._argument(call, 0, "task_type"))
-                self._transitions(self._argument(call, 2, "transitions"), task_type)
+                task_type = self._certain(self._argument(call, 0, "task_type"))
+                self._transitions(self._argument(call, 2, "transitions"), EdgeKind.TASK, task_type)
             case "dispatch_parallel":
                 self._fan_out(call)
             case "await_human_approval":
-                self._transitions(self._argument(call, 1, "transitions"), "")
+                self._transitions(self._argument(call, 1, "transitions"), EdgeKind.APPROVAL)
             case "run_blueprint":
-                self._transitions(self._argument(call, 2, "transitions"), "")
+                name = self._certain(self._argument(call, 0, "blueprint_name"))
+                self._transitions(self._argument(call, 2, "transitions"), EdgeKind.SUB_BLUEPRINT, name)
 
     def _argument(self, call: ast.Call, index: int, name: str) -> ast.expr | None:
         """Returns the expression given for a parameter of an action, or None."""
@@ -234,12 +238,12 @@ class _Reader(ast.NodeVisitor):
         keys = {key.value: value for key, value in zip(node.keys, node.values, strict=True) if is_string(key)}
         task_type = keys.get("task_type", keys.get("type"))
         if task_type is not None:
-            self._transitions(keys.get("transitions"), self._task_type(task_type))
+            self._transitions(keys.get("transitions"), EdgeKind.TASK, self._certain(task_type))
 
-    def _transitions(self, node: ast.expr | None, task_type: str) -> None:
+    def _transitions(self, node: ast.expr | None, kind: EdgeKind, name: str = "") -> None:
         for word, targets in self._pairs(node):
             for target in targets:
-                self._edge(target, EdgeKind.TASK, word, task_type)
+                self._edge(target, kind, word, name)
 
     def _edge(self, target: str, kind: EdgeKind, label: str = "", task_type: str = "") -> None:
         condition = self._handler.condition.text if self._handler.condition else ""
@@ -247,13 +251,13 @@ class _Reader(ast.NodeVisitor):
 
     # --- what an expression can be ---
 
-    def _task_type(self, node: ast.expr | None) -> str:
-        """Returns the type of a task if it is certain, else nothing; it is a label and leads nowhere."""
+    def _certain(self, node: ast.expr | None) -> str:
+        """Returns the name of a task's type or of a blueprint if it is certain, else nothing; it leads nowhere."""
         try:
-            types_ = strings_of(node, self._names) if node is not None else []
+            names = strings_of(node, self._names) if node is not None else []
         except Unreadable:
             return ""
-        return types_[0] if len(types_) == 1 else ""
+        return names[0] if len(names) == 1 else ""
 
     def _strings(self, node: ast.expr | None) -> list[str]:
         """Returns the strings that an expression can be; whatever else it can be makes the reading incomplete."""

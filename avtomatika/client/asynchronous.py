@@ -229,6 +229,18 @@ class AsyncClient:
         """
         return as_list(await self._send(self._requests.history(job_id)))
 
+    async def tasks(self, job_id: str, status: str | None = None) -> list[dict[str, Any]]:
+        """Returns the tasks of the job, with what came of them so far; also while a fan-out still runs.
+
+        Args:
+            job_id: from ``submit``.
+            status: only those of this status, such as ``quarantined``.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+        """
+        return as_list(await self._send(self._requests.tasks(job_id, status)))
+
     async def jobs(
         self,
         status: str | None = None,

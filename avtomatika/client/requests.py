@@ -162,6 +162,10 @@ class Requests:
         """Asks for the events of a job."""
         return Request("GET", self._job_path(job_id, "/history"), job_id=job_id)
 
+    def tasks(self, job_id: str, status: str | None) -> Request:
+        """Asks for the tasks of a job."""
+        return Request("GET", self._job_path(job_id, "/tasks", status=status), job_id=job_id)
+
     def jobs(self, since: float | datetime.datetime | None, **filters: Any) -> Request:
         """Asks for a list of jobs."""
         return Request("GET", self._path("/jobs", since=_unix_seconds(since), **filters))

@@ -149,6 +149,18 @@ class Client:
         """Returns the events of the job, oldest first."""
         return as_list(self._send(self._requests.history(job_id)))
 
+    def tasks(self, job_id: str, status: str | None = None) -> list[dict[str, Any]]:
+        """Returns the tasks of the job, with what came of them so far; also while a fan-out still runs.
+
+        Args:
+            job_id: from ``submit``.
+            status: only those of this status, such as ``quarantined``.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+        """
+        return as_list(self._send(self._requests.tasks(job_id, status)))
+
     def jobs(
         self,
         status: str | None = None,

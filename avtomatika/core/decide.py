@@ -4,15 +4,16 @@
 effects that the same commit writes. An event that comes late, twice or from the wrong place changes nothing: the same
 job comes back, with the reason in ``Decision.ignored``.
 
-This file routes events; ``steps`` says how a job goes on or ends, ``handlers`` what a handler's return means, ``tasks``
-what a worker's answer means.
+This file routes events; ``steps`` says how a job goes on or ends, ``handlers`` what a handler's return means,
+``dispatching`` how tasks are sent, ``tasks`` what a worker's answer means, ``waiting`` what else a job may wait for,
+``control`` what people do to it.
 """
 
 from __future__ import annotations
 
 from avtomatika.blueprints.graph import Graph
-from avtomatika.core import handlers, tasks
-from avtomatika.core.effects import Decision
+from avtomatika.core import control, handlers, tasks, waiting
+from avtomatika.core.effects import ClearTimer, Decision
 from avtomatika.core.events import (
     CancelRequested,
     Event,
@@ -26,8 +27,9 @@ from avtomatika.core.events import (
     StateMissing,
     TaskReported,
     TimerFired,
+    TimerKind,
 )
-from avtomatika.core.job import Job
+from avtomatika.core.job import Failure, Job
 from avtomatika.core.states import TRANSITIONS, JobStatus
 from avtomatika.core.steps import DEFAULT_LIMITS, Limits, Step
 from avtomatika.errors import AvtomatikaError
@@ -89,13 +91,30 @@ def _route(step: Step, event: Event) -> str:
         case LeaseExpired():
             return tasks.lease_expired(step, event)
         case TimerFired():
-            return tasks.timer_fired(step, event)
+            return _timer_fired(step, event)
         case CancelRequested():
             step.cancel(event.by)
             return ""
         case Requeued():
-            return handlers.requeued(step, event)
+            return control.requeued(step, event)
         case Repinned():
-            return handlers.repinned(step, event)
+            return control.repinned(step, event)
         case StateMissing():
-            return handlers.state_missing(step, event)
+            return control.state_missing(step, event)
+
+
+def _timer_fired(step: Step, event: TimerFired) -> str:
+    """A moment has come that was written down."""
+    if event.kind is TimerKind.JOB:
+        waited = step.now - step.job.created_at
+        step.fail(Failure("RESULT_TIMEOUT", f"the job had no result after {waited:g} s (its result_timeout)"))
+        return ""
+    if event.kind is TimerKind.SLEEP and waiting.is_asleep(step):
+        return "too_early"
+    # Cleared even if it no longer matters: a timer that nobody clears comes back.
+    step.add(ClearTimer(event.kind, event.task_id))
+    if event.kind is TimerKind.SLEEP:
+        waiting.wake(step)
+    else:
+        tasks.timer_fired(step, event)
+    return ""

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from avtomatika.blueprints.actions import Action
+from avtomatika.blueprints.requests import Action
 from avtomatika.core.document import NULL, Document
 from avtomatika.core.job import Failure, Task
 
@@ -90,6 +90,7 @@ class TimerKind(StrEnum):
     DISPATCH = "dispatch"
     RESULT = "result"
     JOB = "job"
+    SLEEP = "sleep"
 
 
 class TimerFired(Struct, frozen=True):

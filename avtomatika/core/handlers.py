@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
-from avtomatika.blueprints.actions import Dispatch, Parallel, TaskSpec, Transition
-from avtomatika.core.document import NULL, Document
-from avtomatika.core.effects import DispatchTask, RecordHistory, RunHandler, SetTimer
-from avtomatika.core.events import HandlerFailed, HandlerReturned, Repinned, Requeued, StateMissing, TimerKind
-from avtomatika.core.job import Failure, FanOut, Task, message_of
-from avtomatika.core.matching import queue_name
+from avtomatika.blueprints.requests import Dispatch, Parallel, Sleep, Transition
+from avtomatika.core import dispatching, waiting
+from avtomatika.core.effects import RecordHistory, RunHandler, SetTimer
+from avtomatika.core.events import HandlerFailed, HandlerReturned, TimerKind
+from avtomatika.core.job import Failure
 from avtomatika.core.retry import Verdict, judge, retry_delay, spread
-from avtomatika.core.states import REQUEUABLE, JobStatus, TaskStatus
+from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Step
-from avtomatika.errors import DocumentError, ProtocolError
-from avtomatika.protocol.tasks import encode_task
 
-MISSING_PAUSE = 5.0
-"""Seconds after which a paused job looks again whether an engine knows its state."""
 _EXPECTED = "actions.transition_to, actions.dispatch_task or actions.dispatch_parallel"
 
 
@@ -39,7 +32,8 @@ def submitted(step: Step) -> str:
 
 def started(step: Step) -> str:
     """The handler is being called; people see the job run."""
-    if step.job.status not in {JobStatus.PENDING, JobStatus.AWAITING_RETRY} or step.job.task_id:
+    job = step.job
+    if job.status not in {JobStatus.PENDING, JobStatus.AWAITING_RETRY} or job.task_id or job.wait is not None:
         return "stale_task"
     step.change(status=JobStatus.RUNNING)
     return ""
@@ -56,15 +50,20 @@ def returned(step: Step, event: HandlerReturned) -> str:
             result = event.returned if event.has_returned else event.state_history
             step.finish(JobStatus(step.state.outcome), result)
         case None:
-            step.quarantine(_fault(step, f"returned without an action; call {_EXPECTED}, or mark it is_end=True."))
+            step.quarantine(step.fault(f"returned without an action; call {_EXPECTED}, or mark it is_end=True."))
         case _ if step.state.is_end:
-            step.quarantine(_fault(step, "is an end state and asked for an action; drop is_end=True or the action."))
+            step.quarantine(step.fault("is an end state and asked for an action; drop is_end=True or the action."))
         case Transition(state):
             step.enter(state)
+        case Dispatch(spec) if step.is_aggregator(spec.transitions.get("success", "")):
+            # One of several calls that lead into an aggregator, which happens to be the only one this time.
+            dispatching.fan_out(step, Parallel((spec,), spec.transitions["success"]))
         case Dispatch(spec):
-            _dispatch(step, spec)
+            dispatching.send(step, spec)
         case Parallel():
-            _fan_out(step, event.action)
+            dispatching.fan_out(step, event.action)
+        case Sleep():
+            waiting.fall_asleep(step, event.action)
     return ""
 
 
@@ -89,148 +88,3 @@ def failed(step: Step, event: HandlerFailed) -> str:
     step.change(status=JobStatus.AWAITING_RETRY, attempt=job.attempt + 1, failure=failure)
     step.add(RunHandler(job.state, step.now + delay))
     return ""
-
-
-def requeued(step: Step, event: Requeued) -> str:
-    """A job that failed or was quarantined goes on in the state where it stopped, with its attempts counted anew."""
-    job = step.job
-    if job.status not in REQUEUABLE:
-        return "stale_task"
-    step.record("job_requeued", details={"by": event.by} if event.by else {})
-    step.change(
-        status=JobStatus.PENDING,
-        attempt=1,
-        transitions=0,
-        entered_at=step.now,
-        deadline_at=None,
-        failure=None,
-        result=NULL,
-        has_result=False,
-    )
-    step.add(RecordHistory("state_started", job.state), RunHandler(job.state, step.now))
-    return ""
-
-
-def repinned(step: Step, event: Repinned) -> str:
-    """The job goes on with another version of its blueprint."""
-    job = step.job
-    if job.status is not JobStatus.RUNNING:
-        return "stale_task"
-    details = {"from_version": job.blueprint_version, "to_version": event.version}
-    step.record("version_changed", next_state=event.state, details=details)
-    step.change(blueprint_version=event.version)
-    if event.state != job.state:
-        step.change(state=event.state, attempt=1, entered_at=step.now)
-        step.add(RecordHistory("state_started", event.state, previous_state=job.state))
-    step.add(RunHandler(event.state, step.now))
-    return ""
-
-
-def state_missing(step: Step, event: StateMissing) -> str:
-    """The job waits for an engine that knows its state; no attempt is lost by it."""
-    job = step.job
-    if job.status is not JobStatus.RUNNING:
-        return "stale_task"
-    failure = Failure("STATE_MISSING_ERROR", event.reason, job.state, attempt=job.attempt)
-    if job.failure != failure:
-        step.record("job_paused", details={"reason": event.reason})
-    step.change(status=JobStatus.AWAITING_RETRY, failure=failure)
-    step.add(RunHandler(job.state, step.now + MISSING_PAUSE))
-    return ""
-
-
-def dispatch(step: Step, task: Task) -> None:
-    """Puts a task into its queue and watches how long it waits there."""
-    step.add(DispatchTask(task))
-    step.record(
-        "task_dispatched", task_id=task.id, attempt=task.attempt, details={"task_type": task.type, "index": task.index}
-    )
-    if task.dispatch_timeout is not None:
-        step.add(SetTimer(TimerKind.DISPATCH, step.now + task.dispatch_timeout, task.id))
-
-
-def _dispatch(step: Step, spec: TaskSpec) -> None:
-    missing = _missing_target(step, spec)
-    if missing:
-        step.quarantine(missing)
-        return
-    try:
-        task = _task(step, spec, 0)
-    except (DocumentError, ProtocolError) as error:
-        step.quarantine(_fault(step, f"dispatches a task that no worker could take: {error}"))
-        return
-    step.change(status=JobStatus.WAITING_FOR_WORKER, task_id=task.id, fan_out=None)
-    _first_dispatch(step, task)
-
-
-def _fan_out(step: Step, action: Parallel) -> None:
-    into = action.aggregate_into
-    fault = next((fault for spec in action.tasks if (fault := _missing_target(step, spec))), None)
-    if into not in step.graph:
-        fault = step.unknown_state(into)
-    elif not step.graph.state(into).is_aggregator:
-        fault = _fault(step, f"aggregates into '{into}', which has no @aggregator_for('{into}') handler.")
-    if fault:
-        step.quarantine(fault)
-        return
-    try:
-        tasks = [_task(step, spec, index) for index, spec in enumerate(action.tasks)]
-    except (DocumentError, ProtocolError) as error:
-        step.quarantine(_fault(step, f"dispatches a task that no worker could take: {error}"))
-        return
-    fan_out = FanOut(f"{step.job.id}-{step.job.version + 1}", into, len(action.tasks), len(action.tasks))
-    if not action.tasks:
-        step.enter(into, fan_out)
-        return
-    step.change(status=JobStatus.WAITING_FOR_PARALLEL_TASKS, fan_out=fan_out, task_id="")
-    for task in tasks:
-        _first_dispatch(step, replace(task, fan_out=fan_out.id))
-
-
-def _first_dispatch(step: Step, task: Task) -> None:
-    dispatch(step, task)
-    if task.deadline_at is not None:
-        step.add(SetTimer(TimerKind.RESULT, task.deadline_at, task.id))
-
-
-def _task(step: Step, spec: TaskSpec, index: int) -> Task:
-    job = step.job
-    timeout = spec.timeout_seconds if spec.timeout_seconds is not None else step.limits.task_timeout
-    task = Task(
-        # Derived from job, version and index, so that a commit repeated after an ambiguous error makes the same task.
-        id=f"{job.id}-{job.version + 1}-{index}",
-        job_id=job.id,
-        type=spec.task_type,
-        queue=queue_name(spec.task_type, spec.resource_requirements, spec.max_cost),
-        status=TaskStatus.QUEUED,
-        created_at=step.now,
-        params=Document.of(dict(spec.params), f"params of task '{spec.task_type}'"),
-        transitions=dict(spec.transitions),
-        index=index,
-        priority=spec.priority,
-        strategy=spec.dispatch_strategy,
-        requirements=spec.resource_requirements,
-        max_cost=spec.max_cost,
-        timeout_seconds=timeout,
-        dispatch_timeout=spec.dispatch_timeout if spec.dispatch_timeout is not None else job.dispatch_timeout,
-        deadline_at=step.now + spec.result_timeout if spec.result_timeout is not None else None,
-        tracing_context=job.tracing_context,
-        retry=spec.retry,
-    )
-    # Found here, where the handler can be named: a malformed task would stop the worker that fetches it.
-    encode_task(message_of(task))
-    return task
-
-
-def _missing_target(step: Step, spec: TaskSpec) -> Failure | None:
-    """Returns the failure of a task whose transitions lead nowhere: better now than when its result is there."""
-    for state in spec.transitions.values():
-        if state not in step.graph:
-            return step.unknown_state(state)
-    return None
-
-
-def _fault(step: Step, what: str) -> Failure:
-    return Failure(
-        "HANDLER_ERROR", f"handler of state '{step.job.state}' {what}", step.job.state, attempt=step.job.attempt
-    )

@@ -11,6 +11,7 @@ from msgspec.structs import force_setattr
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.document import EMPTY, NULL, Document
 from avtomatika.core.states import TERMINAL, JobStatus, TaskStatus
+from avtomatika.core.waits import Wait
 from avtomatika.protocol.messages import TaskMessage
 
 
@@ -80,6 +81,9 @@ class FanOut(Struct, frozen=True):
         open: how many have not ended.
         failure: the first branch that failed for good, or None.
         failure_state: where that branch's transitions send the job, or empty.
+        policy: what leads on: ``all``, ``fail_fast``, ``collect`` or ``at_least``.
+        needed: how many must succeed under ``at_least``.
+        failed: how many have failed for good.
     """
 
     id: str
@@ -88,6 +92,14 @@ class FanOut(Struct, frozen=True):
     open: int
     failure: Failure | None = None
     failure_state: str = ""
+    policy: str = "all"
+    needed: int = 0
+    failed: int = 0
+
+    @property
+    def succeeded(self) -> int:
+        """How many branches have ended well."""
+        return self.total - self.open - self.failed
 
 
 class Job(Struct, frozen=True):
@@ -110,6 +122,7 @@ class Job(Struct, frozen=True):
         entered_at: when the current state was entered.
         task_id: the single task that it waits for, or empty.
         fan_out: the parallel tasks that it waits for, or whose results the next handler joins; else None.
+        wait: the moment, person or job that it waits for, or None.
         result: what the end handler returned, or the state_history.
         has_result: whether ``result`` is meant (it may be None on purpose).
         failure: why it last failed, or None.
@@ -137,6 +150,7 @@ class Job(Struct, frozen=True):
     entered_at: float = 0.0
     task_id: str = ""
     fan_out: FanOut | None = None
+    wait: Wait | None = None
     result: Document = NULL
     has_result: bool = False
     failure: Failure | None = None

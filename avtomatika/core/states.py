@@ -69,7 +69,13 @@ _RULES: tuple[tuple[Iterable[JobStatus], str, frozenset[JobStatus]], ...] = (
     (
         (JobStatus.RUNNING,),
         "HandlerReturned",
-        _GOES_ON | {JobStatus.WAITING_FOR_WORKER, JobStatus.WAITING_FOR_PARALLEL_TASKS, JobStatus.FINISHED},
+        _GOES_ON
+        | {
+            JobStatus.PENDING,
+            JobStatus.WAITING_FOR_WORKER,
+            JobStatus.WAITING_FOR_PARALLEL_TASKS,
+            JobStatus.FINISHED,
+        },
     ),
     ((JobStatus.RUNNING,), "HandlerFailed", frozenset({JobStatus.AWAITING_RETRY, JobStatus.QUARANTINED})),
     (
@@ -90,6 +96,8 @@ _RULES: tuple[tuple[Iterable[JobStatus], str, frozenset[JobStatus]], ...] = (
         _GOES_ON | {JobStatus.WAITING_FOR_WORKER, JobStatus.AWAITING_RETRY},
     ),
     ((JobStatus.WAITING_FOR_PARALLEL_TASKS,), "LeaseExpired", _GOES_ON | {JobStatus.WAITING_FOR_PARALLEL_TASKS}),
+    # A job that sleeps wakes up.
+    ((JobStatus.PENDING,), "TimerFired", frozenset({JobStatus.RUNNING})),
     ((JobStatus.WAITING_FOR_WORKER,), "TimerFired", frozenset({JobStatus.RUNNING})),
     ((JobStatus.WAITING_FOR_PARALLEL_TASKS,), "TimerFired", frozenset({JobStatus.RUNNING, JobStatus.QUARANTINED})),
     ((JobStatus.AWAITING_RETRY,), "TimerFired", frozenset({JobStatus.RUNNING, JobStatus.WAITING_FOR_WORKER})),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -150,6 +151,7 @@ class Step:
             entered_at=self.now,
             task_id="",
             fan_out=fan_out,
+            wait=None,
         )
         self.add(
             RecordHistory("state_started", state, previous_state=self.job.state),
@@ -164,6 +166,23 @@ class Step:
             f"{self.graph.known_states(state)}",
             self.job.state,
         )
+
+    def fault(self, what: str) -> Failure:
+        """Returns the failure of a handler that asked for something impossible."""
+        return Failure(
+            "HANDLER_ERROR", f"handler of state '{self.job.state}' {what}", self.job.state, attempt=self.job.attempt
+        )
+
+    def is_aggregator(self, state: str) -> bool:
+        """Returns whether there is such a state and it joins parallel tasks."""
+        return state in self.graph and self.graph.state(state).is_aggregator
+
+    def missing_target(self, transitions: Mapping[str, str]) -> Failure | None:
+        """Returns the failure of transitions that lead nowhere: better now than when one of them is taken."""
+        for state in transitions.values():
+            if state not in self.graph:
+                return self.unknown_state(state)
+        return None
 
     # --- how a job ends ---
 
@@ -199,5 +218,5 @@ class Step:
         fan_out = self.job.fan_out
         # An aggregator that failed still needs the results that it joins, should somebody let the job go on.
         is_joined = fan_out is not None and fan_out.open == 0
-        self.change(status=status, task_id="", fan_out=fan_out if is_joined else None)
+        self.change(status=status, task_id="", fan_out=fan_out if is_joined else None, wait=None)
         self.add(CancelOpenTasks(), FinishJob())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from avtomatika.core import fan_outs
+from avtomatika.core.dispatching import dispatch
 from avtomatika.core.document import Document
 from avtomatika.core.effects import ClearTimer, SaveTask, SetTimer
 from avtomatika.core.events import LeaseExpired, TaskReported, TimerFired, TimerKind
-from avtomatika.core.handlers import dispatch
 from avtomatika.core.job import Failure, Task
 from avtomatika.core.retry import Verdict, judge, retry_delay, spread
 from avtomatika.core.states import JobStatus, TaskStatus
@@ -57,17 +58,11 @@ def lease_expired(step: Step, event: LeaseExpired) -> str:
     return ""
 
 
-def timer_fired(step: Step, event: TimerFired) -> str:
+def timer_fired(step: Step, event: TimerFired) -> None:
     """A moment has come: for the next attempt, or because something took too long."""
-    if event.kind is TimerKind.JOB:
-        waited = step.now - step.job.created_at
-        step.fail(Failure("RESULT_TIMEOUT", f"the job had no result after {waited:g} s (its result_timeout)"))
-        return ""
-    # Cleared even if it no longer matters: a timer that nobody clears comes back.
-    step.add(ClearTimer(event.kind, event.task_id))
     task = event.task
     if task is None:
-        return ""
+        return
     match event.kind:
         case TimerKind.RETRY if task.status is TaskStatus.DELAYED:
             _attempt_again(step, task)
@@ -77,7 +72,6 @@ def timer_fired(step: Step, event: TimerFired) -> str:
         case TimerKind.RESULT if task.status.is_open:
             waited = step.now - task.created_at
             _gave_up(step, task, Failure("RESULT_TIMEOUT", f"the task had no result {waited:g} s after its dispatch"))
-    return ""
 
 
 def _is_current(task: Task, attempt: int) -> bool:
@@ -155,27 +149,14 @@ def _unknown_word(step: Step, task: Task, word: str) -> Failure:
 
 
 def _branch_ended(step: Step, task: Task, word: str) -> None:
-    """One branch of a fan-out succeeded."""
-    if word == "cancelled":
-        step.cancel(f"worker {task.worker_id}")
-        return
-    _count_down(step)
-
-
-def _count_down(step: Step, failure: Failure | None = None, failure_state: str = "") -> None:
-    """One branch fewer is open; the last one leads on."""
-    fan_out = step.job.fan_out
-    if fan_out is None:  # not reachable: a branch's task is open only while its job waits for the fan-out
-        return
-    if failure is not None and fan_out.failure is None:
-        fan_out = replace(fan_out, failure=failure, failure_state=failure_state)
-    fan_out = replace(fan_out, open=fan_out.open - 1)
-    if fan_out.open > 0:
-        step.change(fan_out=fan_out)
-    elif fan_out.failure is None:
-        step.enter(fan_out.aggregate_into, fan_out)
+    """One branch of a fan-out has a result that is no failure."""
+    if word != "cancelled":
+        fan_outs.branch_ended(step)
+    elif fan_outs.is_tolerant(step):
+        what = f"worker {task.worker_id} cancelled the task"
+        fan_outs.branch_ended(step, _locate(step, task, Failure("TASK_CANCELLED", what, worker_id=task.worker_id)))
     else:
-        _take_failure(step, fan_out.failure, fan_out.failure_state, fail=False)
+        step.cancel(f"worker {task.worker_id}")
 
 
 # --- failure ---
@@ -230,13 +211,16 @@ def _attempt_failed(
 def _failed_for_good(step: Step, task: Task, failure: Failure, data: Document | None, *, fail: bool) -> None:
     closed_as = TaskStatus.FAILED if fail else TaskStatus.QUARANTINED
     _close(step, task, closed_as, result_status="failure", data=data or task.data, failure=failure)
-    target = _way_of(task, failure)
-    if fail or not task.fan_out:
-        if data is not None and not task.fan_out:
-            merge_data(step, task, data)
-        _take_failure(step, failure, target, fail=fail)
+    way = _way_of(task, failure)
+    if task.fan_out and (not fail or fan_outs.is_tolerant(step)):
+        fan_outs.branch_ended(step, failure, way)
+        return
+    if data is not None and not task.fan_out:
+        merge_data(step, task, data)
+    if fail:
+        step.fail(failure)
     else:
-        _count_down(step, failure, target)
+        fan_outs.take_failure(step, failure, way)
 
 
 def _gave_up(step: Step, task: Task, failure: Failure) -> None:
@@ -250,27 +234,18 @@ def _gave_up(step: Step, task: Task, failure: Failure) -> None:
         attempt=task.attempt,
         details={"task_type": task.type, "code": failure.code, "message": failure.message},
     )
-    target = _way_of(task, failure)
+    way = _way_of(task, failure)
     if task.fan_out:
-        _count_down(step, failure, target)
+        fan_outs.branch_ended(step, failure, way)
+    elif way:
+        fan_outs.take_failure(step, failure, way)
     else:
-        _take_failure(step, failure, target, fail=not target)
+        step.fail(failure)
 
 
 def _way_of(task: Task, failure: Failure) -> str:
     """Returns where a failure for good leads: the transition of its code, else that of ``failure``, else nowhere."""
     return task.transitions.get(failure.code) or task.transitions.get("failure", "")
-
-
-def _take_failure(step: Step, failure: Failure, target: str, *, fail: bool) -> None:
-    """Leads the job where a failed task sends it."""
-    if fail:
-        step.fail(failure)
-    elif target:
-        step.remember(failure)
-        step.enter(target)
-    else:
-        step.quarantine(failure)
 
 
 def _locate(step: Step, task: Task, failure: Failure) -> Failure:

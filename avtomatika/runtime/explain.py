@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task
 from avtomatika.core.matching import is_qualified
 from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.core.waits import SleepWait
 from avtomatika.protocol.messages import WorkerProfile
-from avtomatika.storage.base import WakeUp
+from avtomatika.storage.base import Timer, WakeUp
 
 
 def explain(job: Job, wake_up: WakeUp, workers: Sequence[WorkerProfile], now: float) -> list[str]:
@@ -24,7 +26,7 @@ def explain(job: Job, wake_up: WakeUp, workers: Sequence[WorkerProfile], now: fl
         return [f"The job is {job.status} since {_ago(job.updated_at, now)}: nothing more happens to it."]
     reasons = [*_claim(wake_up, now), *_ready(job, wake_up, now)]
     reasons += [_task(task, workers, now) for task in wake_up.tasks]
-    reasons += [f"At the latest {_in(timer.at, now)} a {timer.kind} timer wakes the job." for timer in wake_up.timers]
+    reasons += [_timer(job, timer, now) for timer in wake_up.timers]
     if reasons:
         return reasons
     return [
@@ -61,6 +63,19 @@ def _ready(job: Job, wake_up: WakeUp, now: float) -> list[str]:
             "with a free place (EXECUTOR_MAX_CONCURRENT_JOBS)."
         )
     ]
+
+
+def _timer(job: Job, timer: Timer, now: float) -> str:
+    wait = job.wait
+    match timer.kind:
+        case TimerKind.SLEEP if isinstance(wait, SleepWait):
+            return f"It sleeps and goes on in state '{wait.state}' {_in(timer.at, now)}."
+        case TimerKind.RETRY:
+            return f"The next attempt of task {timer.task_id} is due {_in(timer.at, now)}."
+        case TimerKind.JOB:
+            return f"Unless it has ended, the job fails {_in(timer.at, now)}: its result_timeout."
+        case _:
+            return f"Task {timer.task_id} is given up {_in(timer.at, now)}: its {timer.kind}_timeout."
 
 
 def _task(task: Task, workers: Sequence[WorkerProfile], now: float) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from avtomatika.blueprints import ActionFactory, CompiledBlueprint, Handler, JobContext
 from avtomatika.clock import Clock
+from avtomatika.core import fan_outs
 from avtomatika.core.document import NULL, Document
 from avtomatika.core.events import (
     Event,
@@ -312,15 +313,7 @@ class Runner:
     async def _context(self, job: Job, data_stores: Any) -> JobContext:
         results: dict[str, dict[str, Any]] = {}
         if job.fan_out is not None:
-            for task in await self._storage.list_tasks(job.id, job.fan_out.id):
-                results[task.id] = {
-                    "status": task.result_status,
-                    "data": task.data.value(),
-                    "task_type": task.type,
-                    "params": task.params.value(),
-                    "worker_id": task.worker_id,
-                    "attempt": task.attempt,
-                }
+            results = fan_outs.results(await self._storage.list_tasks(job.id, job.fan_out.id))
         return JobContext(
             job_id=job.id,
             current_state=job.state,

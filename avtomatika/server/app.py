@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from avtomatika.server import admin, blueprints, events, jobs, overview, worker_protocol, worker_sockets
+from avtomatika.server import admin, blueprints, events, jobs, overview, tasks, worker_protocol, worker_sockets
 from avtomatika.server.keys import SETTINGS_KEY, Settings
 from avtomatika.server.middleware.auth import auth
 from avtomatika.server.middleware.calm import calm
@@ -48,6 +48,7 @@ def _add_client_routes(app: web.Application, root: str) -> None:
     app.router.add_post(f"{root}/v1/jobs/{{job_id}}/requeue", jobs.requeue)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/explain", jobs.explanation)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/history", jobs.history)
+    app.router.add_get(f"{root}/v1/jobs/{{job_id}}/tasks", tasks.list_)
     app.router.add_get(f"{root}/v1/events", events.stream)
     app.router.add_get(f"{root}/v1/blueprints", blueprints.list_)
     app.router.add_get(f"{root}/v1/blueprints/{{name}}/graph", blueprints.graph)

@@ -7,6 +7,7 @@ from typing import Any
 from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.core.job import Failure, Job, Task
 from avtomatika.core.states import JobStatus
+from avtomatika.core.waits import SleepWait
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Change, Progress
 
@@ -42,12 +43,16 @@ def job_view(job: Job, task: Task | None = None, progress: Progress | None = Non
         "attempt": task.attempt if task else job.attempt,
         "version": job.version,
     }
+    if isinstance(job.wait, SleepWait):
+        view["sleep"] = {"until": job.wait.until, "then": job.wait.state}
     if job.fan_out is not None:
         fan_out = job.fan_out
         view["parallel"] = {
             "aggregate_into": fan_out.aggregate_into,
             "total": fan_out.total,
             "ended": fan_out.total - fan_out.open,
+            "failed": fan_out.failed,
+            "policy": fan_out.policy,
         }
     return view
 
@@ -68,6 +73,27 @@ def change_view(change: Change) -> dict[str, Any]:
         "progress_message": message,
         "updated_at": change.at,
         "version": change.version,
+    }
+
+
+def task_view(task: Task) -> dict[str, Any]:
+    """Returns a task as clients see it."""
+    failure = task.failure
+    return {
+        "task_id": task.id,
+        "task_type": task.type,
+        "index": task.index,
+        "status": task.status,
+        "attempt": task.attempt,
+        "worker_id": task.worker_id or None,
+        "params": task.params.value(),
+        "result_status": task.result_status or None,
+        "data": task.data.value(),
+        "error": {"code": failure.code, "message": failure.message} if failure else None,
+        "created_at": task.created_at,
+        "claimed_at": task.claimed_at,
+        "ended_at": task.ended_at,
+        "deadline_at": task.deadline_at,
     }
 
 

@@ -182,8 +182,8 @@ class Batch(Struct, frozen=True):
         queue_tasks: tasks to write as they are and to hand out. The first time decides about the place among equals.
             What is no new attempt keeps ``worker_id`` and ``deliveries``, so that its last worker may still answer.
         save_tasks: tasks to write as they are and to take out of their queues and leases.
-        cancel_open_tasks: close all open tasks of the job: status ``cancelled``, ``ended_at`` is ``at``. The tasks
-            above are written afterwards.
+        cancel_open_tasks: close all open tasks of the job: status ``cancelled``, ``ended_at`` is ``at``, and forget the
+            timers of its tasks. The tasks above and the timers below are written afterwards.
         set_timers: timers to write, replacing those of the same job, kind and task.
         clear_timers: timers to forget.
         finish: the job has ended: forget its wake-up, claim, timers and progress, whatever else the batch says of them.

@@ -7,7 +7,7 @@ they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgpack
@@ -19,6 +19,7 @@ from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Client, Failure, FanOut, Job, Task
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.core.waits import SleepWait
 from avtomatika.errors import StorageError
 from avtomatika.protocol.messages import Skill, WorkerProfile
 from avtomatika.storage.base import Change, Message
@@ -130,6 +131,23 @@ def _nested(schema: _Schema[Any]) -> _Kind:
     return _Kind(schema.pack, schema.unpack)
 
 
+def _one_of(*records: type[Struct]) -> _Kind:
+    """Returns the kind of a field that holds one of several records: its class's name goes along."""
+    schemas = {record.__name__: _Schema(record) for record in records}
+
+    def pack(record: Struct) -> list[Any]:
+        name = type(record).__name__
+        return [name, schemas[name].pack(record)]
+
+    def unpack(plain: Sequence[Any]) -> Struct:
+        name, content = plain
+        if name not in schemas:
+            raise ValueError(f"'{name}' is unknown")
+        return schemas[name].unpack(content)
+
+    return _Kind(pack, unpack)
+
+
 _DOCUMENT = _Kind(lambda document: document.raw, Document)
 _SET = _Kind(sorted, frozenset)
 _TUPLE = _Kind(list, tuple)
@@ -153,6 +171,7 @@ _JOB = _Schema(
     status=_Kind(str, JobStatus),
     client=_nested(_Schema(Client)),
     fan_out=_nested(_Schema(FanOut, failure=_FAILURE)),
+    wait=_one_of(SleepWait),
     failure=_FAILURE,
 )
 # Events are many and short-lived, so they are written as a list: the order of the fields is part of the format, and new

@@ -241,6 +241,9 @@ class MemoryStorage(Storage):
             self._write_task(row, task, raw)
         for task, raw in prepared.queued:
             self._write_task(row, task, raw, in_queue=True)
+        if batch.cancel_open_tasks:
+            for key in [key for key in row.timers if key[2]]:
+                self._clear_timer(row, key)
         for timer in batch.clear_timers:
             self._clear_timer(row, (timer.job_id, timer.kind, timer.task_id))
         for timer in batch.set_timers:

@@ -149,6 +149,8 @@ def _write_tasks(step: Step, batch: Batch) -> None:
 
 
 def _write_timers(step: Step, batch: Batch) -> None:
+    if batch.cancel_open_tasks:
+        step.write("forget_timers_of_tasks", job_id=batch.job.id)
     if batch.clear_timers:
         step.write_many("forget_timer", [(t.job_id, t.kind.value, t.task_id) for t in batch.clear_timers])
     if batch.set_timers:

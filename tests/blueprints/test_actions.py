@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import pytest
 
 from avtomatika.blueprints import ActionFactory
-from avtomatika.blueprints.actions import Dispatch, Parallel, TaskSpec, Transition
+from avtomatika.blueprints.requests import Dispatch, Parallel, Sleep, TaskSpec, Transition
 from avtomatika.errors import ActionError
 
 
@@ -35,6 +36,69 @@ def test_tasks_are_recorded_with_their_options() -> None:
     assert parallel.requested == Parallel((TaskSpec("x", {"a": 1}), TaskSpec("y", max_cost=3)), "join")
 
 
+def test_several_tasks_into_one_aggregator_are_a_fan_out() -> None:
+    """The older way to fan out: each call adds a branch."""
+    actions = ActionFactory()
+
+    for n in range(3):
+        actions.dispatch_task("x", {"n": n}, {"success": "join", "failure": f"broken_{n}"})
+
+    specs = tuple(TaskSpec("x", {"n": n}, {"success": "join", "failure": f"broken_{n}"}) for n in range(3))
+    assert actions.requested == Parallel(specs, "join")
+
+
+@pytest.mark.parametrize("transitions", [{"success": "other"}, {"failure": "join"}, None])
+def test_second_task_that_leads_elsewhere_is_refused(transitions: dict[str, str] | None) -> None:
+    """The message names both ways; the first task stands."""
+    actions = ActionFactory()
+    actions.dispatch_task("x", {}, {"success": "join"})
+
+    with pytest.raises(ActionError, match="for 'success' 'x' leads to 'join' and 'y' to"):
+        actions.dispatch_task("y", {}, transitions)
+
+    assert actions.requested == Dispatch(TaskSpec("x", {}, {"success": "join"}))
+
+
+def test_task_after_a_fan_out_is_a_second_action() -> None:
+    """Only calls of dispatch_task come together."""
+    actions = ActionFactory()
+    actions.dispatch_parallel([{"type": "x"}], "join")
+
+    with pytest.raises(ActionError, match="came after dispatch_parallel"):
+        actions.dispatch_task("y", {}, {"success": "join"})
+
+
+def test_policy_of_a_fan_out_is_recorded() -> None:
+    """``at_least`` is a policy of its own."""
+    tasks = [{"type": "x"}, {"type": "y"}]
+    common, chosen, counted = ActionFactory(), ActionFactory(), ActionFactory()
+
+    common.dispatch_parallel(tasks, "join")
+    chosen.dispatch_parallel(tasks, "join", policy="collect")
+    counted.dispatch_parallel(tasks, "join", at_least=2)
+
+    specs = (TaskSpec("x"), TaskSpec("y"))
+    assert common.requested == Parallel(specs, "join", "all")
+    assert chosen.requested == Parallel(specs, "join", "collect")
+    assert counted.requested == Parallel(specs, "join", "at_least", 2)
+
+
+def test_sleep_takes_seconds_and_moments_in_every_form() -> None:
+    """Numbers, and what the standard library has for them."""
+    requests = []
+    for name, value in (
+        ("sleep", 90),
+        ("sleep", datetime.timedelta(minutes=1.5)),
+        ("sleep_until", 1_700_000_000),
+        ("sleep_until", datetime.datetime(2023, 11, 14, 22, 13, 20, tzinfo=datetime.UTC)),
+    ):
+        actions = ActionFactory()
+        getattr(actions, name)(value, "check")
+        requests.append(actions.requested)
+
+    assert requests == [Sleep("check", seconds=90)] * 2 + [Sleep("check", until=1_700_000_000)] * 2
+
+
 @pytest.mark.parametrize(
     ("ask", "sentence"),
     [
@@ -49,6 +113,16 @@ def test_tasks_are_recorded_with_their_options() -> None:
         (lambda a: a.dispatch_parallel([{"type": "x", "task_type": "x"}], "join"), "exactly one of"),
         (lambda a: a.dispatch_parallel([{"type": "x", "prams": {}}], "join"), "Did you mean 'params'"),
         (lambda a: a.dispatch_parallel([], None), "aggregate_into takes the name"),
+        (lambda a: a.dispatch_parallel([], "join", policy="colect"), "Did you mean 'collect'"),
+        (lambda a: a.dispatch_parallel([{"type": "x"}], "join", at_least=2), "from 1 to 1; got 2"),
+        (lambda a: a.dispatch_parallel([{"type": "x"}], "join", at_least=0), "from 1 to 1; got 0"),
+        (lambda a: a.dispatch_parallel([{"type": "x"}], "join", at_least="all"), "from 1 to 1; got 'all'"),
+        (lambda a: a.dispatch_parallel([{"type": "x"}], "join", "collect", 1), "leave policy='collect' out"),
+        (lambda a: a.sleep(-1, "x"), "seconds from 0, or a timedelta; got -1"),
+        (lambda a: a.sleep(float("inf"), "x"), "seconds from 0"),
+        (lambda a: a.sleep(5, None), "takes the name of the state that follows; got None"),
+        (lambda a: a.sleep_until("noon", "x"), "datetime with a time zone; got 'noon'"),
+        (lambda a: a.sleep_until(datetime.datetime(2026, 1, 1), "x"), "another moment on every machine"),  # noqa: DTZ001
     ],
 )
 def test_malformed_action_is_refused_and_not_recorded(ask: Any, sentence: str) -> None:

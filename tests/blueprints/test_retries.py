@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from avtomatika.blueprints import RetryPolicy, StateMachineBlueprint
-from avtomatika.blueprints.actions import ActionFactory, Dispatch, Parallel
+from avtomatika.blueprints.actions import ActionFactory
+from avtomatika.blueprints.requests import Dispatch, Parallel
 from avtomatika.errors import ActionError, BlueprintError
 
 

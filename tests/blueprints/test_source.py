@@ -126,9 +126,22 @@ def test_human_and_sub_blueprint_transitions_are_read() -> None:
 
     def handler(actions: Any) -> None:
         actions.await_human_approval("Really?", {"approved": "ship"})
-        actions.run_blueprint("other", {}, transitions={"finished": "done"})
+        actions.run_blueprint("other", {}, transitions={"success": "done"})
 
-    assert targets(handler) == ["ship", "done"]
+    assert read(handler).edges == (
+        Edge("s", "ship", EdgeKind.APPROVAL, "approved"),
+        Edge("s", "done", EdgeKind.SUB_BLUEPRINT, "success", task_type="other"),
+    )
+
+
+def test_sleep_leads_to_the_state_that_follows() -> None:
+    """By position or by name, for a length of time or until a moment."""
+
+    def handler(actions: ActionFactory, moment: float) -> None:
+        actions.sleep(60, "check")
+        actions.sleep_until(moment, then="remind")
+
+    assert read(handler).edges == (Edge("s", "check", EdgeKind.SLEEP), Edge("s", "remind", EdgeKind.SLEEP))
 
 
 def test_target_is_read_through_constants_and_variables() -> None:

@@ -191,6 +191,7 @@ async def test_jobs_since_a_moment_without_zone_is_refused(call: Any) -> None:
         ("blueprints", [], "/api/v1/blueprints", [{"name": "orders"}]),
         ("workers", [], "/api/v1/workers", [{"worker_id": "w"}]),
         ("dashboard", [], "/api/v1/dashboard", {"workers": {"total": 1}}),
+        ("tasks", ["j1"], "/api/v1/jobs/j1/tasks", [{"task_id": "t1"}]),
         ("status", [], "/_public/status", {"status": "ok"}),
         ("graph", ["orders", "json"], "/api/v1/blueprints/orders/graph", {"states": []}),
     ],

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from avtomatika.blueprints.actions import Action, Dispatch, Parallel, TaskSpec, Transition
 from avtomatika.blueprints.graph import Graph, State
+from avtomatika.blueprints.requests import Action, Dispatch, Parallel, Sleep, TaskSpec, Transition
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.decide import decide
 from avtomatika.core.document import NULL, Document
@@ -42,6 +42,7 @@ from avtomatika.core.events import (
 from avtomatika.core.job import Failure, Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
+from avtomatika.core.waits import SleepWait
 
 START = 1_700_000_000.0
 GRAPH = Graph(
@@ -151,11 +152,15 @@ class Machine:
         self.returns(Dispatch(TaskSpec(task_type, **options)))
         return self.task
 
-    def fans_out(self, *options: dict[str, Any]) -> list[Task]:
+    def sleeps(self, seconds: float, then: str = "charge") -> Decision:
+        """Lets the handler ask to go on later."""
+        return self.returns(Sleep(then, seconds=seconds))
+
+    def fans_out(self, *options: dict[str, Any], policy: str = "all", at_least: int = 0) -> list[Task]:
         """Lets the handler dispatch parallel tasks that ``join`` joins and returns them by index."""
         before = set(self.tasks)
         specs = tuple(TaskSpec(**{"task_type": "render", **one}) for one in options)
-        self.returns(Parallel(specs, "join"))
+        self.returns(Parallel(specs, "join", policy, at_least))
         return [task for task_id, task in self.tasks.items() if task_id not in before]
 
     def reports(
@@ -214,7 +219,7 @@ class Machine:
 
     def fires(self, kind: TimerKind, task: Task | None = None) -> Decision:
         """Moves on to a timer's moment and lets it fire."""
-        task_id = "" if kind is TimerKind.JOB else (task or self.task).id
+        task_id = "" if kind in {TimerKind.JOB, TimerKind.SLEEP} else (task or self.task).id
         self.now = max(self.now, self.timers.get((kind, task_id), 0.0))
         return self.feed(TimerFired(kind, task_id, self.tasks.get(task_id)))
 
@@ -292,6 +297,7 @@ class Machine:
         if any(isinstance(effect, CancelOpenTasks) for effect in self.last.effects):
             for task in self.open_tasks:
                 self._put(replace(task, status=TaskStatus.CANCELLED, ended_at=self.now))
+            self.timers = {key: at for key, at in self.timers.items() if not key[1]}
 
     def _apply(self, effect: Effect) -> None:
         match effect:
@@ -334,6 +340,7 @@ class Machine:
             assert (self.wake_at, self.timers, self.open_tasks) == (None, {}, []), "an ended job owns something"
             assert self.job.task_id == ""
             assert self.job.fan_out is None or self.job.fan_out.open == 0
+            assert self.job.wait is None
         else:
             self._check_wake_up()
             self._check_timers()
@@ -365,6 +372,9 @@ class Machine:
                 branches = [task for task in self.open_tasks if task.fan_out == self.job.fan_out.id]
                 assert branches == self.open_tasks
                 assert len(branches) == self.job.fan_out.open >= 1
+            case JobStatus.PENDING if isinstance(self.job.wait, SleepWait):
+                assert (self.open_tasks, self.wake_at) == ([], None)
+                assert self.timers[TimerKind.SLEEP, ""] == self.job.wait.until
             case _:
                 assert self.open_tasks == []
                 assert self.wake_at is not None, f"nothing wakes the job: it is {self.job.status}"
@@ -372,7 +382,8 @@ class Machine:
     def _check_timers(self) -> None:
         """A timer belongs to the job or to an open task."""
         for kind, task_id in self.timers:
-            assert (kind is TimerKind.JOB) == (task_id == "")
+            assert (kind in {TimerKind.JOB, TimerKind.SLEEP}) == (task_id == "")
+            assert kind is not TimerKind.SLEEP or isinstance(self.job.wait, SleepWait), "nobody sleeps any more"
             assert not task_id or self.tasks[task_id].status.is_open, f"task {task_id} has ended, its timer has not"
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from avtomatika.blueprints.actions import Transition
 from avtomatika.blueprints.graph import Graph, State
+from avtomatika.blueprints.requests import Transition
 from avtomatika.core.document import Document
 from avtomatika.core.effects import CancelOpenTasks, FinishJob, RecordHistory
 from avtomatika.core.states import JobStatus

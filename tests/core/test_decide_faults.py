@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from avtomatika.blueprints.actions import Action, Dispatch, Parallel, TaskSpec, Transition
+from avtomatika.blueprints.requests import Action, Dispatch, Parallel, TaskSpec, Transition
 from avtomatika.core.effects import DispatchTask
 from avtomatika.core.states import JobStatus
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from avtomatika.blueprints.actions import Transition
+from avtomatika.blueprints.requests import Transition
 from avtomatika.core.document import EMPTY
 from avtomatika.core.events import (
     CancelRequested,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from avtomatika.blueprints.actions import Transition
+from avtomatika.blueprints.requests import Transition
 from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory, RunHandler
 from avtomatika.core.states import JobStatus

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avtomatika.blueprints.actions import Dispatch, Parallel, TaskSpec, Transition
+from avtomatika.blueprints.requests import Dispatch, Parallel, Sleep, TaskSpec, Transition
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.document import Document
 from avtomatika.core.events import (
@@ -24,6 +24,7 @@ from avtomatika.core.events import (
 from avtomatika.core.job import Failure, Task
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
+from avtomatika.core.waits import SleepWait
 
 if TYPE_CHECKING:
     from tests.core.conftest import Machine
@@ -79,15 +80,25 @@ def go(machine: Machine, dice: Dice) -> None:
     machine.feed(HandlerReturned(action, Document.of({"n": dice.pick(range(3))})))
 
 
+def nap(machine: Machine, dice: Dice) -> None:
+    """The handler returns with a sleep, of any length."""
+    machine.feed(HandlerReturned(Sleep(dice.pick(STATES), seconds=dice.pick([5, 60, 0])), machine.job.state_history))
+
+
 def dispatch(machine: Machine, dice: Dice) -> None:
     """The handler returns with one task."""
     machine.feed(HandlerReturned(Dispatch(TaskSpec("render", **dice.pick(OPTIONS))), machine.job.state_history))
 
 
 def fan_out(machine: Machine, dice: Dice) -> None:
-    """The handler returns with none to three tasks."""
+    """The handler returns with none to three tasks, under any policy."""
     specs = tuple(TaskSpec("render", **dice.pick(OPTIONS)) for _ in range(dice.pick([2, 3, 1, 0])))
-    machine.feed(HandlerReturned(Parallel(specs, "join"), machine.job.state_history))
+    policy = dice.pick(["all", "fail_fast", "collect", "at_least"])
+    if policy == "at_least" and specs:
+        action = Parallel(specs, "join", policy, 1 + dice.pick(range(len(specs))))
+    else:
+        action = Parallel(specs, "join", "all" if policy == "at_least" else policy)
+    machine.feed(HandlerReturned(action, machine.job.state_history))
 
 
 def fail(machine: Machine, dice: Dice) -> None:
@@ -164,8 +175,8 @@ def cancel(machine: Machine, dice: Dice) -> None:
 Move = Callable[["Machine", Dice], None]
 STRAY: tuple[Move, ...] = (call, go, fail, report, expire, fire, wait, stray, cancel)
 LIKELY: dict[JobStatus, tuple[Move, ...]] = {
-    JobStatus.PENDING: (call,),
-    JobStatus.RUNNING: (dispatch, fan_out, dispatch, fan_out, go, fail),
+    JobStatus.PENDING: (call, fire),
+    JobStatus.RUNNING: (dispatch, fan_out, dispatch, fan_out, nap, go, fail),
     JobStatus.WAITING_FOR_WORKER: (claim, report, claim, expire, confirm),
     JobStatus.WAITING_FOR_PARALLEL_TASKS: (claim, report, claim, expire, confirm, fire),
     JobStatus.AWAITING_RETRY: (call, fire, report),
@@ -178,7 +189,7 @@ def move(machine: Machine, number: int) -> None:
     dice = Dice(number)
     likely = LIKELY.get(machine.job.status, STRAY)
     chosen = dice.pick(dice.pick([likely, likely, likely, STRAY]))
-    if machine.job.status is JobStatus.RUNNING or chosen not in {go, fail}:
+    if machine.job.status is JobStatus.RUNNING or chosen not in {go, fail, nap}:
         chosen(machine, dice)
 
 
@@ -249,7 +260,9 @@ def test_answers_that_counted_change_nothing_again(
 def help_on(machine: Machine) -> None:
     """Lets well-behaved engines and workers do what is due next."""
     task = next(iter(machine.open_tasks), None)
-    if task is None:
+    if isinstance(machine.job.wait, SleepWait):
+        machine.fires(TimerKind.SLEEP)
+    elif task is None:
         machine.returns(None if machine.graph.state(machine.job.state).is_end else Transition("done"))
     elif task.status is TaskStatus.DELAYED:
         machine.retries(task)

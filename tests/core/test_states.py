@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from avtomatika.blueprints.actions import Transition
+from avtomatika.blueprints.requests import Transition
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core import decide as decide_module
 from avtomatika.core.decide import IllegalTransitionError, decide
@@ -66,6 +66,12 @@ def given_up(machine: Machine, **options: object) -> Machine:
     return machine
 
 
+def asleep(machine: Machine) -> Machine:
+    """Lets the job sleep."""
+    machine.started(deadline_at=machine.now + 600).sleeps(60.0)
+    return machine
+
+
 def each(machine: Machine, act: Callable[[Task], object]) -> None:
     """Does the same to each open task."""
     for task in machine.open_tasks:
@@ -82,6 +88,7 @@ SCENARIOS: dict[str, Scenario] = {
     "cancelled": (DEFAULT, lambda m: m.started().cancel()),
     "deadline": (DEFAULT, lambda m: m.started(deadline_at=m.now + 1).fires(TimerKind.JOB)),
     "stray timer": (DEFAULT, lambda m: m.started().feed(TimerFired(TimerKind.RETRY, "gone"))),
+    "sleeps": (DEFAULT, lambda m: (m.started().sleeps(5.0), m.fires(TimerKind.SLEEP))),
     "fault": (DEFAULT, lambda m: m.started().goes_to("nowhere")),
     "handler fails, retried": (DEFAULT, lambda m: (m.started().raises(), m.goes_to("charge"))),
     "handler fails for good": (ONCE, lambda m: m.started().raises()),
@@ -206,10 +213,12 @@ def events_for(machine: Machine) -> list[Event]:
     ]
 
 
-@pytest.mark.parametrize("status", JobStatus)
-def test_any_event_in_any_status_is_decided(machine: Machine, status: JobStatus) -> None:
+@pytest.mark.parametrize(("status", "way"), [*WAYS.items(), (JobStatus.PENDING, asleep)])
+def test_any_event_in_any_status_is_decided(
+    machine: Machine, status: JobStatus, way: Callable[[Machine], object]
+) -> None:
     """Whatever happens whenever: it leads along the table or is ignored; it is never refused with an error."""
-    WAYS[status](machine)
+    way(machine)
     job = replace(machine.job, status=status)
 
     for event in events_for(machine):

@@ -119,7 +119,7 @@ def test_members_of_a_job_are_those_of_the_manual(pages: dict[str, Any]) -> None
 def test_event_types_of_a_job_are_those_of_the_manual(pages: dict[str, Any]) -> None:
     """The reference names every event that the core or a storage records."""
     section = pages[HTTP].section("`GET /api/v1/jobs/{job_id}/history`")
-    listed = set(re.findall(r"`((?:job|state|task|version)_[a-z]+)`", section)) - {
+    listed = set(re.findall(r"`((?:job|state|task|version|sleep)_[a-z]+)`", section)) - {
         "task_id",
         "job_id",
         "job_not",
@@ -296,7 +296,7 @@ def test_options_of_a_dispatch_are_those_of_the_manual(pages: dict[str, Any]) ->
 
 def test_dispatch_strategies_are_those_of_the_manual(pages: dict[str, Any]) -> None:
     """Every strategy that an action takes is explained."""
-    strategies = importlib.import_module("avtomatika.blueprints.actions").STRATEGIES
+    strategies = importlib.import_module("avtomatika.blueprints.requests").STRATEGIES
     rows = pages["docs/explanation/dispatch.md"].table("Which of several workers")
 
     assert {row[0].strip("`") for row in rows} == set(strategies)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from avtomatika.blueprints import ActionFactory, JobContext, StateMachineBlueprint
-from avtomatika.blueprints.actions import Transition
+from avtomatika.blueprints.requests import Transition
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.events import HandlerReturned, HandlerStarted
 from avtomatika.core.states import JobStatus

@@ -263,7 +263,7 @@ async def test_parallel_job_tells_how_many_branches_have_ended(api: Api) -> None
 
     job = await api.job(job_id)
 
-    assert job["parallel"] == {"aggregate_into": "join", "total": 2, "ended": 1}
+    assert job["parallel"] == {"aggregate_into": "join", "total": 2, "ended": 1, "failed": 0, "policy": "all"}
     assert (job["progress"], job["progress_message"]) == (0.5, "1 of 2 parallel tasks ended")
     await api.result(await api.take())
     assert (await api.until(job_id, "finished"))["current_state"] == "joined"

@@ -25,6 +25,7 @@ CLIENTS = [
     ("GET", "/api/v1/jobs/some/explain"),
     ("GET", "/api/v1/jobs/some/history"),
     ("GET", "/api/v1/events"),
+    ("GET", "/api/v1/jobs/some/tasks"),
     ("GET", "/api/v1/blueprints"),
     ("GET", "/api/v1/blueprints/quick/graph"),
     ("GET", "/api/v1/workers"),

@@ -942,6 +942,24 @@ async def test_cancel_comes_before_the_tasks_that_the_batch_names(storage: Stora
     ]
 
 
+async def test_cancel_forgets_the_timers_of_tasks(storage: Storage, clock: FakeClock) -> None:
+    """What is called off has no deadline; those of the job itself, of other jobs and of new work stand."""
+    timers = [Timer("j1", kind, START + 5, task) for kind, task in [(TimerKind.RETRY, "t1"), (TimerKind.JOB, "")]]
+    job = await create(storage, queue_tasks=[a_task("t1"), a_task("t2")], set_timers=timers)
+    await create(storage, a_job("j2"), set_timers=[Timer("j2", TimerKind.RESULT, START + 5, "x1")])
+
+    fresh = Timer("j1", TimerKind.DISPATCH, START + 5, "t3")
+    await go_on(storage, job, cancel_open_tasks=True, queue_tasks=[a_task("t3", index=1)], set_timers=[fresh])
+    await clock.advance(6)
+
+    fired = {(timer.job_id, timer.kind, timer.task_id) for timer in await storage.claim_timers(10, 10)}
+    assert fired == {
+        ("j1", TimerKind.JOB, ""),
+        ("j1", TimerKind.DISPATCH, "t3"),
+        ("j2", TimerKind.RESULT, "x1"),
+    }
+
+
 async def test_tasks_are_listed_by_fan_out_in_order(storage: Storage) -> None:
     """By creation, then by index; of one fan-out if asked for."""
     first = [a_task(f"a{n}", index=n, fan_out="a") for n in (2, 0, 1)]

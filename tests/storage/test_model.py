@@ -137,6 +137,7 @@ class Model:
         if batch.cancel_open_tasks:
             for task in [t for t in self.tasks.values() if t.job_id == job.id and t.status.is_open]:
                 self.put(replace(task, status=TaskStatus.CANCELLED, ended_at=batch.at))
+            self.timers = {key: value for key, value in self.timers.items() if key[0] != job.id or not key[2]}
         for task in batch.save_tasks:
             self.put(task)
         for task in batch.queue_tasks:

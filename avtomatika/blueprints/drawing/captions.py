@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,7 +20,23 @@ COUNT_ROOM = 36.0
 """Pixels for how often an edge was taken, below the label: a sign and up to three digits."""
 _NAME_ROOM, _LABEL_ROOM = 220.0, 210.0
 _MAX_LINES = 3
-_FAILURE_WORDS = frozenset({"failure", "failed", "error", "cancelled", "rejected", "timeout"})
+_FAILURE_WORDS = frozenset(
+    {
+        "failure",
+        "failed",
+        "quarantined",
+        "error",
+        "cancelled",
+        "rejected",
+        "expired",
+        "DISPATCH_TIMEOUT",
+        "TIMEOUT_ERROR",
+        "RESULT_TIMEOUT",
+    }
+)
+_WORDS = {EdgeKind.AGGREGATE: "all done", EdgeKind.SLEEP: "later"}
+_SENDING = frozenset({EdgeKind.TASK, EdgeKind.AGGREGATE})
+_WAITING = {EdgeKind.APPROVAL: "asks a person", EdgeKind.SLEEP: "lets time pass"}
 
 
 class Role(StrEnum):
@@ -30,6 +46,12 @@ class Role(StrEnum):
     PLAIN = "plain"
     TASK = "task"
     AGGREGATOR = "aggregator"
+    HUMAN = "human"
+    """It asks a person."""
+    SLEEP = "sleep"
+    """It lets time pass."""
+    CHILD = "child"
+    """It runs another blueprint."""
     FINISHED = "finished"
     FAILED = "failed"
     MISSING = "missing"
@@ -41,9 +63,21 @@ _ROLE_WORDS = {
     Role.PLAIN: "state",
     Role.TASK: "state",
     Role.AGGREGATOR: "aggregator",
+    Role.HUMAN: "state",
+    Role.SLEEP: "state",
+    Role.CHILD: "state",
     Role.FINISHED: "end state, outcome finished",
     Role.FAILED: "end state, outcome failed",
     Role.MISSING: "state without a handler",
+}
+
+
+_ROLES = {
+    EdgeKind.TASK: Role.TASK,
+    EdgeKind.AGGREGATE: Role.TASK,
+    EdgeKind.SUB_BLUEPRINT: Role.CHILD,
+    EdgeKind.APPROVAL: Role.HUMAN,
+    EdgeKind.SLEEP: Role.SLEEP,
 }
 
 
@@ -55,7 +89,7 @@ class StateCaption:
         name: the state's.
         role: what it is for.
         text: the name, shortened if it is long.
-        note: the types of its tasks, or empty.
+        note: the types of its tasks and the blueprints that it runs, or empty.
         is_open: not all edges that leave it are known.
         description: all of it in words.
         tasks: the types of the tasks that it sends.
@@ -146,18 +180,24 @@ def caption_edges(graph: Graph, *, is_counted: bool) -> list[EdgeCaption]:
 
 
 def _caption_state(state: State, edges: Sequence[Edge], *, is_missing: bool) -> StateCaption:
-    tasks = tuple(dict.fromkeys(edge.task_type for edge in edges if edge.task_type))
-    sends = bool(tasks) or any(edge.kind in {EdgeKind.TASK, EdgeKind.AGGREGATE} for edge in edges)
-    role = Role.MISSING if is_missing else _role(state, sends)
+    kinds = {edge.kind for edge in edges}
+    tasks = _names(edge for edge in edges if edge.kind is not EdgeKind.SUB_BLUEPRINT)
+    children = _names(edge for edge in edges if edge.kind is EdgeKind.SUB_BLUEPRINT)
+    role = Role.MISSING if is_missing else _role(state, kinds)
     text = shorten(state.name, NAME_SIZE, _NAME_ROOM)
-    note = shorten(", ".join(tasks), NOTE_SIZE, _NAME_ROOM)
+    note = shorten(", ".join((*tasks, *children)), NOTE_SIZE, _NAME_ROOM)
     words = max(text_width(text, NAME_SIZE), text_width(note, NOTE_SIZE))
     height = 50.0 if note else 40.0
     facts = [_ROLE_WORDS[role]]
     if tasks:
         facts.append(f"sends {', '.join(tasks)} to workers")
-    elif sends:
+    elif kinds & _SENDING:
         facts.append("sends tasks to workers")
+    if children:
+        facts.append(f"runs blueprint {', '.join(children)}")
+    elif EdgeKind.SUB_BLUEPRINT in kinds:
+        facts.append("runs another blueprint")
+    facts += [what for kind, what in _WAITING.items() if kind in kinds]
     if state.handlers:
         facts.append(f"handled by {', '.join(dict.fromkeys(state.handlers))}")
     if state.is_open:
@@ -174,14 +214,18 @@ def _caption_state(state: State, edges: Sequence[Edge], *, is_missing: bool) -> 
     )
 
 
-def _role(state: State, sends: bool) -> Role:
+def _names(edges: Iterable[Edge]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(edge.task_type for edge in edges if edge.task_type))
+
+
+def _role(state: State, kinds: Set[EdgeKind]) -> Role:
     if state.is_end:
         return Role.FAILED if state.outcome == "failed" else Role.FINISHED
     if state.is_start:
         return Role.START
     if state.is_aggregator:
         return Role.AGGREGATOR
-    return Role.TASK if sends else Role.PLAIN
+    return next((role for kind, role in _ROLES.items() if kind in kinds), Role.PLAIN)
 
 
 def _box(role: Role, width: float, height: float) -> Box:
@@ -192,7 +236,7 @@ def _box(role: Role, width: float, height: float) -> Box:
             return Box(width + 4, height, 12.0, 12.0, is_round=False)
         case Role.AGGREGATOR:
             return Box(width + 14, height, 14.0, height / 2, is_round=False)
-        case Role.TASK:
+        case Role.TASK | Role.CHILD:
             return Box(width, height, 4.0, 4.0)
         case _:
             return Box(width, height, 11.0, 11.0)
@@ -228,7 +272,7 @@ def _label_lines(edges: Sequence[Edge], is_branching: bool) -> list[LabelLine]:
     by_condition: dict[str, list[str]] = {}
     for edge in edges:
         words = by_condition.setdefault(edge.condition, [])
-        word = "all done" if edge.kind is EdgeKind.AGGREGATE and not edge.label else edge.label
+        word = edge.label or _WORDS.get(edge.kind, "")
         if word and word not in words:
             words.append(word)
     lines = []
@@ -248,6 +292,12 @@ def _describe(edge: Edge) -> str:
             what = f"when {edge.task_type or 'the task'} answers {edge.label or 'anything'}"
         case EdgeKind.AGGREGATE:
             what = f"when all branches{' of ' + edge.task_type if edge.task_type else ''} have ended"
+        case EdgeKind.SLEEP:
+            what = "when its time has come"
+        case EdgeKind.APPROVAL:
+            what = "when nobody decides in time" if edge.label == "expired" else f"when a person decides {edge.label}"
+        case EdgeKind.SUB_BLUEPRINT:
+            what = f"when {edge.task_type or 'the child job'} ends with {edge.label}"
         case EdgeKind.DECLARED:
             what = "declared transition"
         case _:

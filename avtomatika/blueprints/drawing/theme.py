@@ -30,6 +30,12 @@ LIGHT: Mapping[str, str] = {
     "task-fill": "#e9f8fb",
     "aggregator": "#7c3aed",
     "aggregator-fill": "#f4efff",
+    "human": "#be185d",
+    "human-fill": "#fdeff6",
+    "sleep": "#475e7d",
+    "sleep-fill": "#eef2f8",
+    "child": "#0f766e",
+    "child-fill": "#e8f7f4",
     "finished": "#15803d",
     "finished-fill": "#eaf8ef",
     "failed": "#b91c1c",
@@ -58,6 +64,12 @@ DARK: Mapping[str, str] = {
     "task-fill": "#15323a",
     "aggregator": "#b08cfa",
     "aggregator-fill": "#2e2549",
+    "human": "#f07fb4",
+    "human-fill": "#40202f",
+    "sleep": "#92a9c9",
+    "sleep-fill": "#27303e",
+    "child": "#4fbfae",
+    "child-fill": "#17332f",
     "finished": "#4cba77",
     "finished-fill": "#173325",
     "failed": "#f07a7a",
@@ -78,7 +90,18 @@ def variables(palette: Mapping[str, str]) -> str:
 
 def stylesheet() -> str:
     """Returns the rules for a drawing; the classes current, visited, failed and taken need no new drawing."""
-    roles = ("plain", "start", "task", "aggregator", "finished", "failed-end", "missing")
+    roles = (
+        "plain",
+        "start",
+        "task",
+        "aggregator",
+        "human",
+        "sleep",
+        "child",
+        "finished",
+        "failed-end",
+        "missing",
+    )
     rules = [
         ("", f"font-family:{FONT};font-size:13px"),
         (".card", _colours(fill="card", stroke="rim")),

@@ -60,6 +60,13 @@ local function write_timers()
     redis.call('DEL', K.job_timers)
     return
   end
+  if B.cancel_open then
+    for _, key in ipairs(redis.call('HKEYS', K.job_timers)) do
+      if cmsgpack.unpack(key)[2] ~= '' then
+        clear_timer(key)
+      end
+    end
+  end
   for _, key in ipairs(B.clear_timers) do
     clear_timer(key)
   end

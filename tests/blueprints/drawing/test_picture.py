@@ -32,6 +32,9 @@ def orders() -> Graph:
             State("check", handlers=("check_urgent", "check")),
             State("split"),
             State("join", is_aggregator=True),
+            State("ask"),
+            State("nap"),
+            State("delegate"),
             State("improvise", is_open=True),
             State("done", is_end=True, outcome="finished"),
             State("broken", is_end=True, outcome="failed"),
@@ -47,6 +50,11 @@ def orders() -> Graph:
             Edge("join", "receive", EdgeKind.DECLARED),
             Edge("join", "done"),
             Edge("improvise", "nowhere"),
+            Edge("improvise", "ask"),
+            Edge("ask", "nap", EdgeKind.APPROVAL, "approved"),
+            Edge("ask", "broken", EdgeKind.APPROVAL, "expired"),
+            Edge("nap", "delegate", EdgeKind.SLEEP),
+            Edge("delegate", "done", EdgeKind.SUB_BLUEPRINT, "success", task_type="invoice"),
         ),
     )
 
@@ -112,13 +120,24 @@ def test_every_state_and_edge_has_an_id_and_a_title() -> None:
 def test_each_kind_of_state_has_its_own_shape_or_icon() -> None:
     """Nobody needs to see colours to tell a start from an end, or an aggregator from a task."""
     found = by_id(svg(orders()))
-    names = ("receive", "check", "split", "join", "done", "broken", "nowhere")
+    names = ("receive", "check", "split", "join", "ask", "nap", "delegate", "done", "broken", "nowhere")
 
     icons = {ET.tostring(found[f"state-{name}"].find(f"{NS}g/{NS}g[@class='icon']")) for name in names}
     kinds = [classes(found[f"state-{name}"]) - {"state"} for name in names]
 
-    assert len(icons) == 6  # check and split both send tasks
-    assert kinds == [{"start"}, {"task"}, {"task"}, {"aggregator"}, {"finished"}, {"failed-end"}, {"missing"}]
+    assert len(icons) == 9  # check and split both send tasks
+    assert [kind for (kind,) in kinds] == [
+        "start",
+        "task",
+        "task",
+        "aggregator",
+        "human",
+        "sleep",
+        "child",
+        "finished",
+        "failed-end",
+        "missing",
+    ]
     assert "open" in classes(found["state-improvise"])
 
 
@@ -131,6 +150,27 @@ def test_labels_show_words_conditions_and_otherwise() -> None:
     assert texts(found["edge-split--broken"]) == ["failure, cancelled"]
     assert texts(found["edge-split--join"]) == ["all done"]
     assert texts(found["edge-receive--check"]) == []
+    assert texts(found["edge-nap--delegate"]) == ["later"]
+
+
+def test_waits_are_told_in_words() -> None:
+    """Who cannot see the icons hears what a state waits for, and what leads on."""
+    found = by_id(svg(orders()))
+    titles = {
+        name: found[name].findtext(f"{NS}title")
+        for name in ("state-ask", "state-nap", "state-delegate", "edge-ask--nap", "edge-ask--broken")
+    }
+
+    assert titles == {
+        "state-ask": "ask: state; asks a person",
+        "state-nap": "nap: state; lets time pass",
+        "state-delegate": "delegate: state; runs blueprint invoice",
+        "edge-ask--nap": "ask to nap: when a person decides approved",
+        "edge-ask--broken": "ask to broken: when nobody decides in time",
+    }
+    assert found["edge-delegate--done"].findtext(f"{NS}title") == "delegate to done: when invoice ends with success"
+    assert texts(found["state-delegate"]) == ["delegate", "invoice"]
+    assert "failure" in classes(found["edge-ask--broken"])
 
 
 def test_many_labels_of_one_edge_are_cut_to_three_lines() -> None:
@@ -258,7 +298,7 @@ def test_html_holds_the_drawing_and_says_it_in_words() -> None:
 def test_description_names_start_ends_and_what_happened() -> None:
     """Who does not see the drawing hears what matters."""
     assert describe(orders(), current="split", failed=["check"]) == (
-        "Blueprint orders: 7 states, starts at receive, ends at done, broken, now at split, failed at check."
+        "Blueprint orders: 10 states, starts at receive, ends at done, broken, now at split, failed at check."
     )
 
 
@@ -296,11 +336,12 @@ def luminance(colour: str) -> float:
     ("front", "backs", "least"),
     [
         ("text", ["card", "plain-fill", "start-fill", "task-fill", "aggregator-fill", "current-fill"], 4.5),
-        ("text", ["finished-fill", "failed-fill", "missing-fill"], 4.5),
-        ("muted", ["card", "task-fill", "current-fill", "failed-fill"], 4.5),
+        ("text", ["human-fill", "sleep-fill", "child-fill", "finished-fill", "failed-fill", "missing-fill"], 4.5),
+        ("muted", ["card", "task-fill", "child-fill", "current-fill", "failed-fill"], 4.5),
         ("failure-text", ["card"], 4.5),
         ("taken", ["card"], 4.5),
-        ("icon", ["plain", "start", "task", "aggregator", "finished", "failed", "missing"], 3.0),
+        ("icon", ["plain", "start", "task", "aggregator", "human", "sleep", "child"], 3.0),
+        ("icon", ["finished", "failed", "missing"], 3.0),
     ],
 )
 def test_colours_have_enough_contrast(palette: dict[str, str], front: str, backs: list[str], least: float) -> None:

@@ -198,6 +198,9 @@ INSERT OR REPLACE INTO timers (job_id, kind, task_id, at, due_at) VALUES (?, ?, 
 -- name: forget_timer
 DELETE FROM timers WHERE job_id = ? AND kind = ? AND task_id = ?
 
+-- name: forget_timers_of_tasks
+DELETE FROM timers WHERE job_id = :job_id AND task_id <> ''
+
 -- name: forget_timers
 DELETE FROM timers WHERE job_id = :job_id
 

@@ -1,0 +1,61 @@
+"""What people and changed blueprints do to a job: requeue it, give it another version, let it pause."""
+
+from __future__ import annotations
+
+from avtomatika.core.document import NULL
+from avtomatika.core.effects import RecordHistory, RunHandler
+from avtomatika.core.events import Repinned, Requeued, StateMissing
+from avtomatika.core.job import Failure
+from avtomatika.core.states import REQUEUABLE, JobStatus
+from avtomatika.core.steps import Step
+
+MISSING_PAUSE = 5.0
+"""Seconds after which a paused job looks again whether an engine knows its state."""
+
+
+def requeued(step: Step, event: Requeued) -> str:
+    """A job that failed or was quarantined goes on in the state where it stopped, with its attempts counted anew."""
+    job = step.job
+    if job.status not in REQUEUABLE:
+        return "stale_task"
+    step.record("job_requeued", details={"by": event.by} if event.by else {})
+    step.change(
+        status=JobStatus.PENDING,
+        attempt=1,
+        transitions=0,
+        entered_at=step.now,
+        deadline_at=None,
+        failure=None,
+        result=NULL,
+        has_result=False,
+    )
+    step.add(RecordHistory("state_started", job.state), RunHandler(job.state, step.now))
+    return ""
+
+
+def repinned(step: Step, event: Repinned) -> str:
+    """The job goes on with another version of its blueprint."""
+    job = step.job
+    if job.status is not JobStatus.RUNNING:
+        return "stale_task"
+    details = {"from_version": job.blueprint_version, "to_version": event.version}
+    step.record("version_changed", next_state=event.state, details=details)
+    step.change(blueprint_version=event.version)
+    if event.state != job.state:
+        step.change(state=event.state, attempt=1, entered_at=step.now)
+        step.add(RecordHistory("state_started", event.state, previous_state=job.state))
+    step.add(RunHandler(event.state, step.now))
+    return ""
+
+
+def state_missing(step: Step, event: StateMissing) -> str:
+    """The job waits for an engine that knows its state; no attempt is lost by it."""
+    job = step.job
+    if job.status is not JobStatus.RUNNING:
+        return "stale_task"
+    failure = Failure("STATE_MISSING_ERROR", event.reason, job.state, attempt=job.attempt)
+    if job.failure != failure:
+        step.record("job_paused", details={"reason": event.reason})
+    step.change(status=JobStatus.AWAITING_RETRY, failure=failure)
+    step.add(RunHandler(job.state, step.now + MISSING_PAUSE))
+    return ""

@@ -1,0 +1,100 @@
+"""Explaining why a job stands where it stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from avtomatika.core.document import Document
+from avtomatika.core.events import TimerKind
+from avtomatika.core.job import Failure, Job, Task
+from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.core.waits import SleepWait
+from avtomatika.protocol.messages import Skill, WorkerProfile
+from avtomatika.runtime.explain import explain, is_stuck
+from avtomatika.storage.base import Timer, WakeUp
+
+NOW = 1000.0
+
+
+def a_job(status: JobStatus = JobStatus.WAITING_FOR_WORKER, **facts: Any) -> Job:
+    """Returns a job of that status."""
+    return Job("j1", "orders", "v1", status, "start", NOW - 60, NOW - 30, **facts)
+
+
+def a_task(status: TaskStatus = TaskStatus.QUEUED, **facts: Any) -> Task:
+    """Returns a task of the job."""
+    return Task("t1", "j1", "render", "render", status, NOW - 20, params=Document.of({}), **facts)
+
+
+def told(job: Job, workers: tuple[WorkerProfile, ...] = (), **wake_up: Any) -> str:
+    """Returns the sentences in one text."""
+    return "\n".join(explain(job, WakeUp(**wake_up), workers, NOW))
+
+
+def test_sleep_is_explained() -> None:
+    """Until when, and where it goes on."""
+    job = a_job(JobStatus.PENDING, wait=SleepWait(NOW + 90, "remind"))
+
+    sentence = told(job, timers=[Timer("j1", TimerKind.SLEEP, NOW + 90)])
+
+    assert sentence == "It sleeps and goes on in state 'remind' in 90.0 s."
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        (TimerKind.DISPATCH, "Task t1 is given up in 5.0 s: its dispatch_timeout."),
+        (TimerKind.RESULT, "Task t1 is given up in 5.0 s: its result_timeout."),
+        (TimerKind.RETRY, "The next attempt of task t1 is due in 5.0 s."),
+    ],
+)
+def test_timers_of_tasks_are_explained(kind: TimerKind, sentence: str) -> None:
+    """Each says what happens when its moment comes."""
+    assert told(a_job(), timers=[Timer("j1", kind, NOW + 5, "t1")]) == sentence
+
+
+def test_deadline_of_the_job_is_explained() -> None:
+    """Whatever else it waits for, that is when it ends."""
+    timers = [Timer("j1", TimerKind.JOB, NOW + 5)]
+
+    assert told(a_job(), timers=timers) == "Unless it has ended, the job fails in 5.0 s: its result_timeout."
+
+
+def test_task_without_a_worker_is_explained() -> None:
+    """Nobody has the skill, nobody is good enough, or all are busy."""
+    able = WorkerProfile("w1", skills=(Skill("render"),), costs={"render": 9.0})
+
+    assert "no registered worker has the skill 'render'" in told(a_job(), tasks=[a_task()])
+    assert "none meets its requirements" in told(a_job(), (able,), tasks=[a_task(max_cost=1.0)])
+    assert "w1 can do it, and is busy or about to ask" in told(a_job(), (able,), tasks=[a_task()])
+
+
+def test_task_at_a_worker_is_explained() -> None:
+    """Who has it, and until when without a sign of life."""
+    claimed = a_task(TaskStatus.CLAIMED, worker_id="w1", lease_until=NOW + 7, confirmed=True)
+
+    assert "runs at worker w1; without a sign of life it is handed on in 7.0 s" in told(a_job(), tasks=[claimed])
+
+
+def test_retry_of_a_handler_is_explained() -> None:
+    """When it is tried again, and after what."""
+    job = a_job(JobStatus.AWAITING_RETRY, failure=Failure("TRANSIENT_ERROR", "boom"))
+
+    assert told(job, ready_at=NOW + 3) == "Its handler of state 'start' is tried again in 3.0 s after: boom"
+
+
+def test_end_is_explained() -> None:
+    """Nothing more happens."""
+    assert told(a_job(JobStatus.FINISHED)) == "The job is finished since 30.0 s: nothing more happens to it."
+
+
+def test_job_that_nothing_wakes_is_told_to_be_a_defect() -> None:
+    """The auditor finds the same."""
+    job = a_job(JobStatus.RUNNING)
+
+    assert "this is a defect of the engine" in told(job)
+    assert is_stuck(job, WakeUp())
+    assert not is_stuck(job, WakeUp(ready_at=NOW))
+    assert not is_stuck(a_job(JobStatus.FINISHED), WakeUp())
