@@ -213,6 +213,47 @@ class AsyncClient:
         """
         await self._send(self._requests.requeue(job_id))
 
+    async def cancel_jobs(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        status: str | None = None,
+        blueprint: str | None = None,
+        since: float | datetime.datetime | None = None,
+        limit: int = 100,
+    ) -> dict[str, Any]:
+        """Ends many own jobs: those named by ``ids``, else the newest ``limit`` that the filters find.
+
+        Args:
+            ids: at most 1000; jobs that cannot be cancelled are told, and hinder no other.
+            status: only these of the live ones.
+            blueprint: only of this blueprint.
+            since: only those created since, as Unix seconds or a datetime with a time zone.
+            limit: at most 1000.
+
+        Returns:
+            ``matched`` (how many were meant), ``cancelled`` (their ids), ``refused`` (objects with ``job_id``, ``code``
+            and ``error``), ``more`` (whether the filters find others beyond the limit).
+
+        Raises:
+            ValueError: ids and filters are both given.
+        """
+        filters = {"status": status, "blueprint": blueprint, "since": since}
+        return as_object(await self._send(self._requests.change_jobs("cancel", ids, limit, filters)))
+
+    async def requeue_jobs(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        status: str | None = None,
+        blueprint: str | None = None,
+        since: float | datetime.datetime | None = None,
+        limit: int = 100,
+    ) -> dict[str, Any]:
+        """Lets many failed and quarantined jobs go on; as ``cancel_jobs``, with ``requeued`` in the answer."""
+        filters = {"status": status, "blueprint": blueprint, "since": since}
+        return as_object(await self._send(self._requests.change_jobs("requeue", ids, limit, filters)))
+
     async def explain(self, job_id: str) -> list[str]:
         """Returns what the job waits for, who holds it and until when, in sentences.
 

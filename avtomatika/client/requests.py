@@ -154,6 +154,16 @@ class Requests:
         """Asks to let a failed or quarantined job go on."""
         return Request("POST", self._job_path(job_id, "/requeue"), job_id=job_id)
 
+    def change_jobs(self, action: str, ids: Iterable[str] | None, limit: int, filters: Mapping[str, Any]) -> Request:
+        """Asks to cancel or requeue many jobs: those named, or those that the filters find."""
+        given = {name: value for name, value in filters.items() if value is not None}
+        if ids is not None and given:
+            raise ValueError(f"give ids or filters ({', '.join(given)}), not both: which jobs are meant?")
+        if "since" in given:
+            given["since"] = _unix_seconds(given["since"])
+        body = {"filter": given, "limit": limit} if ids is None else {"ids": list(ids)}
+        return Request("POST", self._path(f"/jobs/{action}"), {"Content-Type": "application/json"}, _json_bytes(body))
+
     def explain(self, job_id: str) -> Request:
         """Asks what a job waits for."""
         return Request("GET", self._job_path(job_id, "/explain"), job_id=job_id)

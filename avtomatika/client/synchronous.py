@@ -137,6 +137,32 @@ class Client:
         """
         self._send(self._requests.requeue(job_id))
 
+    def cancel_jobs(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        status: str | None = None,
+        blueprint: str | None = None,
+        since: float | datetime.datetime | None = None,
+        limit: int = 100,
+    ) -> dict[str, Any]:
+        """Ends many own jobs; see ``AsyncClient.cancel_jobs``."""
+        filters = {"status": status, "blueprint": blueprint, "since": since}
+        return as_object(self._send(self._requests.change_jobs("cancel", ids, limit, filters)))
+
+    def requeue_jobs(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        status: str | None = None,
+        blueprint: str | None = None,
+        since: float | datetime.datetime | None = None,
+        limit: int = 100,
+    ) -> dict[str, Any]:
+        """Lets many failed and quarantined jobs go on; see ``AsyncClient.requeue_jobs``."""
+        filters = {"status": status, "blueprint": blueprint, "since": since}
+        return as_object(self._send(self._requests.change_jobs("requeue", ids, limit, filters)))
+
     def explain(self, job_id: str) -> list[str]:
         """Returns what the job waits for, who holds it and until when, in sentences.
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from avtomatika.server import admin, blueprints, events, jobs, overview, tasks, worker_protocol, worker_sockets
+from avtomatika.server import (
+    admin,
+    blueprints,
+    bulk,
+    events,
+    jobs,
+    overview,
+    tasks,
+    worker_protocol,
+    worker_sockets,
+)
 from avtomatika.server.keys import SETTINGS_KEY, Settings
 from avtomatika.server.middleware.auth import auth
 from avtomatika.server.middleware.calm import calm
@@ -43,6 +53,8 @@ def _add_worker_routes(app: web.Application, root: str) -> None:
 
 def _add_client_routes(app: web.Application, root: str) -> None:
     app.router.add_get(f"{root}/v1/jobs", jobs.list_)
+    app.router.add_post(f"{root}/v1/jobs/cancel", bulk.cancel)
+    app.router.add_post(f"{root}/v1/jobs/requeue", bulk.requeue)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}", jobs.get)
     app.router.add_post(f"{root}/v1/jobs/{{job_id}}/cancel", jobs.cancel)
     app.router.add_post(f"{root}/v1/jobs/{{job_id}}/requeue", jobs.requeue)

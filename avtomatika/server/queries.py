@@ -36,7 +36,7 @@ def job_query(request: web.Request, client: str) -> JobQuery:
         client=client,
         status=JobStatus(status) if status else None,
         blueprint=query.get("blueprint") or None,
-        since=_moment(query.get("since")),
+        since=read_moment(query.get("since")),
         limit=_whole(query.get("limit"), "limit", 100, 1, _MAX_LIMIT),
         offset=_whole(query.get("offset"), "offset", 0, 0, 10**9),
         before=decode_cursor(cursor) if cursor else None,
@@ -89,7 +89,12 @@ def decode_cursor(cursor: str) -> tuple[float, str]:
         raise _wrong("cursor", cursor, "the next_cursor of the page before, or empty for the first page") from None
 
 
-def _moment(text: str | None) -> float | None:
+def read_moment(text: str | None, code: str = "invalid_query") -> float | None:
+    """Reads ``since``: Unix seconds or ISO 8601.
+
+    Raises:
+        RequestError: it is neither; with that code.
+    """
     if not text:
         return None
     with contextlib.suppress(ValueError):
@@ -98,7 +103,8 @@ def _moment(text: str | None) -> float | None:
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
-        raise _wrong("since", text, "Unix seconds or an ISO 8601 date, such as 2026-01-31T12:00:00Z") from None
+        expected = "Unix seconds or an ISO 8601 date, such as 2026-01-31T12:00:00Z"
+        raise RequestError(400, code, f"'since' is '{text[:80]}'; expected {expected}.") from None
     return moment.replace(tzinfo=moment.tzinfo or datetime.UTC).timestamp()
 
 

@@ -135,3 +135,19 @@ async def test_changes_of_all_jobs_are_told_as_they_happen(call: Any) -> None:
     assert told[-1].data["job_id"] == job_id
     assert told[-1].data["status"] == "finished"
     assert rest[1] == told[2]
+
+
+async def test_many_jobs_are_changed_at_once(call: Any) -> None:
+    """By name or by filter; what cannot be changed is told, and both ways at once are refused."""
+    first, second, third = [await call("submit", "/for/worker", version="v2") for _ in range(3)]
+
+    named = await call("cancel_jobs", [first, "unknown"])
+    found = await call("cancel_jobs", blueprint="patient", limit=1)
+    requeued = await call("requeue_jobs", since=0)
+
+    assert (named["cancelled"], named["refused"][0]["job_id"]) == ([first], "unknown")
+    assert (len(found["cancelled"]), found["more"]) == (1, True)
+    assert set(found["cancelled"]) < {second, third}
+    assert (requeued["matched"], requeued["requeued"]) == (0, [])
+    with pytest.raises(ValueError, match="not both"):
+        await call("cancel_jobs", [first], status="running")

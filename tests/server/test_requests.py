@@ -20,6 +20,8 @@ PUBLIC = [("GET", "/_public/status"), ("GET", "/_public/metrics")]
 CLIENTS = [
     ("GET", "/api/v1/jobs"),
     ("GET", "/api/v1/jobs/some"),
+    ("POST", "/api/v1/jobs/cancel"),
+    ("POST", "/api/v1/jobs/requeue"),
     ("POST", "/api/v1/jobs/some/cancel"),
     ("POST", "/api/v1/jobs/some/requeue"),
     ("GET", "/api/v1/jobs/some/explain"),
@@ -31,6 +33,7 @@ CLIENTS = [
     ("GET", "/api/v1/workers"),
     ("GET", "/api/v1/workers/catalog"),
     ("GET", "/api/v1/dashboard"),
+    ("POST", "/api/v1/admin/reload-workers"),
     ("POST", "/api/v1/quick"),
 ]
 WORKERS = [
