@@ -12,7 +12,8 @@ from avtomatika.protocol.messages import Heartbeat, Skill, WorkerProfile
 from avtomatika.protocol.reading import read_mapping, read_names, read_number, read_object, read_text
 from avtomatika.protocol.skills import encode_skills, parse_skills
 
-STATUSES = ("idle", "busy", "full", "offline")
+IDLE, OFFLINE = "idle", "offline"
+STATUSES = (IDLE, "busy", "full", OFFLINE)
 """``busy``: nothing can be started now; ``full``: the worker's own limit is reached."""
 
 
@@ -53,6 +54,8 @@ def parse_heartbeat(worker_id: str, body: Any) -> Heartbeat:
 def apply_heartbeat(profile: WorkerProfile, heartbeat: Heartbeat, now: float) -> WorkerProfile:
     """Returns what is known of the worker after the heartbeat.
 
+    A worker that has said goodbye stays offline until it registers or polls: what it sent just before may come after.
+
     Args:
         profile: what was known before.
         heartbeat: of the same worker.
@@ -60,6 +63,8 @@ def apply_heartbeat(profile: WorkerProfile, heartbeat: Heartbeat, now: float) ->
     """
     if not heartbeat.dialect:
         return replace(profile, seen_at=now)
+    if profile.status == OFFLINE != heartbeat.status:
+        return replace(profile, current_tasks=heartbeat.current_tasks, seen_at=now)
     both_new = profile.dialect in NEW and heartbeat.dialect in NEW
     return replace(
         profile,
@@ -115,7 +120,7 @@ def encode_heartbeat(heartbeat: Heartbeat, now: float) -> dict[str, Any]:
 
 def _status(body: Mapping[str, Any]) -> str:
     word = read_text(body.get("status")).lower()
-    return word if word in STATUSES else "idle"
+    return word if word in STATUSES else IDLE
 
 
 def _available(
@@ -125,16 +130,16 @@ def _available(
     named = read_names(body.get("available_skills"))
     if named is not None:
         return frozenset(named)
-    if status == "offline":
+    if status == OFFLINE:
         return frozenset()
     if dialect in NEW:
         # New workers leave an empty list out. One that is idle can start something, so it just did not say what.
-        return None if status == "idle" else frozenset()
+        return None if status == IDLE else frozenset()
     return None if skills is None else frozenset(skill.name for skill in skills)
 
 
 def _skills_after(profile: WorkerProfile, heartbeat: Heartbeat) -> tuple[Skill, ...]:
-    if heartbeat.skills is None or heartbeat.status == "offline":
+    if heartbeat.skills is None or heartbeat.status == OFFLINE:
         return profile.skills
     if heartbeat.dialect in NEW:
         return heartbeat.skills
@@ -146,7 +151,7 @@ def _skills_after(profile: WorkerProfile, heartbeat: Heartbeat) -> tuple[Skill, 
 def _available_after(profile: WorkerProfile, heartbeat: Heartbeat) -> frozenset[str] | None:
     if heartbeat.available is not None:
         return heartbeat.available
-    if heartbeat.status == "idle" and profile.status != "idle":
+    if heartbeat.status == IDLE != profile.status:
         return None  # what was true while it was busy does not hold any more
     return profile.available
 

@@ -57,7 +57,7 @@ class Sockets:
         self._has_ended = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._closed = False
-        self._unsubscribe = storage.subscribe(self._on_signal)
+        self._unsubscribe = storage.subscribe(self._on_signal, "job")
 
     def __len__(self) -> int:
         """Returns how many connections are open."""
@@ -111,7 +111,7 @@ class Sockets:
             log.info("a worker's socket takes no message", extra={"action": "socket_lost", "worker_id": socket.worker})
 
     def _on_signal(self, signal: Signal) -> None:
-        if signal.kind == "job" and signal.final and self._open:
+        if signal.final and self._open:
             self._ended[signal.key] = None
             self._has_ended.set()
 

@@ -19,7 +19,7 @@ from avtomatika.errors import DocumentError, JobNotFoundError
 from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.answers import IgnoredReason, accepted, heartbeat_answer, ignored, registered, ttl_refreshed
 from avtomatika.protocol.dialects import G0, G1
-from avtomatika.protocol.heartbeats import adopt, apply_heartbeat
+from avtomatika.protocol.heartbeats import IDLE, OFFLINE, adopt, apply_heartbeat
 from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage, WorkerProfile
 from avtomatika.protocol.polls import Poll
@@ -27,6 +27,7 @@ from avtomatika.protocol.worker_events import progress_of
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.sockets import Sockets
+from avtomatika.runtime.stop_orders import OVERDUE, StopOrders
 from avtomatika.storage.base import Progress, Storage, TaskClaim
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,6 @@ log = logging.getLogger(__name__)
 _FAREWELL_SECONDS = 40.0
 # Workers that read nothing in the answer to a heartbeat; only a socket reaches them.
 _DEAF = frozenset({G0, G1})
-# What the engine itself ended by its clock; a late result of such a task is told apart from a repeated one.
-_OVERDUE = frozenset({"TIMEOUT_ERROR", "RESULT_TIMEOUT", "DISPATCH_TIMEOUT"})
 
 
 class Workers:
@@ -74,6 +73,7 @@ class Workers:
         self._ttl = ttl
         self._lease = lease
         self._unknown: dict[str, asyncio.Event] = {}
+        self._orders = StopOrders()
         self._closing = asyncio.Event()
         self._held = 0
 
@@ -107,13 +107,13 @@ class Workers:
         # register twice.
         profile = adopt(heartbeat, now) if known is None else apply_heartbeat(known, heartbeat, now)
         if profile is None:
-            return heartbeat_answer(await self._renew(heartbeat, None), require_full_sync=True)
+            return heartbeat_answer(await self._renew(heartbeat, None, now), require_full_sync=True)
         await self._put(profile)
         if known is None:
             await self._note(profile, "worker_registered")
-        elif profile.status == "offline" != known.status:
+        elif profile.status == OFFLINE != known.status:
             await self._note(profile, "worker_offline")
-        stop = await self._renew(heartbeat, profile)
+        stop = await self._renew(heartbeat, profile, now)
         return ttl_refreshed() if not heartbeat.dialect else heartbeat_answer(stop)
 
     async def poller(self, worker_id: str, poll: Poll, seconds: float) -> WorkerProfile | None:
@@ -128,6 +128,10 @@ class Workers:
             seconds: how long to wait at most.
         """
         profile = await self._storage.find_worker(worker_id)
+        if profile is not None and profile.status == OFFLINE:
+            # It said goodbye and is back; the oldest workers do not register again to say so.
+            profile = replace(profile, status=IDLE, available=None)
+            await self._put(profile)
         if profile is None and poll.available:
             profile = WorkerProfile(worker_id, skills=tuple(Skill(name) for name in sorted(poll.available)))
         if profile is None:
@@ -155,7 +159,7 @@ class Workers:
 
     async def _put(self, profile: WorkerProfile) -> None:
         # One that said goodbye is remembered only as long as its last results may take.
-        ttl = min(self._ttl, _FAREWELL_SECONDS) if profile.status == "offline" else self._ttl
+        ttl = min(self._ttl, _FAREWELL_SECONDS) if profile.status == OFFLINE else self._ttl
         await self._storage.put_worker(profile, ttl)
         waiting = self._unknown.get(profile.worker_id)
         if waiting is not None:
@@ -192,7 +196,7 @@ class Workers:
             self._meter.result("repeated")
             return accepted()
         reason = IgnoredReason(decision.ignored)
-        if reason is IgnoredReason.STALE_TASK and task and task.failure and task.failure.code in _OVERDUE:
+        if reason is IgnoredReason.STALE_TASK and task and task.failure and task.failure.code in OVERDUE:
             reason = IgnoredReason.DEADLINE_EXCEEDED
         self._meter.result(reason)
         log.info(
@@ -246,10 +250,10 @@ class Workers:
         leaving = False
         if result.status == "cancelled":
             worker = await self._storage.find_worker(worker_id)
-            leaving = worker is not None and worker.status == "offline"
+            leaving = worker is not None and worker.status == OFFLINE
         return TaskReported(task, attempt, worker_id, result.status, data, failure, leaving)
 
-    async def _renew(self, heartbeat: Heartbeat, profile: WorkerProfile | None) -> list[str]:
+    async def _renew(self, heartbeat: Heartbeat, profile: WorkerProfile | None, now: float) -> list[str]:
         """Keeps the claims of the tasks that the worker names; returns the ids of those that it shall stop."""
         if heartbeat.current_tasks is None:
             await self._renew_unnamed(heartbeat, profile)
@@ -261,12 +265,14 @@ class Workers:
         if not named:
             return []
         stop = []
+        is_deaf = heartbeat.dialect in _DEAF
+        has_socket = self._sockets.reaches(heartbeat.worker_id) if is_deaf else _keeps_a_socket(profile)
         for claim in await self._storage.renew_tasks(list(named), self._lease):
             task = await self._storage.find_task(claim.task_id)
             # A worker may serve several engines and names the tasks of all of them: only our own may be stopped.
-            if task is not None:
+            if task is not None and self._orders.is_due(task, claim, now, has_socket=has_socket):
                 stop.append(named[claim])
-                if heartbeat.dialect in _DEAF:
+                if is_deaf:
                     await self._sockets.cancel(heartbeat.worker_id, named[claim], task.job_id)
         return stop
 
@@ -303,6 +309,11 @@ class Workers:
         # The worker's own id makes the row of a repeated event the same; anything but an id would be no good as a key.
         event_id = event.event_id if is_identifier(event.event_id) else str(uuid.uuid4())
         self._historian.note(WorkerEvent(event_id, worker, now, "worker_event", info))
+
+
+def _keeps_a_socket(profile: WorkerProfile | None) -> bool:
+    """Whether the worker has said that it holds a WebSocket, to whichever engine."""
+    return profile is not None and profile.extra.get("websockets") is True
 
 
 def _is_repetition(task: Task, attempt: int, result: Result, worker_id: str) -> bool:

@@ -13,6 +13,8 @@ from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.errors import StorageError
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage
 from avtomatika.protocol.polls import Poll
+from avtomatika.runtime.stop_orders import StopOrders
+from avtomatika.storage.base import TaskClaim
 
 from .conftest import System, task_flow
 
@@ -223,6 +225,30 @@ async def test_cancelled_of_a_worker_that_leaves_is_done_by_another(system: Syst
     assert again.attempt == 1
 
 
+async def test_heartbeat_that_a_goodbye_overtook_does_not_call_the_worker_back(system: System) -> None:
+    """A worker that is told to stop just after it began a task sends both, and then cancels the task by itself."""
+    job, task = await begin(system)
+    await system.beat("w1", task.wire_id, status="offline")
+    await system.beat("w1", task.wire_id, status="idle")
+
+    await system.answer(task, "cancelled")
+
+    assert (await system.waiting(job.id)).task_id == task.id
+
+
+async def test_worker_that_said_goodbye_is_back_when_it_polls(system: System) -> None:
+    """The oldest workers do not register again; a poll is proof enough, and a cancellation is meant as one again."""
+    await system.register("w1")
+    await system.beat("w1", status="offline")
+
+    back = await system.workers.poller("w1", Poll(), 1.0)
+
+    stored = await system.storage.find_worker("w1")
+    assert back is not None
+    assert stored is not None
+    assert (back.status, back.available, stored.status) == ("idle", None, "idle")
+
+
 async def test_cancelled_of_a_worker_that_stays_ends_the_job(system: System) -> None:
     """Without a transition for it, ``cancelled`` cancels."""
     job, task = await begin(system)
@@ -336,6 +362,72 @@ async def test_worker_is_told_to_stop_the_task_of_a_cancelled_job(system: System
     answer = await system.beat("w1", task.wire_id)
 
     assert answer == {"status": "ok", "cancel_task_ids": [task.wire_id]}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("success", ""), ("failure", "PERMANENT_ERROR"), ("failure", "TRANSIENT_ERROR")]
+)
+async def test_worker_that_waits_for_the_answer_to_its_result_is_not_told_to_stop(
+    system: System, status: str, code: str
+) -> None:
+    """To stop it while it sends the result again costs published workers a slot."""
+    _, task = await begin(system)
+    await system.answer(task, status, error_code=code)
+
+    answer = await system.beat("w1", task.wire_id)
+
+    assert answer == {"status": "ok"}
+
+
+async def test_worker_that_was_given_up_for_good_is_told_to_stop(system: System) -> None:
+    """What the engine ended by its clock is no result of the worker, though it reads like a failure."""
+    _, task = await begin(system, timeout_seconds=10)
+    while task.attempt < 4:
+        await system.clock.advance(200)
+        task = await system.take("w1")
+    await system.clock.advance(200)
+
+    answer = await system.beat("w1", task.wire_id)
+
+    assert answer["cancel_task_ids"] == [task.wire_id]
+
+
+async def test_worker_that_obeys_is_not_told_again(system: System) -> None:
+    """Told twice, published workers stop the sending of their last result, too; after ten seconds it was not heard."""
+    job, task = await begin(system)
+    await system.jobs.cancel(job.id)
+
+    answers = [await system.beat("w1", task.wire_id)]
+    for seconds in (0, 5, 4.9, 0.1, 5):
+        await system.clock.advance(seconds)
+        answers.append(await system.beat("w1", task.wire_id))
+
+    assert ["cancel_task_ids" in answer for answer in answers] == [True, False, False, False, True, False]
+
+
+async def test_worker_with_a_socket_is_told_there_first(system: System) -> None:
+    """Whichever engine holds the socket; the heartbeat says it again if the worker is at it ten seconds later."""
+    await system.register("w1", extra={"websockets": True})
+    job, task = await begin(system)
+    await system.jobs.cancel(job.id)
+
+    first = await system.beat("w1", task.wire_id)
+    await system.clock.advance(10)
+    later = await system.beat("w1", task.wire_id)
+
+    assert first == {"status": "ok"}
+    assert later["cancel_task_ids"] == [task.wire_id]
+
+
+def test_orders_that_were_given_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest are forgotten first."""
+    monkeypatch.setattr("avtomatika.runtime.stop_orders._REMEMBERED", 2)
+    orders = StopOrders()
+    task = Task("t", "j", "work", "work", TaskStatus.CANCELLED, 0.0, attempt=9)
+
+    told = [orders.is_due(task, TaskClaim("t", attempt, "w1"), 1.0, has_socket=False) for attempt in (1, 2, 3, 3, 1)]
+
+    assert told == [True, True, True, False, True]
 
 
 async def test_tasks_of_other_engines_are_never_stopped(system: System) -> None:
