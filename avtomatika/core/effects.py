@@ -61,30 +61,32 @@ class ClearTimer(Struct, frozen=True):
     task_id: str = ""
 
 
-class RecordHistory(Struct, frozen=True):
+class RecordHistory(Struct, frozen=True, array_like=True):
     """One row of the job's history.
+
+    It is stored as a list, so the order of the fields is part of the format, and new ones come last.
 
     Args:
         type: one of the contract's event types.
         state: the state that it happened in.
-        previous_state: where the job came from, or empty.
-        next_state: where it goes, or empty.
-        duration: seconds, or None.
         worker_id: the worker concerned, or empty.
         attempt: the attempt concerned, or None.
         task_id: the task concerned, or empty.
+        previous_state: where the job came from, or empty.
+        next_state: where it goes, or empty.
+        duration: seconds, or None.
         details: small facts, such as an error's code and message.
         state_history: the job's data at that moment, or None where it did not change.
     """
 
     type: str
     state: str
-    previous_state: str = ""
-    next_state: str = ""
-    duration: float | None = None
     worker_id: str = ""
     attempt: int | None = None
     task_id: str = ""
+    previous_state: str = ""
+    next_state: str = ""
+    duration: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     state_history: Document | None = None
 

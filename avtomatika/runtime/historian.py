@@ -13,7 +13,8 @@ from avtomatika.storage.base import Signal, Storage
 
 log = logging.getLogger(__name__)
 
-_BATCH = 500
+# Steps, most of which have two rows.
+_BATCH = 250
 _IDLE_SECONDS = 5.0
 _MAX_DELAY = 30.0
 _MAX_WORKER_EVENTS = 10_000
@@ -100,10 +101,10 @@ class Historian:
             await self._history.write_workers(workers)
             while self._worker_events and self._worker_events[0] in workers:
                 self._worker_events.popleft()
-        events = await self._storage.read_events(_BATCH)
-        if events:
-            await self._history.write(events)
-            await self._storage.ack_events([event.event_id for event in events])
-        if self._keep is not None and (events or workers):
+        steps = await self._storage.read_events(_BATCH)
+        if steps:
+            await self._history.write([event for step in steps for event in step.events])
+            await self._storage.ack_events([step.id for step in steps])
+        if self._keep is not None and (steps or workers):
             await self._history.trim(self._keep)
-        return len(events) == _BATCH
+        return len(steps) == _BATCH

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
-from avtomatika.core.history import HistoryEvent
+from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.protocol.messages import WorkerProfile
@@ -558,12 +558,12 @@ class Storage(Protocol):
 
     # --- the outbox: history ---
 
-    async def read_events(self, limit: int) -> list[HistoryEvent]:
-        """Returns up to ``limit`` history events that nobody has acknowledged, oldest first; they stay."""
+    async def read_events(self, limit: int) -> list[HistoryStep]:
+        """Returns the history of up to ``limit`` steps that nobody has acknowledged, oldest first; it stays."""
         ...
 
-    async def ack_events(self, event_ids: Sequence[str]) -> None:
-        """Forgets the events: they are safely elsewhere. Unknown ids are ignored."""
+    async def ack_events(self, step_ids: Sequence[str]) -> None:
+        """Forgets the rows of these steps: they are safely elsewhere. Unknown ids are ignored."""
         ...
 
     # --- the outbox: messages ---

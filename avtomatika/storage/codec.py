@@ -15,7 +15,6 @@ from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields
 
 from avtomatika.core.document import Document
-from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Client, Failure, FanOut, Job, Task
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
@@ -174,10 +173,6 @@ _JOB = _Schema(
     wait=_one_of(SleepWait),
     failure=_FAILURE,
 )
-# Events are many and short-lived, so they are written as a list: the order of the fields is part of the format, and new
-# ones come last.
-_EVENT_FIELDS = HistoryEvent.__struct_fields__
-_EVENT_DATA = _EVENT_FIELDS.index("state_history")
 _JOB_DOCUMENTS = frozenset({"initial_data", "state_history", "result"})
 
 
@@ -296,32 +291,3 @@ def decode_change(position: int, raw: bytes) -> Change:
         return Change(position, job_id, client, blueprint, JobStatus(status), state, version, at, ended, total)
     except (TypeError, ValueError) as error:
         raise _unreadable(Change, error) from error
-
-
-def encode_event(event: HistoryEvent) -> bytes:
-    """Returns a history event as bytes.
-
-    Raises:
-        DocumentError: a value cannot be stored.
-    """
-    values = [getattr(event, name) for name in _EVENT_FIELDS]
-    if event.state_history is not None:
-        values[_EVENT_DATA] = event.state_history.raw
-    return Document.of(values, "history event").raw
-
-
-def decode_event(raw: bytes) -> HistoryEvent:
-    """Builds a history event from bytes.
-
-    Raises:
-        StorageError: the bytes are no history event.
-    """
-    values = _loads(raw, HistoryEvent)
-    try:
-        # A newer version may have added fields at the end.
-        values = values[: len(_EVENT_FIELDS)]
-        if len(values) > _EVENT_DATA and values[_EVENT_DATA] is not None:
-            values[_EVENT_DATA] = Document(values[_EVENT_DATA])
-        return HistoryEvent(*values)
-    except (IndexError, TypeError) as error:
-        raise _unreadable(HistoryEvent, error) from error

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
-from avtomatika.core.history import HistoryEvent
+from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.protocol.messages import WorkerProfile
@@ -46,12 +46,10 @@ from avtomatika.storage.base import (
 )
 from avtomatika.storage.codec import (
     decode_change,
-    decode_event,
     decode_job,
     decode_task,
     decode_worker,
     encode_change,
-    encode_event,
     encode_job_fields,
     encode_message,
     encode_task,
@@ -63,7 +61,8 @@ from avtomatika.storage.listeners import Listeners
 from avtomatika.storage.mailbox import Mailbox
 from avtomatika.storage.queues import ReadyQueue, TaskTable
 from avtomatika.storage.record_table import CounterTable, RecordTable
-from avtomatika.storage.records import check_name, first_position, history_event, message_signals, next_position
+from avtomatika.storage.records import check_name, first_position, message_signals, next_position
+from avtomatika.storage.rows import decode_rows, encode_rows, parse_step_id
 
 _TimerKey = tuple[str, TimerKind, str]
 
@@ -111,7 +110,7 @@ class _Prepared:
     cancelled: Sequence[tuple[Task, bytes]]
     saved: Sequence[tuple[Task, bytes]]
     queued: Sequence[tuple[Task, bytes]]
-    events: Sequence[tuple[str, bytes]]
+    rows: bytes | None
     change: bytes
 
 
@@ -132,7 +131,7 @@ class MemoryStorage(Storage):
         self._tasks = TaskTable()
         self._timers: dict[_TimerKey, Timer] = {}
         self._timers_due: LazyHeap[_TimerKey] = LazyHeap()
-        self._outbox: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._outbox: OrderedDict[tuple[str, int], tuple[bytes, int]] = OrderedDict()
         self._mailbox = Mailbox()
         self._records = RecordTable()
         self._counters = CounterTable()
@@ -195,11 +194,6 @@ class MemoryStorage(Storage):
         """Encodes all that the batch writes."""
         job = batch.job
         closed = [] if row is None or not batch.cancel_open_tasks else [self._load_task(t) for t in row.open_tasks]
-        first = 1 if row is None else row.rows + 1
-        events = [
-            history_event(job.id, job.blueprint, number, batch.at, event)
-            for number, event in enumerate(batch.events, first)
-        ]
         for message in batch.messages:
             encode_message(message)  # never changes, so it is kept as it is; but no storage takes what another cannot
         for write in batch.records:
@@ -209,7 +203,7 @@ class MemoryStorage(Storage):
             _encoded(replace(task, status=TaskStatus.CANCELLED, ended_at=batch.at) for task in closed),
             _encoded(batch.save_tasks),
             _encoded(batch.queue_tasks),
-            [(event.event_id, encode_event(event)) for event in events],
+            encode_rows(job.blueprint, batch.at, batch.events) if batch.events else None,
             encode_change(job),
         )
 
@@ -248,8 +242,8 @@ class MemoryStorage(Storage):
             self._clear_timer(row, (timer.job_id, timer.kind, timer.task_id))
         for timer in batch.set_timers:
             self._set_timer(row, timer)
-        for event_id, raw in prepared.events:
-            self._append(row, batch.job.id, event_id, raw)
+        if prepared.rows is not None:
+            self._append(row, batch.job.id, prepared.rows, len(batch.events))
         for message in batch.messages:
             self._mailbox.put(message)
         for write in batch.records:
@@ -302,9 +296,10 @@ class MemoryStorage(Storage):
         for key in self._dedupe_ends.pop_until(self._clock.now()):
             del self._dedupe[key]
 
-    def _append(self, row: _JobRow, job_id: str, event_id: str, raw: bytes) -> None:
-        self._outbox[event_id] = (job_id, raw)
-        row.rows += 1
+    def _append(self, row: _JobRow, job_id: str, raw: bytes, number: int) -> None:
+        """Puts rows of history into the outbox."""
+        self._outbox[job_id, row.rows + 1] = (raw, number)
+        row.rows += number
 
     async def find_job(self, job_id: str) -> Job | None:
         """Returns the job as last committed."""
@@ -418,8 +413,7 @@ class MemoryStorage(Storage):
         started = RecordHistory(
             "task_started", row.state, worker_id=task.worker_id, attempt=task.attempt, task_id=task.id
         )
-        event = history_event(task.job_id, row.blueprint, row.rows + 1, now, started)
-        self._append(row, task.job_id, event.event_id, encode_event(event))
+        self._append(row, task.job_id, encode_rows(row.blueprint, now, [started]), 1)
 
     async def renew_tasks(self, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:
         """Moves the ends of claims."""
@@ -543,16 +537,16 @@ class MemoryStorage(Storage):
 
     # --- the outbox: history ---
 
-    async def read_events(self, limit: int) -> list[HistoryEvent]:
-        """Returns the oldest events."""
-        return [decode_event(raw) for _, raw in itertools.islice(self._outbox.values(), limit)]
+    async def read_events(self, limit: int) -> list[HistoryStep]:
+        """Returns the history of the oldest steps."""
+        return [decode_rows(*place, raw) for place, (raw, _) in itertools.islice(self._outbox.items(), limit)]
 
-    async def ack_events(self, event_ids: Sequence[str]) -> None:
-        """Forgets events."""
-        for event_id in event_ids:
-            acknowledged = self._outbox.pop(event_id, None)
+    async def ack_events(self, step_ids: Sequence[str]) -> None:
+        """Forgets rows."""
+        for job_id, first in map(parse_step_id, step_ids):
+            acknowledged = self._outbox.pop((job_id, first), None)
             if acknowledged is not None:
-                self._jobs[acknowledged[0]].acknowledged += 1
+                self._jobs[job_id].acknowledged += acknowledged[1]
 
     # --- the outbox: messages ---
 
@@ -701,8 +695,8 @@ class MemoryStorage(Storage):
         mail = {job_id: self._mailbox.counts(job_id) for job_id in jobs}
         parents = {job.parent_job_id for job_id, job in jobs.items() if not job.is_terminal or mail[job_id].waiting}
         waiting: dict[str, list[int]] = {}
-        for job_id, raw in self._outbox.values():
-            waiting.setdefault(job_id, []).append(decode_event(raw).sequence)
+        for (job_id, first), (_, number) in self._outbox.items():
+            waiting.setdefault(job_id, []).extend(range(first, first + number))
         faults = check_counts(self._created, self._counts, Counter(job.status for job in jobs.values()))
         for job_id, job in jobs.items():
             row = self._jobs[job_id]

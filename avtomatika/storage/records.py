@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
-from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.storage.base import Batch, Count, Message, Queue, Signal, TaskClaim
@@ -75,26 +74,6 @@ def is_held(claim: TaskClaim, is_open: bool, attempt: int, worker_id: str) -> bo
 def started(task: Task, state: str) -> RecordHistory:
     """Returns the row of history that tells that a worker took the task, in that state of its job."""
     return RecordHistory("task_started", state, worker_id=task.worker_id, attempt=task.attempt, task_id=task.id)
-
-
-def history_event(job_id: str, blueprint: str, sequence: int, at: float, event: RecordHistory) -> HistoryEvent:
-    """Returns a row of a job's history, numbered from 1."""
-    return HistoryEvent(
-        job_id,
-        sequence,
-        at,
-        event.type,
-        blueprint,
-        event.state,
-        event.previous_state,
-        event.next_state,
-        event.duration,
-        event.worker_id,
-        event.attempt,
-        event.task_id,
-        event.details,
-        event.state_history,
-    )
 
 
 def signals_of(batch: Batch) -> list[Signal]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from avtomatika.clock import Clock
-from avtomatika.core.history import HistoryEvent
+from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import ConfigError, StorageError
@@ -58,7 +58,7 @@ from avtomatika.storage.redis_records import (
     encode_progress,
     list_arguments,
     read_changes,
-    read_event,
+    read_history_step,
     read_job,
     read_message,
     read_queue,
@@ -83,7 +83,7 @@ log = logging.getLogger(__name__)
 
 # The server's clock is read again when the last reading is older than this; clocks drift far less in the meantime.
 _TIME_SECONDS = 5.0
-# So many entries of a list of jobs are looked at in one call, so that none takes long.
+# So many entries of a list are looked at in one call, so that none takes long.
 _STRETCH = 1000
 _GOODBYE_SECONDS = 0.5
 
@@ -323,13 +323,15 @@ class RedisStorage(Storage):
 
     # --- the outbox: history ---
 
-    async def read_events(self, limit: int) -> list[HistoryEvent]:
-        """Returns the oldest events."""
-        return [read_event(*row) for row in await self._run("read_events", limit=limit)]
+    async def read_events(self, limit: int) -> list[HistoryStep]:
+        """Returns the history of the oldest steps."""
+        return [read_history_step(*row) for row in await self._run("read_events", limit=limit)]
 
-    async def ack_events(self, event_ids: Sequence[str]) -> None:
-        """Forgets events."""
-        await self._run("ack_events", events=[[event_id, event_id.rpartition(":")[0]] for event_id in event_ids])
+    async def ack_events(self, step_ids: Sequence[str]) -> None:
+        """Forgets rows."""
+        steps = [[step_id, step_id.rpartition(":")[0]] for step_id in step_ids]
+        for start in range(0, len(steps), _STRETCH):
+            await self._run("ack_events", steps=steps[start : start + _STRETCH])
 
     # --- the outbox: messages ---
 

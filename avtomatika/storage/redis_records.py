@@ -14,9 +14,8 @@ import msgpack
 from msgspec.structs import replace
 
 from avtomatika.core.document import Document
-from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
-from avtomatika.core.history import HistoryEvent
+from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.errors import StorageError
@@ -36,21 +35,20 @@ from avtomatika.storage.base import (
 )
 from avtomatika.storage.codec import (
     decode_change,
-    decode_event,
     decode_job,
     decode_message,
     decode_task,
     encode_change,
-    encode_event,
     encode_job_fields,
     encode_message,
     encode_task,
 )
-from avtomatika.storage.records import POSITION_BITS, check_name, first_position, history_event
+from avtomatika.storage.records import POSITION_BITS, check_name, first_position
+from avtomatika.storage.rows import decode_rows, encode_rows, parse_step_id
 
 _SIGN = 1 << 63
-# How a start that a script recorded begins; no event that was encoded begins so.
-_START = b"\0"
+# In front of the rows of a step the scripts keep how many there are.
+_NUMBER_SIZE = 4
 _AFTER_ALL_PLACES = b"\xff" * 8
 Packed = Mapping[bytes, Any]
 
@@ -117,8 +115,9 @@ def commit_arguments(batch: Batch, signals: Sequence[Signal]) -> dict[str, Any]:
         "set_timers": [[_timer_key(timer), _timer_member(timer), timer.at] for timer in batch.set_timers],
         "clear_timers": [_timer_key(timer) for timer in batch.clear_timers],
         "finish": batch.finish,
-        # Their numbers are known to the script alone: it makes their ids, and ``read_event`` takes them from there.
-        "events": [encode_event(history_event(job.id, job.blueprint, 0, batch.at, event)) for event in batch.events],
+        # Their numbers are known to the script alone, which makes the id of the step from the first one.
+        "rows": encode_rows(job.blueprint, batch.at, batch.events) if batch.events else False,
+        "row_count": len(batch.events),
         "change": encode_change(job),
         "signals": [signal_row(signal) for signal in signals],
     }
@@ -158,20 +157,9 @@ def read_job(flat: Sequence[bytes]) -> Job | None:
     return decode_job({name.decode(): value for name, value in zip(pairs, pairs, strict=True)})
 
 
-def read_event(event_id: bytes, raw: bytes) -> HistoryEvent:
-    """Builds an event from its id, in which its job and its number stand, and what was written of it."""
-    job_id, _, number = text(event_id).rpartition(":")
-    if not raw.startswith(_START):
-        return replace(decode_event(raw), sequence=int(number))
-    start: Packed = unpack(raw[len(_START) :])
-    started = RecordHistory(
-        "task_started",
-        text(start[b"state"]),
-        worker_id=text(start[b"worker"]),
-        attempt=start[b"attempt"],
-        task_id=text(start[b"task"]),
-    )
-    return history_event(job_id, text(start[b"blueprint"]), int(number), float(start[b"at"]), started)
+def read_history_step(step_id: bytes, stored: bytes) -> HistoryStep:
+    """Builds the rows of a step from its id and what is stored under it: their number, and their bytes."""
+    return decode_rows(*parse_step_id(text(step_id)), stored[_NUMBER_SIZE:])
 
 
 def list_arguments(query: JobQuery) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 from avtomatika.clock import Clock, SystemClock
-from avtomatika.core.history import HistoryEvent
+from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import StorageError
@@ -259,13 +259,13 @@ class SQLiteStorage(Storage):
 
     # --- the outbox: history ---
 
-    async def read_events(self, limit: int) -> list[HistoryEvent]:
-        """Returns the oldest events."""
+    async def read_events(self, limit: int) -> list[HistoryStep]:
+        """Returns the history of the oldest steps."""
         return self._read(sqlite_reads.read_events, limit)
 
-    async def ack_events(self, event_ids: Sequence[str]) -> None:
-        """Forgets events."""
-        await self._write(sqlite_jobs.ack_events, tuple(event_ids))
+    async def ack_events(self, step_ids: Sequence[str]) -> None:
+        """Forgets rows."""
+        await self._write(sqlite_jobs.ack_events, tuple(step_ids))
 
     # --- the outbox: messages ---
 

@@ -12,14 +12,15 @@ from avtomatika.core.job import Job
 from avtomatika.core.states import TaskStatus
 from avtomatika.errors import StorageError
 from avtomatika.storage.base import Batch, Committed, Duplicate, JobClaim, Outcome, Progress, Signal, Stale, Timer
-from avtomatika.storage.codec import decode_task, encode_event, encode_job_fields
-from avtomatika.storage.records import history_event, is_held, signals_of
+from avtomatika.storage.codec import decode_task, encode_job_fields
+from avtomatika.storage.records import is_held, signals_of
+from avtomatika.storage.rows import decode_rows, encode_rows, parse_step_id
 from avtomatika.storage.sqlite_changes import append_change
 from avtomatika.storage.sqlite_messages import send_messages
 from avtomatika.storage.sqlite_reads import DOCUMENTS, load_job, timer_of
 from avtomatika.storage.sqlite_records import is_expected, put_record
 from avtomatika.storage.sqlite_step import Row, Step
-from avtomatika.storage.sqlite_tasks import forget_tasks, write_task
+from avtomatika.storage.sqlite_tasks import forget_tasks, write_rows, write_task
 
 _FORGET = (
     "forget_ready",
@@ -128,12 +129,7 @@ def _write_documents(step: Step, job_id: str, fields: dict[str, bytes], encoded:
 def _write_events(step: Step, batch: Batch, rows: int) -> int:
     """Appends to the outbox; returns how many rows the history has had then."""
     if batch.events:
-        job = batch.job
-        events = [
-            history_event(job.id, job.blueprint, number, batch.at, event)
-            for number, event in enumerate(batch.events, rows + 1)
-        ]
-        step.write_many("put_event", [(event.event_id, job.id, encode_event(event)) for event in events])
+        write_rows(step, batch.job.id, rows + 1, encode_rows(batch.job.blueprint, batch.at, batch.events))
     return rows + len(batch.events)
 
 
@@ -249,13 +245,15 @@ def claim_timers(step: Step, limit: int, lease: float) -> list[Timer]:
 # --- the outbox and retention ---
 
 
-def ack_events(step: Step, event_ids: Sequence[str]) -> None:
-    """Forgets events."""
-    for event_id in event_ids:
-        job_id = step.value("find_event", event_id=event_id)
-        if job_id is not None:
-            step.write("forget_event", event_id=event_id)
-            step.write("acknowledge_row", job_id=job_id)
+def ack_events(step: Step, step_ids: Sequence[str]) -> None:
+    """Forgets rows of the history."""
+    for step_id in step_ids:
+        raw = step.value("find_rows", step_id=step_id)
+        if raw is not None:
+            job_id, first = parse_step_id(step_id)
+            number = len(decode_rows(job_id, first, raw).events)
+            step.write("forget_rows", step_id=step_id)
+            step.write("acknowledge_rows", job_id=job_id, number=number)
 
 
 def purge_jobs(step: Step, ended_before: float, limit: int) -> list[str]:

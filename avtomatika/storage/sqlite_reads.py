@@ -10,13 +10,14 @@ from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.events import TimerKind
-from avtomatika.core.history import HistoryEvent
+from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Fault, JobQuery, Progress, Queue, TaskClaim, Timer, WakeUp
-from avtomatika.storage.codec import decode_event, decode_job, decode_task, decode_worker
+from avtomatika.storage.codec import decode_job, decode_task, decode_worker
 from avtomatika.storage.invariants import JobFacts, MailFacts, check_counts, check_job
+from avtomatika.storage.rows import decode_rows, parse_step_id
 from avtomatika.storage.sqlite_messages import count_mail
 from avtomatika.storage.sqlite_queries import QUERIES
 from avtomatika.storage.sqlite_step import Row, Step
@@ -153,9 +154,9 @@ def has_tasks(step: Step, queues: Sequence[str]) -> bool:
 # --- the outbox and workers ---
 
 
-def read_events(step: Step, limit: int) -> list[HistoryEvent]:
-    """Returns the oldest events."""
-    return [decode_event(raw) for (raw,) in step.rows("list_events", limit=limit)]
+def read_events(step: Step, limit: int) -> list[HistoryStep]:
+    """Returns the history of the oldest steps."""
+    return [decode_rows(*parse_step_id(step_id), raw) for step_id, raw in step.rows("list_rows", limit=limit)]
 
 
 def find_worker(step: Step, worker_id: str) -> WorkerProfile | None:
@@ -179,8 +180,10 @@ def audit(step: Step) -> list[Fault]:
     mail = dict.fromkeys(jobs, MailFacts()) | count_mail(step)
     parents = {job.parent_job_id for job_id, job in jobs.items() if not job.is_terminal or mail[job_id].waiting}
     waiting: dict[str, list[int]] = {}
-    for job_id, raw in step.rows("audit_outbox"):
-        waiting.setdefault(job_id, []).append(decode_event(raw).sequence)
+    for step_id, raw in step.rows("audit_outbox"):
+        job_id, first = parse_step_id(step_id)
+        number = len(decode_rows(job_id, first, raw).events)
+        waiting.setdefault(job_id, []).extend(range(first, first + number))
     counts: dict[str, int] = dict(step.rows("list_counts"))
     created = counts.pop("created", 0)
     counted = {JobStatus(name): number for name, number in counts.items()}

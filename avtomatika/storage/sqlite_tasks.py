@@ -9,8 +9,9 @@ from avtomatika.core.job import Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.errors import StorageError
 from avtomatika.storage.base import Signal, TaskClaim
-from avtomatika.storage.codec import decode_task, encode_event, encode_task
-from avtomatika.storage.records import claimed, history_event, is_held, released, renewed, started, task_signal
+from avtomatika.storage.codec import decode_task, encode_task
+from avtomatika.storage.records import claimed, is_held, released, renewed, started, task_signal
+from avtomatika.storage.rows import encode_rows
 from avtomatika.storage.sqlite_step import Step
 
 
@@ -81,9 +82,13 @@ def _record_start(step: Step, task: Task) -> None:
     if row is None:
         raise StorageError(f"task {task.id} is stored, but its job {task.job_id} is not. Run the audit of the storage.")
     state, blueprint, number = row
-    event = history_event(task.job_id, blueprint, number, step.now, started(task, state))
     step.write("set_rows", job_id=task.job_id, rows=number)
-    step.write_many("put_event", [(event.event_id, task.job_id, encode_event(event))])
+    write_rows(step, task.job_id, number, encode_rows(blueprint, step.now, [started(task, state)]))
+
+
+def write_rows(step: Step, job_id: str, first: int, raw: bytes) -> None:
+    """Appends rows of the history, numbered from ``first``, to the outbox."""
+    step.write("put_rows", step_id=f"{job_id}:{first}", job_id=job_id, raw=raw)
 
 
 def renew_tasks(step: Step, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from avtomatika.blueprints import RetryPolicy
 from avtomatika.core.document import Document
-from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Client, Failure, FanOut, Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.waits import SleepWait
@@ -19,12 +18,10 @@ from avtomatika.errors import DocumentError, StorageError
 from avtomatika.protocol.messages import Skill, WorkerProfile
 from avtomatika.storage.base import Message
 from avtomatika.storage.codec import (
-    decode_event,
     decode_job,
     decode_message,
     decode_task,
     decode_worker,
-    encode_event,
     encode_job_fields,
     encode_message,
     encode_task,
@@ -109,12 +106,6 @@ def test_task_after_a_round_trip_is_the_same(task: Task) -> None:
 def test_worker_after_a_round_trip_is_the_same(worker: WorkerProfile) -> None:
     """Decode after encode is the identity."""
     assert decode_worker(encode_worker(worker)) == worker
-
-
-@given(records(HistoryEvent))
-def test_event_after_a_round_trip_is_the_same(event: HistoryEvent) -> None:
-    """Decode after encode is the identity."""
-    assert decode_event(encode_event(event)) == event
 
 
 def test_job_fields_named_are_the_only_ones_encoded() -> None:

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from avtomatika.core.document import EMPTY, Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
+from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.storage.base import (
@@ -93,7 +94,7 @@ class Model:
     queued: set[str] = field(default_factory=set)
     timers: dict[tuple[str, TimerKind, str], tuple[Timer, float]] = field(default_factory=dict)
     rows: Counter[str] = field(default_factory=Counter)
-    outbox: list[tuple[str, int, str]] = field(default_factory=list)
+    outbox: list[tuple[str, int, list[str]]] = field(default_factory=list)
     keys: dict[str, tuple[Duplicate, float]] = field(default_factory=dict)
     mail: dict[str, Message] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
@@ -147,8 +148,7 @@ class Model:
             self.timers.pop((job.id, timer.kind, timer.task_id), None)
         for timer in batch.set_timers:
             self.timers[job.id, timer.kind, timer.task_id] = timer, timer.at
-        for event in batch.events:
-            self.record(job.id, event.type)
+        self.record(job.id, [event.type for event in batch.events])
         self.mail.update((message.id, message) for message in batch.messages)
         for write in batch.records:
             self.keep(write)
@@ -179,10 +179,11 @@ class Model:
         self.tasks[task.id] = task
         self.queued.discard(task.id)
 
-    def record(self, job_id: str, event_type: str) -> None:
-        """Adds a row to a job's history."""
-        self.rows[job_id] += 1
-        self.outbox.append((job_id, self.rows[job_id], event_type))
+    def record(self, job_id: str, types: list[str]) -> None:
+        """Adds the rows of one step to a job's history."""
+        if types:
+            self.outbox.append((job_id, self.rows[job_id] + 1, types))
+            self.rows[job_id] += len(types)
 
     def claimable(self) -> list[str]:
         """Returns the jobs that can be claimed, in order."""
@@ -507,7 +508,7 @@ class StorageMachine(RuleBasedStateMachine):
                     deliveries=old.deliveries + 1,
                 )
             )
-            self.model.record(task.job_id, "task_started")
+            self.model.record(task.job_id, ["task_started"])
             self.claims.append(TaskClaim(task.id, task.attempt, worker_id))
 
     @rule(pick=PICK, lease=LEASES)
@@ -566,7 +567,7 @@ class StorageMachine(RuleBasedStateMachine):
 
     @rule(pick=PICK)
     def acknowledge(self, pick: int) -> None:
-        """Acknowledges some events."""
+        """Acknowledges some steps."""
         done = self.model.outbox[pick % (len(self.model.outbox) + 1) :][:3]
         self.run(self.storage.ack_events([f"{job_id}:{number}" for job_id, number, _ in done]))
         self.model.outbox = [row for row in self.model.outbox if row not in done]
@@ -662,8 +663,10 @@ class StorageMachine(RuleBasedStateMachine):
             assert self.run(self.storage.next_message_at(sorted(topics))) == at
         for topic in (None, "x"):
             assert self.run(self.storage.list_dead_messages(topic)) == self.model.dead_mail(topic)
-        events = self.run(self.storage.read_events(1000))
-        assert [(event.job_id, event.sequence, event.type) for event in events] == self.model.outbox
+        steps: list[HistoryStep] = self.run(self.storage.read_events(1000))
+        found = [(step.job_id, step.first, [event.type for event in step.events]) for step in steps]
+        assert found == self.model.outbox
+        assert all(e.sequence == n for step in steps for n, e in enumerate(step.events, step.first))
 
 
 def test_storage_after_any_steps_agrees_with_the_model(

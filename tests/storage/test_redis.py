@@ -765,7 +765,7 @@ async def test_nothing_is_left_of_jobs_that_were_purged(redis_server: RedisServe
         assert await storage.audit() == []
 
         await clock.advance(10)
-        await storage.ack_events([event.event_id for event in await storage.read_events(1000)])
+        await storage.ack_events([step.id for step in await storage.read_events(1000)])
         assert len(await storage.purge_jobs(clock.now(), 20)) == 20
         assert len(await storage.purge_jobs(clock.now(), 20)) == 10
 

@@ -33,15 +33,9 @@ task.deliveries = task.deliveries + 1
 hold_task(task_id, task)
 
 local job = read_record(K.facts, task.job)
--- The bytes of events are made elsewhere; a start is kept as what makes one, behind a zero.
-append_events(task.job, job, {'\0' .. cmsgpack.pack({
-  blueprint = job.blueprint,
-  at = NOW,
-  state = job.state,
-  worker = B.worker,
-  attempt = task.attempt,
-  task = task_id,
-})})
+-- The one row that is made here: what storage/rows.py encodes, with the first fields of RecordHistory.
+local started = {'task_started', job.state, B.worker, task.attempt, task_id}
+append_rows(task.job, job, cmsgpack.pack({job.blueprint, NOW, {started}}), 1)
 settle(task.job, job)
 write_record(K.facts, task.job, job)
 

@@ -160,8 +160,8 @@ local function apply()
   if B.finish then
     redis.call('HDEL', K.progress, id)
   end
-  if #B.events > 0 then
-    append_events(id, facts, B.events)
+  if B.rows then
+    append_rows(id, facts, B.rows, B.row_count)
   end
   if B.messages then
     send_messages(id, facts, B.messages)

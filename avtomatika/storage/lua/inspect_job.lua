@@ -35,12 +35,15 @@ for _, task_id in ipairs(open) do
   end
 end
 
-local waiting_rows = {}
-for row = 1, facts.rows do
-  local event_id = id .. ':' .. row
-  if redis.call('ZSCORE', K.outbox, event_id) and redis.call('HEXISTS', K.events, event_id) == 1 then
-    waiting_rows[#waiting_rows + 1] = row
+local waiting_rows, row = {}, 1
+while row <= facts.rows do
+  local name = id .. ':' .. row
+  local stored = redis.call('ZSCORE', K.outbox, name) and redis.call('HGET', K.events, name)
+  local number = stored and struct.unpack('>I4', stored) or 1
+  for waiting = row, stored and row + number - 1 or 0 do
+    waiting_rows[#waiting_rows + 1] = waiting
   end
+  row = row + number
 end
 
 local mail, dead = 0, 0

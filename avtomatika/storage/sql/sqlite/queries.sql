@@ -57,20 +57,21 @@ SELECT state, blueprint, rows + 1 FROM jobs WHERE id = :job_id
 -- name: set_rows
 UPDATE jobs SET rows = :rows WHERE id = :job_id
 
--- name: put_event
-INSERT INTO outbox (event_id, job_id, raw) VALUES (?, ?, ?)
+-- name: put_rows
+-- The rows of one step are one row here; what names it is the job and the number of the first.
+INSERT INTO outbox (event_id, job_id, raw) VALUES (:step_id, :job_id, :raw)
 
--- name: list_events
-SELECT raw FROM outbox ORDER BY position LIMIT :limit
+-- name: list_rows
+SELECT event_id, raw FROM outbox ORDER BY position LIMIT :limit
 
--- name: find_event
-SELECT job_id FROM outbox WHERE event_id = :event_id
+-- name: find_rows
+SELECT raw FROM outbox WHERE event_id = :step_id
 
--- name: forget_event
-DELETE FROM outbox WHERE event_id = :event_id
+-- name: forget_rows
+DELETE FROM outbox WHERE event_id = :step_id
 
--- name: acknowledge_row
-UPDATE jobs SET acknowledged = acknowledged + 1 WHERE id = :job_id
+-- name: acknowledge_rows
+UPDATE jobs SET acknowledged = acknowledged + :number WHERE id = :job_id
 
 -- name: put_message
 INSERT INTO messages (id, topic, job_id, due_at, attempts, error, raw) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -336,7 +337,7 @@ SELECT j.fields, j.id, j.rows, j.acknowledged,
 FROM jobs AS j
 
 -- name: audit_outbox
-SELECT job_id, raw FROM outbox
+SELECT event_id, raw FROM outbox
 
 -- name: audit_messages
 SELECT j.id, j.sent, j.delivered,
