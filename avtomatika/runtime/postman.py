@@ -179,8 +179,7 @@ class _Round:
                 wait = _INTERVAL if due_at is None else min(_INTERVAL, max(0.0, due_at - now))
                 self._looks_at = now + wait
                 return wait
-        # No hand is free: the next news is that one is. What signals tell of waits until then.
-        self._looks_at = float("-inf")
+        # No hand is free: the next news is that one is.
         return _INTERVAL
 
     def _arrived(self, task: asyncio.Task[None]) -> None:

@@ -327,11 +327,12 @@ async def test_signal_lost_costs_time_only(office: Office) -> None:
 
 
 class FailingStorage(MemoryStorage):
-    """A storage some of whose calls fail."""
+    """A storage some of whose calls fail; it counts how often it was asked for messages."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
         self.failing: set[str] = set()
+        self.looks = 0
 
     def _may_fail(self, name: str) -> None:
         if name in self.failing:
@@ -339,6 +340,7 @@ class FailingStorage(MemoryStorage):
 
     async def claim_messages(self, *args: Any) -> list[Message]:
         """Claims, or fails."""
+        self.looks += 1
         self._may_fail("claim")
         return await super().claim_messages(*args)
 
@@ -351,6 +353,25 @@ class FailingStorage(MemoryStorage):
         """Postpones, or fails."""
         self._may_fail("postpone")
         await super().postpone_message(*args)
+
+
+async def test_storage_is_not_asked_for_what_comes_later(clock: FakeClock, office: Office) -> None:
+    """News of a message that is due after the next look anyway, or while no hand is free, costs nothing."""
+    office.storage = storage = FailingStorage(clock)
+    office.hire(Bag(limit=1, receive=wait_for_ever))
+    await office.settle()
+    looks = storage.looks
+
+    await office.send("x", delay=21)
+    await office.settle()
+    assert storage.looks == looks
+
+    await office.send("x")
+    await office.settle()
+    looks = storage.looks
+    await office.send("x")
+    await office.settle(5)
+    assert storage.looks == looks
 
 
 async def test_storage_that_is_away_is_asked_again(clock: FakeClock, office: Office) -> None:

@@ -214,6 +214,16 @@ async def test_window_begins_with_the_first_count_and_stays(storage: Storage, cl
     await clock.advance(1)
 
     assert await storage.count("a", 2, 60) == Count(True, 1, START + 120)
+    assert await storage.count("a", 2, 60) == Count(True, 2, START + 120)
+
+
+async def test_many_windows_that_end_at_once_all_begin_anew(storage: Storage, clock: FakeClock) -> None:
+    """However much is yet to be cleared away, an old window does not count."""
+    for number in range(30):
+        await storage.count(f"a{number}", 1, 60)
+    await clock.advance(60)
+
+    assert await storage.count("a29", 1, 60) == Count(True, 1, START + 120)
 
 
 async def test_count_refused_opens_no_window(storage: Storage, clock: FakeClock) -> None:
