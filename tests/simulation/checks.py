@@ -11,6 +11,7 @@ from avtomatika.core.states import JobStatus
 
 from .clients import SimulatedClient
 from .history import POISON, SimulatedHistory
+from .letters import TOPIC, Receiver
 from .plans import ATTEMPTS, FAILED, QUARANTINED, RETRIED, SUCCESS, Fate, Plan
 from .storage import WatchedStorage
 from .world import World
@@ -45,6 +46,16 @@ async def check_run(
                 world.violated(f"job {job.id} ({client.plan.blueprint}): {fault}")
     if by_number:
         world.violated(f"jobs that nobody asked for: {by_number}")
+
+
+async def check_letters(world: World, storage: WatchedStorage, receiver: Receiver) -> None:
+    """Each message that a job has sent was received, and no other."""
+    if await storage.next_message_at([TOPIC]) is not None or await storage.list_dead_messages():
+        world.violated("messages wait in the outbox, or are dead, although their receiver answers")
+    if lost := [message_id for message_id in storage.sent if message_id not in receiver.received]:
+        world.violated(f"messages are lost: {lost}")
+    if unknown := [message_id for message_id in receiver.received if message_id not in storage.sent]:
+        world.violated(f"messages were received that nobody sent: {unknown}")
 
 
 def _check_creation(plan: Plan, fate: Fate, jobs: Sequence[Job]) -> list[str]:

@@ -13,6 +13,7 @@ from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.performer import Performer
+from avtomatika.runtime.postman import Postman
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.runner import Runner
 from avtomatika.runtime.sockets import Sockets
@@ -21,6 +22,7 @@ from avtomatika.runtime.workers import Workers
 
 from .blueprints import BLUEPRINTS, MAX_TRANSITIONS
 from .history import SimulatedHistory
+from .letters import LetterCarrier, Receiver
 from .loop import Process
 from .storage import FaultyStorage, WatchedStorage
 from .world import Call, SkewedClock, World
@@ -43,6 +45,7 @@ class SimulatedEngine:
         world: of this run.
         storage: shared by all engines.
         history: likewise.
+        receiver: likewise.
         number: which of the engines this is.
         owner: its name, unlike that of any process before.
         crash: called when the storage wants the engine to end.
@@ -53,6 +56,7 @@ class SimulatedEngine:
         world: World,
         storage: WatchedStorage,
         history: SimulatedHistory,
+        receiver: Receiver,
         number: int,
         owner: str,
         crash: Callable[[], None],
@@ -62,9 +66,9 @@ class SimulatedEngine:
         self.clock = SkewedClock(world.loop, world.draw.choice((0.0, 0.0, -2.0, 2.0)))
         self.storage = FaultyStorage(storage, world, number, self.process, crash)
         self.listens = True
-        self.process.context.run(self._build, history, owner)
+        self.process.context.run(self._build, history, receiver, owner)
 
-    def _build(self, history: SimulatedHistory, owner: str) -> None:
+    def _build(self, history: SimulatedHistory, receiver: Receiver, owner: str) -> None:
         storage: Any = self.storage
         self.registry = Registry()
         for blueprint in BLUEPRINTS:
@@ -77,9 +81,11 @@ class SimulatedEngine:
         self.workers = Workers(storage, performer, self.historian, sockets, self.clock, ttl=60.0, lease=30.0)
         self.runner = Runner(storage, performer, self.registry, self.clock, owner=owner, max_jobs=5)
         self.watcher = Watcher(storage, performer, self.clock, 20.0, wake=self.runner.wake)
+        self.postman = Postman(storage, self.clock, [LetterCarrier(receiver)])
         self.historian.start()
         self.runner.start()
         self.watcher.start()
+        self.postman.start()
 
     def crash(self) -> None:
         """Ends everything where it stands, as ``kill -9`` does."""
@@ -98,7 +104,7 @@ class SimulatedEngine:
         self.dispatcher.close()
         self.jobs.close()
         await self.watcher.stop()
-        await self.runner.stop(5.0)
+        await asyncio.gather(self.runner.stop(5.0), self.postman.stop(5.0))
         await self.historian.stop()
 
     async def call(self, kind: str, make: Callable[[], Coroutine[Any, Any, T]], patience: float = _PATIENCE) -> T:
@@ -145,15 +151,22 @@ class Slot:
         world: of this run.
         storage: shared by all engines.
         history: likewise.
+        receiver: likewise.
         number: which of the engines this is.
         process: to which restarts belong: never an engine's own.
     """
 
     def __init__(
-        self, world: World, storage: WatchedStorage, history: SimulatedHistory, number: int, process: Process
+        self,
+        world: World,
+        storage: WatchedStorage,
+        history: SimulatedHistory,
+        receiver: Receiver,
+        number: int,
+        process: Process,
     ) -> None:
         self._world = world
-        self._parts = (world, storage, history, number)
+        self._parts = (world, storage, history, receiver, number)
         self._number = number
         self._process = process
         self._starts = 0

@@ -27,6 +27,10 @@ IN_WINDOWS = {
     # history
     "history_down": "the history does not answer for long",
     "history_answer_lost": "rows are written, then the answer is lost",
+    # messages
+    "receiver_away": "the receiver of messages does not answer for long",
+    "slow_receiver": "a message takes longer than its carrier may",
+    "lost_receipt": "a message arrives, and its receipt is lost",
     # workers
     "dies_before_start": "a worker ends after it got a task, before it starts it",
     "dies_in_task": "a worker ends in the middle of a task",
@@ -89,6 +93,9 @@ _LONG = {"history_down": (40.0, 100.0)} | dict.fromkeys(
         "worker_leaves",
         "repeated_creation",
         "lost_creation_answer",
+        "receiver_away",
+        "slow_receiver",
+        "lost_receipt",
     ),
     (15.0, 60.0),
 )

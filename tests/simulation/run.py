@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from unittest import mock
 
-from .checks import check_run
+from .checks import check_letters, check_run
 from .clients import SimulatedClient
 from .engine import SimulatedEngine, Slot
 from .faults import IN_WINDOWS, Window
 from .history import SimulatedHistory
+from .letters import TOPIC, Receiver
 from .loop import Process, SpinningError, VirtualLoop
 from .plans import draw_plans
 from .storage import WatchedStorage
@@ -96,8 +97,10 @@ class Simulation:
         self._outside = Process()
         self._storage = WatchedStorage(world)
         self._history = SimulatedHistory(world)
+        self._receiver = Receiver(world)
         self._slots = [
-            Slot(world, self._storage, self._history, number, self._outside) for number in range(world.engines)
+            Slot(world, self._storage, self._history, self._receiver, number, self._outside)
+            for number in range(world.engines)
         ]
         workers = draw.randint(1, 3)
         self._workers = [
@@ -137,9 +140,16 @@ class Simulation:
         for _ in range(20):
             await asyncio.sleep(35.0)
             live = [status for status in await self._storage.count_jobs() if not status.is_terminal]
-            if not live and not await self._storage.read_events(1):
+            if not live and not await self._mail_waits() and not await self._storage.read_events(1):
                 break
+        await check_letters(self._world, self._storage, self._receiver)
         await check_run(self._world, self._storage, self._history, self._clients)
+
+    async def _mail_waits(self) -> bool:
+        """Sends dead letters again; returns whether any message is on its way."""
+        dead = await self._storage.list_dead_messages()
+        await self._storage.replay_messages([message.id for message in dead])
+        return await self._storage.next_message_at([TOPIC]) is not None
 
     def _find_engine(self) -> SimulatedEngine | None:
         """Returns any engine; one that is down is found as well, as long as callers do not know."""

@@ -13,6 +13,7 @@ from avtomatika.errors import StorageError
 from avtomatika.storage.base import Batch, Committed, JobClaim, Listener, Outcome, Signal
 from avtomatika.storage.memory import MemoryStorage
 
+from .letters import with_letters
 from .loop import Process
 from .world import Run, World
 
@@ -36,6 +37,8 @@ class WatchedStorage(MemoryStorage):
         self._closed: set[str] = set()
         self._failures: dict[str, str] = {}
         self._commits = 0
+        # A dict, since a set's order changes from run to run.
+        self.sent: dict[str, None] = {}
         # How often a job's wake-up was claimed, and the most that was ever seen.
         self._deliveries: Counter[str] = Counter()
         self.most_deliveries: Counter[str] = Counter()
@@ -91,6 +94,7 @@ class WatchedStorage(MemoryStorage):
         if await self.find_job(job.id) != job:
             self._violated(job, "is not stored as it was committed")
         self._known[job.id] = job
+        self.sent.update(dict.fromkeys(message.id for message in batch.messages))
         if batch.ready is not None:
             self._deliveries[job.id] = int(batch.keep_claim)
         for task in (*batch.save_tasks, *batch.queue_tasks):
@@ -183,7 +187,7 @@ class FaultyStorage:
         await self._travel()
         self._may_fail("refused_commit")
         self._may_crash("crash_before_commit")
-        outcome: Outcome = await commit(batch)
+        outcome: Outcome = await commit(with_letters(batch))
         self._may_crash("crash_after_commit")
         await self._travel()
         self._may_fail("ambiguous_commit")

@@ -5,7 +5,7 @@ A fault model that lets one of these pass would prove nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
@@ -17,7 +17,8 @@ from avtomatika.core.events import TaskReported
 from avtomatika.core.job import Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.core.steps import Step
-from avtomatika.storage.base import Batch, Outcome
+from avtomatika.storage.base import Batch, Message, Outcome
+from avtomatika.storage.mailbox import Mailbox
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.storage.queues import ReadyQueue
 
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.timeout(600)
 
 _is_current = MemoryStorage._is_current
 _commit = MemoryStorage.commit
+_claim = Mailbox.claim
 _reported = tasks.reported
 
 
@@ -86,6 +88,19 @@ def no_expired_claims(self: ReadyQueue, now: float) -> None:
         self._put_due(job_id)
 
 
+def endless_claims(self: Mailbox, topics: Sequence[str], limit: int, now: float, until: float) -> list[Message]:
+    """Carries no message whose engine is gone."""
+    return _claim(self, topics, limit, now, until + 1e9)
+
+
+def sent_beside(self: MemoryStorage, row: Any, batch: Batch) -> bool:
+    """Sends the messages of a batch that is then refused."""
+    is_current = _is_current(self, row, batch)
+    for message in () if is_current else batch.messages:
+        self._mailbox.put(replace(message, id=f"{message.id}x"))
+    return is_current
+
+
 @pytest.mark.parametrize(
     ("owner", "guard", "without", "kinds"),
     [
@@ -98,6 +113,8 @@ def no_expired_claims(self: ReadyQueue, now: float) -> None:
         (tasks, "reported", any_time, ("duplicate_result", "lost_result_answer")),
         (MemoryStorage, "expired_tasks", no_expired_tasks, ("dies_in_task", "lost_poll_answer")),
         (ReadyQueue, "_refresh", no_expired_claims, ("engine_crash", "crash_after_commit")),
+        (Mailbox, "claim", endless_claims, ("engine_crash", "slow_receiver")),
+        (MemoryStorage, "_is_current", sent_beside, ("slow_storage", "frozen_engine")),
     ],
     ids=[
         "version",
@@ -109,6 +126,8 @@ def no_expired_claims(self: ReadyQueue, now: float) -> None:
         "result of an ended task",
         "lease of a task",
         "lease of a job",
+        "lease of a message",
+        "message in the commit",
     ],
 )
 def test_simulation_without_a_guard_finds_a_violation(
