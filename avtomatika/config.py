@@ -251,6 +251,13 @@ class Config(BaseSettings):
         "a number of seconds from 0",
         ge=0,
     )
+    CORS_ORIGINS: str = _setting(
+        "",
+        "Origins whose pages may use the client API from a browser, separated by commas. A page sends a token with "
+        "every call; without this setting no page of another origin can read an answer.",
+        "empty, or origins such as https://app.example.org:8443; no *",
+        pattern=r"^$|^https?://[^/\s,*]+(\s*,\s*https?://[^/\s,*]+)*$",
+    )
     API_MAX_BODY_BYTES: int = _setting(
         4 * 1024**2, "Largest request of a client; larger data belongs into files.", "a whole number from 1024", ge=1024
     )
@@ -297,6 +304,10 @@ class Config(BaseSettings):
     def without_effect() -> list[str]:
         """Returns the variables that are set in the environment and known to the contract, but not to this version."""
         return [name for name in _OF_LATER_VERSIONS if os.environ.get(name)]
+
+    def cors_origins(self) -> frozenset[str]:
+        """Returns the origins that ``CORS_ORIGINS`` names, as browsers write them."""
+        return frozenset(origin.strip().lower() for origin in self.CORS_ORIGINS.split(",") if origin.strip())
 
     def storage_uri(self) -> str:
         """Returns where jobs are kept: ``STORAGE_URI``, or what ``REDIS_HOST`` means where only that is set."""

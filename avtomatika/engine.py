@@ -29,6 +29,7 @@ from avtomatika.runtime.auditor import Auditor
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.feed import Feed
 from avtomatika.runtime.file_watch import FileWatch
+from avtomatika.runtime.health import Health
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.performer import Performer
@@ -51,6 +52,7 @@ from avtomatika.server.keys import (
     DISPATCHER_KEY,
     EXPOSURE_KEY,
     FEED_KEY,
+    HEALTH_KEY,
     HISTORIAN_KEY,
     HISTORY_KEY,
     JOBS_KEY,
@@ -143,6 +145,7 @@ class OrchestratorEngine:
                 poll_timeout=config.WORKER_POLL_TIMEOUT_SECONDS,
                 zone=config.zone,
                 instance_id=config.INSTANCE_ID,
+                cors_origins=config.cors_origins(),
             )
         )
         app = self.app
@@ -154,6 +157,7 @@ class OrchestratorEngine:
         app[JOBS_KEY] = Jobs(self._storage, performer, self._clock, self._tracer)
         app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS, meter)
         app[SOCKETS_KEY] = Sockets(self._storage, self._clock)
+        app[HEALTH_KEY] = Health(self._storage, config.INSTANCE_ID)
         app[FEED_KEY] = Feed(self._storage, self._clock)
         app[WORKERS_KEY] = Workers(
             self._storage,
@@ -406,6 +410,7 @@ class OrchestratorEngine:
 
     async def _let_go(self, app: web.Application) -> None:
         """Answers whoever waits, so that no held request delays the stop."""
+        app[HEALTH_KEY].stop()
         app[DISPATCHER_KEY].close()
         app[JOBS_KEY].close()
         app[WORKERS_KEY].close()

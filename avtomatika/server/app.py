@@ -15,9 +15,11 @@ from avtomatika.server import (
     worker_protocol,
     worker_sockets,
 )
+from avtomatika.server.headers import add_headers
 from avtomatika.server.keys import SETTINGS_KEY, Settings
 from avtomatika.server.middleware.auth import auth
 from avtomatika.server.middleware.calm import calm
+from avtomatika.server.middleware.cors import cors
 from avtomatika.server.middleware.encoding import encoding
 from avtomatika.server.middleware.errors import errors
 from avtomatika.server.middleware.tracing import tracing
@@ -28,8 +30,9 @@ def build_app(settings: Settings) -> web.Application:
 
     Bodies are limited by the handlers, each with its own limit, so the framework's is off.
     """
-    app = web.Application(middlewares=[encoding, tracing, errors, calm, auth], client_max_size=0)
+    app = web.Application(middlewares=[encoding, tracing, errors, cors, calm, auth], client_max_size=0)
     app[SETTINGS_KEY] = settings
+    app.on_response_prepare.append(add_headers)
     app.router.add_get("/_public/status", overview.status)
     app.router.add_get("/_public/metrics", overview.metrics)
     # SDK 1.0b1 and 1.0b2 put two slashes before the first segment.

@@ -12,6 +12,7 @@ from avtomatika.history.base import History
 from avtomatika.observability.base import Meter, Tracer
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.feed import Feed
+from avtomatika.runtime.health import Health
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.registry import Registry
@@ -36,6 +37,7 @@ class Settings:
         poll_timeout: longest time that a poll is held, seconds.
         zone: time zone of the moments in answers.
         instance_id: name of this engine.
+        cors_origins: origins whose pages may use the client API.
     """
 
     api_prefix: str
@@ -45,6 +47,7 @@ class Settings:
     poll_timeout: float
     zone: tzinfo
     instance_id: str
+    cors_origins: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -63,6 +66,7 @@ HISTORY_KEY = web.AppKey("history", History)
 HISTORIAN_KEY = web.AppKey("historian", Historian)
 REGISTRY_KEY = web.AppKey("registry", Registry)
 FEED_KEY = web.AppKey("feed", Feed)
+HEALTH_KEY = web.AppKey("health", Health)
 JOBS_KEY = web.AppKey("jobs", Jobs)
 WORKERS_KEY = web.AppKey("workers", Workers)
 SOCKETS_KEY = web.AppKey("sockets", Sockets)

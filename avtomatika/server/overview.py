@@ -10,6 +10,7 @@ from avtomatika.core.states import JobStatus
 from avtomatika.server.bodies import RequestError, answer
 from avtomatika.server.keys import (
     DISPATCHER_KEY,
+    HEALTH_KEY,
     METER_KEY,
     REGISTRY_KEY,
     RUNNER_KEY,
@@ -22,15 +23,19 @@ from avtomatika.version import __version__
 
 
 async def status(request: web.Request) -> web.Response:
-    """``GET /_public/status``: whether the engine serves."""
-    return answer(
-        {
-            "status": "ok",
-            "version": __version__,
-            "instance_id": request.app[SETTINGS_KEY].instance_id,
-            "blueprints": len(request.app[REGISTRY_KEY]),
-        }
-    )
+    """``GET /_public/status``: whether the engine serves; 503 while it cannot do its work."""
+    trouble = await request.app[HEALTH_KEY].find_trouble()
+    facts = {
+        "status": "degraded" if trouble else "ok",
+        "version": __version__,
+        "instance_id": request.app[SETTINGS_KEY].instance_id,
+        "blueprints": len(request.app[REGISTRY_KEY]),
+    }
+    if not trouble:
+        return answer(facts)
+    response = answer({**facts, "code": "degraded", "error": " ".join(trouble)}, 503)
+    response.headers["Retry-After"] = "5"
+    return response
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from avtomatika import __version__
+from avtomatika.errors import StorageError
+from avtomatika.runtime import health
+from avtomatika.server.keys import HEALTH_KEY, STORAGE_KEY
 
 from .conftest import WORKER, Api
 
@@ -84,3 +90,61 @@ async def test_dashboard_counts_workers_jobs_and_tasks(api: Api) -> None:
     assert board["tasks"] == {"waiting": 1, "queues": {"work": {"waiting": 1, "oldest_at": api.clock.now()}}}
     await api.clock.advance(30)
     assert (await poll).status == 204
+
+
+@pytest.mark.parametrize("broken", ["count", "next_wake_at"])
+async def test_status_of_an_engine_in_trouble_is_503(
+    api: Api, broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A storage that does not take or answer anything degrades the engine; where it is, strangers are not told."""
+
+    async def fail(*_: object) -> None:
+        raise StorageError("Redis at 10.0.0.7:6379 does not answer.")
+
+    monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(api.engine.app[STORAGE_KEY], broken, fail)
+    answer = await api.get("/_public/status", token=None)
+
+    assert (answer.status, answer.body["status"], answer.body["code"]) == (503, "degraded", "degraded")
+    assert "the storage does not" in answer.body["error"]
+    assert "10.0.0.7" not in str(answer.body)
+    assert "10.0.0.7" in caplog.text
+    assert answer.headers["Retry-After"] == "5"
+    monkeypatch.undo()
+    monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
+    assert (await api.get("/_public/status", token=None)).status == 200
+
+
+async def test_status_of_a_storage_that_hangs_is_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks gets an answer, and soon."""
+    monkeypatch.setattr(health, "_ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(api.engine.app[STORAGE_KEY], "count", lambda *_: asyncio.Event().wait())
+
+    assert (await api.get("/_public/status", token=None)).status == 503
+
+
+async def test_status_asked_often_tries_the_storage_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers cannot make the storage work."""
+    asked: list[object] = []
+    count = api.engine.app[STORAGE_KEY].count
+
+    async def counted(*args: Any) -> Any:
+        asked.append(args)
+        return await count(*args)
+
+    monkeypatch.setattr(api.engine.app[STORAGE_KEY], "count", counted)
+    monkeypatch.setattr(health, "_FRESH_SECONDS", 1e9)
+
+    answers = await asyncio.gather(*(api.get("/_public/status", token=None) for _ in range(20)))
+
+    assert {answer.status for answer in answers} == {200}
+    assert len(asked) == 1
+
+
+async def test_status_of_an_engine_that_stops_is_503(api: Api) -> None:
+    """A balancer is told before the port closes."""
+    api.engine.app[HEALTH_KEY].stop()
+
+    answer = await api.get("/_public/status", token=None)
+
+    assert (answer.status, answer.body["error"]) == (503, "the engine is stopping.")

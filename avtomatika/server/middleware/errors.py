@@ -71,7 +71,9 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
     match error:
         case web.HTTPMethodNotAllowed():
-            allowed = ", ".join(sorted(error.allowed_methods))
+            allowed = ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
+            if request.method == "OPTIONS":
+                return web.Response(status=204, headers={"Allow": allowed})
             message = f"{request.method} is not possible at {request.path}; use {allowed}."
             response = answer({"error": message, "code": "method_not_allowed"}, 405)
             response.headers["Allow"] = allowed
