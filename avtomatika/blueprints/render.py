@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,26 @@ def graph_dict(graph: Graph) -> dict[str, Any]:
         "states": [{**dataclasses.asdict(state), "handlers": list(state.handlers)} for state in graph.states],
         "edges": [{**dataclasses.asdict(edge), "kind": str(edge.kind)} for edge in graph.edges],
     }
+
+
+def graph_from_dict(drawn: Mapping[str, Any]) -> Graph:
+    """Returns the graph that ``graph_dict`` wrote; members that this version does not know are left out.
+
+    Raises:
+        KeyError: a member without which there is no graph is missing.
+    """
+    states = [_known(State, state) for state in drawn["states"]]
+    edges = [_known(Edge, edge) for edge in drawn["edges"]]
+    return Graph(
+        str(drawn["name"]),
+        tuple(State(**{**state, "handlers": tuple(state.get("handlers", ()))}) for state in states),
+        tuple(Edge(**{**edge, "kind": EdgeKind(edge.get("kind", EdgeKind.TRANSITION))}) for edge in edges),
+    )
+
+
+def _known(kind: type, members: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in members.items() if name in names}
 
 
 def edge_text(edge: Edge) -> str:

@@ -115,6 +115,13 @@ class BackgroundLoop:
                 "Make it a plain def, which runs in a thread of its own, or use actions.run_blueprint."
             )
 
+    async def cancel_others(self) -> None:
+        """Cancels every task of the loop but the one that calls, and waits for them."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
     def stop(self) -> None:
         """Ends the loop and waits for its thread. Idempotent.
 
@@ -137,6 +144,8 @@ class BackgroundLoop:
                 task.cancel()
             self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            # Connections that were closed a moment ago let go of their sockets in the next round.
+            self._loop.run_until_complete(asyncio.sleep(0))
             self._loop.close()
 
 

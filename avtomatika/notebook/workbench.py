@@ -23,12 +23,15 @@ from avtomatika.engine import OrchestratorEngine
 from avtomatika.errors import AvtomatikaError, BlueprintError, ConfigError, DocumentError
 from avtomatika.notebook.answers import Sources
 from avtomatika.notebook.background import BackgroundLoop
+from avtomatika.notebook.bench import CALL_SECONDS, Bench
 from avtomatika.notebook.desk import Desk
-from avtomatika.notebook.frames import HistoryReader, jobs_frame, workers_frame
+from avtomatika.notebook.feed import Feed
+from avtomatika.notebook.frames import HistoryReader
 from avtomatika.notebook.gate import GATE_PATH, Gate
 from avtomatika.notebook.handles import JobHandle
 from avtomatika.notebook.live import Outputs
 from avtomatika.notebook.processes import WorkerProcess, stop_all
+from avtomatika.notebook.remote import RemoteWorkbench
 from avtomatika.notebook.ring import LogRing
 from avtomatika.notebook.sources import sources_of
 from avtomatika.worker import Worker
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_START_SECONDS = 20.0
 _STOP_SECONDS = 15.0
 # How long a cell waits for tasks of the function that it replaces; they go on afterwards.
 _HANDOVER_SECONDS = 2.0
@@ -47,7 +49,7 @@ _CHANGE_SECONDS = 60.0
 _LOG_LINES = 100
 
 
-class Workbench:
+class Workbench(Bench):
     """An engine and its HTTP server on 127.0.0.1, in a thread of this process, with tokens of its own.
 
     Running the cell that made a workbench again gives the same workbench, and says so; ``wb.stop()`` ends it. It also
@@ -116,10 +118,11 @@ class Workbench:
             undo.callback(self._ring.detach)
             self._background = BackgroundLoop(f"avtomatika-{name}")
             undo.callback(self._background.stop)
-            self._background.call(self.engine.start(), _START_SECONDS)
+            self._background.call(self.engine.start(), CALL_SECONDS)
             undo.callback(self._end, self.engine.stop)
             self._url = self.engine.url
             self._client = AsyncClient(self._url, self._config.CLIENT_TOKEN, prefix=self._config.CLIENT_API_PREFIX)
+            self._feed = Feed(self._client, self._background)
             undo.callback(self._end, self._close)
             undo.callback(stop_all, self._processes)
             outputs = Outputs(self._background, live)
@@ -164,12 +167,24 @@ class Workbench:
             raise ConfigError("a workbench talks to its engine through the client API; leave ENABLE_CLIENT_API true.")
         return config
 
-    # --- life ---
+    @staticmethod
+    def connect(url: str, token: str, *, prefix: str = "api", live: bool | None = None) -> RemoteWorkbench:
+        """Returns the same views over a running engine.
 
-    @property
-    def is_running(self) -> bool:
-        """Whether the server answers."""
-        return self._background.is_running
+        Args:
+            url: its address, such as ``https://jobs.example.org``.
+            token: the client token; its jobs are what can be seen.
+            prefix: the engine's ``CLIENT_API_PREFIX``.
+            live: as for a workbench of one's own.
+
+        Raises:
+            ConfigError: the address or the token cannot be used.
+            AuthError: the engine does not know the token.
+            ConnectionFailedError: no engine answered.
+        """
+        return RemoteWorkbench(url, token, prefix=prefix, live=live)
+
+    # --- life ---
 
     @property
     def url(self) -> str:
@@ -203,12 +218,10 @@ class Workbench:
             await self._worker.stop()
         if self._leaving:
             await asyncio.wait(self._leaving, timeout=_HANDOVER_SECONDS)
+        await self._feed.stop()
         await self.engine.stop()
         # Handles that still follow their jobs would open new connections once these are closed.
-        followers = asyncio.all_tasks() - {asyncio.current_task()}
-        for follower in followers:
-            follower.cancel()
-        await asyncio.gather(*followers, return_exceptions=True)
+        await self._background.cancel_others()
         await self._client.close()
 
     def __enter__(self) -> Workbench:
@@ -269,17 +282,7 @@ class Workbench:
             self.register(known)
         name = known.name if known is not None else str(blueprint)
         create = self.engine.create_background_job(name, initial_data or {}, source="notebook", client=Owner().name)
-        return self.job(self._background.call(create, _START_SECONDS))
-
-    def job(self, job_id: str) -> JobHandle:
-        """Returns the handle of a job.
-
-        Raises:
-            JobNotFoundError: there is none of that id.
-        """
-        view = self._background.call(self._client.job(job_id), _START_SECONDS)
-        graph = self._graph(view["blueprint_name"], view["blueprint_version"])
-        return JobHandle(view, graph, self._desk)
+        return self.job(self._background.call(create, CALL_SECONDS))
 
     def _graph(self, blueprint: str, version: str) -> Graph | None:
         graph: Graph = self.engine.app[REGISTRY_KEY].graph_of(blueprint, version)
@@ -304,30 +307,6 @@ class Workbench:
 
     # --- tables ---
 
-    def jobs(
-        self,
-        status: str | None = None,
-        blueprint: str | None = None,
-        since: Any = None,
-        limit: int = 1000,
-    ) -> pd.DataFrame:
-        """Returns jobs, newest first, one row each.
-
-        Args:
-            status: only of this status.
-            blueprint: only of this blueprint.
-            since: only created since; Unix seconds or a datetime.
-            limit: at most so many.
-        """
-        rows = self._background.call(
-            self._client.jobs(status=status, blueprint=blueprint, since=since, limit=limit), _START_SECONDS
-        )
-        return jobs_frame(rows)
-
-    def workers(self) -> pd.DataFrame:
-        """Returns the workers that were heard of lately, one row each."""
-        return workers_frame(self._background.call(self._client.workers(), _START_SECONDS))
-
     def history(self, job: JobHandle | str | None = None, **filters: Any) -> pd.DataFrame:
         """Returns events of jobs, oldest first, one row each.
 
@@ -335,7 +314,7 @@ class Workbench:
             job: only of this job.
             filters: ``event_type``, ``state``, ``blueprint``, ``since``, ``until``, ``limit``.
         """
-        self._background.call(self.engine.app[HISTORIAN_KEY].flush(), _START_SECONDS)
+        self._background.call(self.engine.app[HISTORIAN_KEY].flush(), CALL_SECONDS)
         job_id = job.id if isinstance(job, JobHandle) else job
         return HistoryReader(self._config.HISTORY_DATABASE_URI).job_history(job_id=job_id, **filters)
 
@@ -366,7 +345,7 @@ class Workbench:
             check.add_task(function, name, **options)
             (task_name,) = check.task_names
             self._tasks[task_name] = (function, options)
-            self._background.call(self._renew_worker(), _START_SECONDS)
+            self._background.call(self._renew_worker(), CALL_SECONDS)
             return function
 
         return decorate
@@ -432,16 +411,16 @@ class Workbench:
         return started
 
     def _wait_until_registered(self, processes: Sequence[WorkerProcess]) -> None:
-        ends_at = time.monotonic() + _START_SECONDS
+        ends_at = time.monotonic() + CALL_SECONDS
         missing = {process.worker_id for process in processes}
         while missing:
             for process in processes:
                 process.check()
-            known = self._background.call(self._client.workers(), _START_SECONDS)
+            known = self._background.call(self._client.workers(), CALL_SECONDS)
             missing -= {worker["worker_id"] for worker in known}
             if missing and time.monotonic() > ends_at:
                 raise AvtomatikaError(
-                    f"workers {', '.join(sorted(missing))} did not register within {_START_SECONDS:g} s; "
+                    f"workers {', '.join(sorted(missing))} did not register within {CALL_SECONDS:g} s; "
                     f"their output:\n{''.join(process.log() for process in processes)}"
                 )
             if missing:

@@ -215,10 +215,10 @@ def test_members_of_class_are_in_the_reference(pages: dict[str, Any], owner: typ
 )
 def test_page_describes_every_member(pages: dict[str, Any], page_name: str, variable: str, owner: type) -> None:
     """A how-to page of a class leaves nothing out."""
-    described = set(re.findall(rf"\b{variable}\.(\w+)", pages[page_name].text))
+    described = set(re.findall(rf"\b(?:{variable}|{owner.__name__})\.(\w+)", pages[page_name].text))
     internal = {"cancel"} if owner is Context else set()  # for the worker, not for functions
 
-    assert public(owner) - internal <= described
+    assert set().union(*map(public, owner.__mro__[:-1])) - internal <= described
 
 
 def test_attributes_that_pages_use_exist(page: Any) -> None:

@@ -24,9 +24,15 @@ _STATIC = Path(__file__).parent / "static"
 _FIRST_HANDOVERS = 4
 
 
-def script(name: str) -> str:
-    """Returns the ES module of a widget: the shared part and its own."""
-    return "\n".join((_STATIC / f"{part}.js").read_text(encoding="utf-8") for part in ("shared", name))
+def script(draw: str, *files: str) -> str:
+    """Returns the ES module of a widget.
+
+    Args:
+        draw: name of the function that returns its elements.
+        files: where that function and those that it needs are, besides the shared ones.
+    """
+    parts = [(_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in ("shared", *files)]
+    return "\n".join([*parts, f"export default {{ render: (context) => mount(context, {draw}) }};\n"])
 
 
 def styles() -> str:

@@ -39,7 +39,7 @@ class JobView(LiveWidget):
         result: the result as JSON text, or empty.
     """
 
-    _esm = script("job_view")
+    _esm = script("jobView", "job_view")
 
     head = traitlets.Dict().tag(sync=True)
     graph = traitlets.Unicode("").tag(sync=True)

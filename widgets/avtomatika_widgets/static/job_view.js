@@ -130,9 +130,7 @@ function statePanel(told) {
   ];
 }
 
-function render({ model, el, signal }) {
-  const ask = line(model, signal);
-  const trouble = troubles();
+function jobView({ model, signal, ask, trouble }) {
   let chosen = null, told = null, moment = null, wanted = null, skew = 0;
 
   // --- head ---
@@ -236,8 +234,6 @@ function render({ model, el, signal }) {
     "Timeline",
   );
 
-  const root = h("section", { class: "avt", "aria-label": "job" }, top, progress, approval, trouble.panel, picture.frame, travel, panels.list, panels.room);
-  el.append(root);
   follow(model, signal, ["head"], drawHead);
   follow(model, signal, ["lit", "events"], () => {
     const end = last();
@@ -251,13 +247,11 @@ function render({ model, el, signal }) {
   follow(model, signal, ["bars"], () => panels.isOpen("Timeline") && panels.draw());
   follow(model, signal, ["data", "result"], () => panels.isOpen("Data") && panels.draw());
   follow(model, signal, ["lines"], () => panels.isOpen("Log") && panels.draw());
-  follow(model, signal, ["trouble"], () => trouble.show(model.get("trouble")));
   const ticking = setInterval(() => {
     if (model.get("head").ended) return;
     clock();
     if (panels.isOpen("Timeline")) panels.draw();
   }, 500);
   signal.addEventListener("abort", () => clearInterval(ticking));
+  return [top, progress, approval, picture.frame, travel, panels.list, panels.room];
 }
-
-export default { render };

@@ -32,10 +32,14 @@ function follow(model, signal, names, update) {
 // The way to the engine. The gate first: it answers while a cell blocks the kernel. Where the browser does not reach it,
 // the notebook's own connection, which a blocked kernel reads late.
 function line(model, signal) {
-  let gate = null, number = 0;
+  let gate = null, number = 0, arrive;
+  const arrival = new Promise((resolve) => (arrive = resolve));
   const waiting = new Map();
   const hear = (message) => {
-    if (message?.kind === "gate") gate = message;
+    if (message?.kind === "gate") {
+      gate = message;
+      arrive();
+    }
     if (message?.kind === "answer") {
       waiting.get(message.number)?.(message.answer);
       waiting.delete(message.number);
@@ -61,7 +65,7 @@ function line(model, signal) {
       // Plain text needs no preflight; see avtomatika/notebook/gate.py.
       headers: { "Content-Type": "text/plain" },
       body: JSON.stringify({ view: given.view, capability: given.capability, ask: question }),
-      signal: AbortSignal.timeout(10000),
+      signal: AbortSignal.timeout(20000),
     });
     if (!response.ok) throw new Error(`the gate answered ${response.status}`);
     return response.json();
@@ -72,15 +76,16 @@ function line(model, signal) {
       waiting.set(number, resolve);
       model.send({ kind: "ask", number, ask: question });
     });
+  const overEither = (question) =>
+    overGate(question).catch((error) => {
+      console.debug("avtomatika: the gate was not reached, asking over the notebook's connection.", error);
+      return overNotebook(question);
+    });
   return async (question) => {
-    if (gate) {
-      try {
-        return await overGate(question);
-      } catch (error) {
-        console.debug("avtomatika: the gate was not reached, asking over the notebook's connection.", error);
-      }
-    }
-    return overNotebook(question);
+    // The first capability comes within a second, and is worth waiting for; should it come later, it is used then.
+    await Promise.race([arrival, new Promise((resolve) => setTimeout(resolve, 1500))]);
+    if (gate) return overEither(question);
+    return Promise.race([overNotebook(question), arrival.then(() => overEither(question))]);
   };
 }
 
@@ -167,4 +172,13 @@ function tabs(panels, open) {
   fill(list, buttons);
   show(open);
   return { list, room, show, draw, isOpen: (name) => current === name };
+}
+
+// What a front end calls for each place where the view is shown; `draw` returns the elements of the view.
+function mount({ model, el, signal }, draw) {
+  const trouble = troubles();
+  const ask = line(model, signal);
+  const elements = draw({ model, signal, ask, trouble });
+  el.append(h("section", { class: "avt" }, trouble.panel, elements));
+  follow(model, signal, ["trouble"], () => trouble.show(model.get("trouble")));
 }
