@@ -54,6 +54,8 @@ class JobView(LiveWidget):
         self._job = job
         self._desk = desk
         self._questions = ask
+        # A job that had ended before it was shown is there to go through its history, until the workbench stops.
+        self._stays = job.is_terminal
         self._ended_at = 0.0
         self._last: tuple[Any, ...] = ()
         drawing = job_model.drawing(job.graph) if job.graph is not None else ""
@@ -62,7 +64,7 @@ class JobView(LiveWidget):
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen; where a person may still want to requeue it, only after a minute."""
-        if not self._job.is_terminal:
+        if self._stays or not self._job.is_terminal:
             self._ended_at = 0.0
             return False
         self._ended_at = self._ended_at or time.monotonic()
