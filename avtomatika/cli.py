@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from avtomatika import cli_check, cli_jobs
+from avtomatika import cli_check, cli_jobs, cli_messages
 from avtomatika.blueprints import StateMachineBlueprint, dot, mermaid
 from avtomatika.blueprints.drawing import svg
 from avtomatika.engine import OrchestratorEngine
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_jobs.app, name="jobs")
+app.add_typer(cli_messages.app, name="messages")
 app.command()(cli_check.check)
 app.command()(cli_check.token)
 

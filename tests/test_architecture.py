@@ -97,6 +97,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": EVERYTHING,
     "cli_check": EVERYTHING,
     "cli_jobs": EVERYTHING,
+    "cli_messages": EVERYTHING,
     "__main__": {"cli"},
     "__init__": {"blueprints", "config", "engine", "errors", "version"},
 }

@@ -15,6 +15,7 @@ import yarl
 
 from avtomatika.client.following import CHANGE_WAIT, Waiting, has_changed, is_terminal
 from avtomatika.client.requests import (
+    PAGE,
     Answer,
     Request,
     Requests,
@@ -301,6 +302,36 @@ class AsyncClient:
         """
         request = self._requests.jobs(since, status=status, blueprint=blueprint, limit=limit, offset=offset)
         return as_list(await self._send(request))
+
+    async def dead_letters(self, topic: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Returns messages of own jobs that were given up, last given up first.
+
+        Args:
+            topic: only of this one, such as ``webhook``.
+            limit: at most so many.
+
+        Returns:
+            Objects with ``id``, ``topic``, ``job_id``, ``key``, ``created_at``, ``buried_at``, ``attempts``, ``error``.
+        """
+        found: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None and len(found) < limit:
+            request = self._requests.dead_letters(topic, min(PAGE, limit - len(found)), cursor)
+            page = as_object(await self._send(request), "dead_letters")
+            found += page["dead_letters"]
+            cursor = page["next_cursor"]
+        return found
+
+    async def replay(self, message_ids: Iterable[str]) -> list[str]:
+        """Sends dead letters again, with all their attempts before them.
+
+        Args:
+            message_ids: at most 1000.
+
+        Returns:
+            The ids of those that were dead letters of own jobs.
+        """
+        return list(as_object(await self._send(self._requests.replay(message_ids)), "replayed")["replayed"])
 
     async def blueprints(self) -> list[dict[str, Any]]:
         """Returns the registered blueprints."""

@@ -20,6 +20,8 @@ from avtomatika.errors import (
     suggest,
 )
 
+PAGE = 1000
+"""How many dead letters the engine lists in one answer, at most."""
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -179,6 +181,15 @@ class Requests:
     def jobs(self, since: float | datetime.datetime | None, **filters: Any) -> Request:
         """Asks for a list of jobs."""
         return Request("GET", self._path("/jobs", since=_unix_seconds(since), **filters))
+
+    def dead_letters(self, topic: str | None, limit: int, cursor: str | None) -> Request:
+        """Asks for a page of messages that were given up."""
+        return Request("GET", self._path("/dead-letters", topic=topic, limit=limit, cursor=cursor))
+
+    def replay(self, message_ids: Iterable[str]) -> Request:
+        """Asks to send dead letters again."""
+        body = _json_bytes({"ids": list(message_ids)})
+        return Request("POST", self._path("/dead-letters/replay"), {"Content-Type": "application/json"}, body)
 
     def blueprints(self) -> Request:
         """Asks which blueprints there are."""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from avtomatika.client.following import CHANGE_WAIT, Waiting, has_changed, is_terminal
 from avtomatika.client.requests import (
+    PAGE,
     Answer,
     Request,
     Requests,
@@ -198,6 +199,21 @@ class Client:
         """Returns own jobs, newest first; see ``AsyncClient.jobs``."""
         request = self._requests.jobs(since, status=status, blueprint=blueprint, limit=limit, offset=offset)
         return as_list(self._send(request))
+
+    def dead_letters(self, topic: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Returns messages of own jobs that were given up; see ``AsyncClient.dead_letters``."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None and len(found) < limit:
+            request = self._requests.dead_letters(topic, min(PAGE, limit - len(found)), cursor)
+            page = as_object(self._send(request), "dead_letters")
+            found += page["dead_letters"]
+            cursor = page["next_cursor"]
+        return found
+
+    def replay(self, message_ids: Iterable[str]) -> list[str]:
+        """Sends dead letters again and returns their ids; see ``AsyncClient.replay``."""
+        return list(as_object(self._send(self._requests.replay(message_ids)), "replayed")["replayed"])
 
     def blueprints(self) -> list[dict[str, Any]]:
         """Returns the registered blueprints."""

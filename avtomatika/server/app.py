@@ -8,6 +8,7 @@ from avtomatika.server import (
     admin,
     blueprints,
     bulk,
+    dead_letters,
     events,
     jobs,
     overview,
@@ -65,6 +66,8 @@ def _add_client_routes(app: web.Application, root: str) -> None:
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/history", jobs.history)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/tasks", tasks.list_)
     app.router.add_get(f"{root}/v1/events", events.stream)
+    app.router.add_get(f"{root}/v1/dead-letters", dead_letters.list_)
+    app.router.add_post(f"{root}/v1/dead-letters/replay", dead_letters.replay)
     app.router.add_get(f"{root}/v1/blueprints", blueprints.list_)
     app.router.add_get(f"{root}/v1/blueprints/{{name}}/graph", blueprints.graph)
     app.router.add_get(f"{root}/v1/workers", overview.workers)

@@ -31,16 +31,28 @@ def job_query(request: web.Request, client: str) -> JobQuery:
     if status is not None and status not in set(JobStatus):
         known = ", ".join(JobStatus)
         raise _wrong("status", status, f"one of {known}", suggest(status, list(JobStatus)))
-    cursor = query.get("cursor")
+    limit, before = read_page(request)
     return JobQuery(
         client=client,
         status=JobStatus(status) if status else None,
         blueprint=query.get("blueprint") or None,
         since=read_moment(query.get("since")),
-        limit=_whole(query.get("limit"), "limit", 100, 1, _MAX_LIMIT),
+        limit=limit,
         offset=_whole(query.get("offset"), "offset", 0, 0, 10**9),
-        before=decode_cursor(cursor) if cursor else None,
+        before=before,
     )
+
+
+def read_page(request: web.Request) -> tuple[int, tuple[float, str] | None]:
+    """Reads how much to list at most, and what it is to begin behind: moment and id, or None for the beginning.
+
+    Raises:
+        RequestError: a value is wrong.
+    """
+    query = request.query
+    cursor = query.get("cursor")
+    limit = _whole(query.get("limit"), "limit", 100, 1, _MAX_LIMIT)
+    return limit, decode_cursor(cursor) if cursor else None
 
 
 def wait_seconds(request: web.Request) -> float:
@@ -70,21 +82,21 @@ def known_version(request: web.Request, default: int) -> int:
     return _whole(request.query.get("version"), "version", default, 0, 10**18)
 
 
-def encode_cursor(created_at: float, job_id: str) -> str:
-    """Returns the cursor that continues after a job."""
-    return base64.urlsafe_b64encode(f"{created_at!r} {job_id}".encode()).decode().rstrip("=")
+def encode_cursor(at: float, name: str) -> str:
+    """Returns the cursor that continues behind a moment, and the id of what is listed under it."""
+    return base64.urlsafe_b64encode(f"{at!r} {name}".encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str) -> tuple[float, str]:
-    """Returns creation and id of the job that the cursor stands after.
+    """Returns the moment and the id that the cursor stands behind.
 
     Raises:
         RequestError: it was not made by ``encode_cursor``.
     """
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        created_at, job_id = text.split(" ")
-        return float(created_at), job_id
+        at, name = text.split(" ")
+        return float(at), name
     except (binascii.Error, UnicodeDecodeError, ValueError):
         raise _wrong("cursor", cursor, "the next_cursor of the page before, or empty for the first page") from None
 

@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
-from avtomatika.client import AsyncClient, Client
+from avtomatika.client import AsyncClient, Client, asynchronous, synchronous
+from avtomatika.core.document import EMPTY
 from avtomatika.errors import AuthError, BlueprintError, ClientError, JobNotFoundError
+from avtomatika.server.keys import STORAGE_KEY
+from avtomatika.storage.base import Batch, Message
 
 
 @pytest.fixture
@@ -135,6 +139,31 @@ async def test_changes_of_all_jobs_are_told_as_they_happen(call: Any) -> None:
     assert told[-1].data["job_id"] == job_id
     assert told[-1].data["status"] == "finished"
     assert rest[1] == told[2]
+
+
+async def test_dead_letters_are_listed_and_sent_again(
+    call: Any, engine: OrchestratorEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over as many pages as it takes, up to the limit."""
+    for module in (asynchronous, synchronous):
+        monkeypatch.setattr(module, "PAGE", 2)
+    job_id = await call("submit", "quick", {"number": 1})
+    await call("wait", job_id, timeout=30)
+    storage = engine.app[STORAGE_KEY]
+    job = await storage.find_job(job_id)
+    job = replace(job, version=job.version + 1)
+    letters = [Message(f"{job_id}:x:{n}", "webhook", job_id, "", EMPTY, 1.0, 1.0) for n in range(5)]
+    await storage.commit(Batch(job, frozenset(), 1.0, messages=letters))
+    for letter in letters:
+        await storage.bury_message(letter.id, "no answer")
+
+    listed = [letter["id"] for letter in await call("dead_letters", topic="webhook")]
+
+    assert sorted(listed) == [letter.id for letter in letters]
+    assert [letter["id"] for letter in await call("dead_letters", limit=3)] == listed[:3]
+    assert await call("dead_letters", topic="child") == []
+    assert await call("replay", [listed[1], "unknown"]) == [listed[1]]
+    assert [letter["id"] for letter in await call("dead_letters")] == [listed[0], *listed[2:]]
 
 
 async def test_many_jobs_are_changed_at_once(call: Any) -> None:

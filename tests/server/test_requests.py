@@ -27,6 +27,8 @@ CLIENTS = [
     ("GET", "/api/v1/jobs/some/explain"),
     ("GET", "/api/v1/jobs/some/history"),
     ("GET", "/api/v1/events"),
+    ("GET", "/api/v1/dead-letters"),
+    ("POST", "/api/v1/dead-letters/replay"),
     ("GET", "/api/v1/jobs/some/tasks"),
     ("GET", "/api/v1/blueprints"),
     ("GET", "/api/v1/blueprints/quick/graph"),
