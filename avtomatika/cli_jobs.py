@@ -62,6 +62,20 @@ def cancel(jobs: JobIds, url: Url = _URL, token: Token = DEFAULT_CLIENT_TOKEN) -
 
 
 @app.command()
+def approve(
+    job: JobId,
+    decision: Annotated[str, typer.Argument(help="One of the decisions that the job offers.")] = "approved",
+    by: Annotated[str | None, typer.Option(help="Who decided, for the history.")] = None,
+    comment: Annotated[str | None, typer.Option(help="What else they said.")] = None,
+    url: Url = _URL,
+    token: Token = DEFAULT_CLIENT_TOKEN,
+) -> None:
+    """Decide about a job that waits for a person."""
+    Client(url, token).approve(job, decision, by=by, comment=comment)
+    typer.echo(f"{job}: {decision}")
+
+
+@app.command()
 def requeue(
     jobs: Annotated[list[str] | None, typer.Argument(help="Ids of jobs.")] = None,
     status: Annotated[str | None, typer.Option(help="All of this status: quarantined or failed.")] = None,

@@ -25,6 +25,7 @@ from avtomatika.errors import AvtomatikaError, ConfigError
 from avtomatika.history.base import History
 from avtomatika.history.uris import parse_history_uri
 from avtomatika.observability.logging import setup_logging
+from avtomatika.runtime.approvals import Approvals
 from avtomatika.runtime.auditor import Auditor
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.feed import Feed
@@ -48,6 +49,7 @@ from avtomatika.server.access import ANYBODY, Access
 from avtomatika.server.app import build_app
 from avtomatika.server.keys import (
     ACCESS_KEY,
+    APPROVALS_KEY,
     CLIENT_TOKENS_KEY,
     DISPATCHER_KEY,
     EXPOSURE_KEY,
@@ -155,6 +157,7 @@ class OrchestratorEngine:
         app[HISTORIAN_KEY] = historian
         app[REGISTRY_KEY] = self._registry
         app[JOBS_KEY] = Jobs(self._storage, performer, self._clock, self._tracer)
+        app[APPROVALS_KEY] = Approvals(self._storage, performer)
         app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS, meter)
         app[SOCKETS_KEY] = Sockets(self._storage, self._clock)
         app[HEALTH_KEY] = Health(self._storage, config.INSTANCE_ID)

@@ -12,6 +12,7 @@ AvtomatikaError
 ├── JobNotFoundError       no such job (or not of this client)
 ├── JobFailedError         the job that somebody waited for did not finish
 ├── JobStateError          the job's status does not allow the request
+├── DecisionError          a person decided something that was not offered
 ├── StorageError           the storage did not answer or refused
 ├── ProtocolError          a message of the worker protocol cannot be understood
 ├── AuthError              a token is missing or wrong
@@ -37,6 +38,7 @@ __all__ = [
     "ConditionError",
     "ConfigError",
     "ConnectionFailedError",
+    "DecisionError",
     "DocumentError",
     "HandlerError",
     "JobFailedError",
@@ -185,6 +187,22 @@ class JobStateError(AvtomatikaError):
     """The status of the job does not allow what was asked."""
 
     code = "job_state_conflict"
+
+
+class DecisionError(AvtomatikaError, ValueError):
+    """A person decided something that the job does not offer.
+
+    Args:
+        decision: the word.
+        known: the decisions offered.
+    """
+
+    code = "unknown_decision"
+
+    def __init__(self, decision: str, known: Iterable[str]) -> None:
+        self.decision = decision
+        self.known = tuple(known)
+        super().__init__(f"'{decision}' is not offered; known: {', '.join(self.known)}.{suggest(decision, self.known)}")
 
 
 class StorageError(AvtomatikaError):

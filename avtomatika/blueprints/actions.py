@@ -6,7 +6,16 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from avtomatika.blueprints.requests import Action, Dispatch, Parallel, Sleep, TaskSpec, Transition, name_of
+from avtomatika.blueprints.requests import (
+    Action,
+    Dispatch,
+    HumanApproval,
+    Parallel,
+    Sleep,
+    TaskSpec,
+    Transition,
+    name_of,
+)
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.errors import ActionError, suggest
 
@@ -90,6 +99,27 @@ class ActionFactory:
                 )
             moment = moment.timestamp()
         self._request(Sleep(then, until=moment))
+
+    def await_human_approval(
+        self,
+        message: str,
+        transitions: Mapping[str, str],
+        integration: str = "webhook",
+        timeout_seconds: float | None = None,
+    ) -> None:
+        """Ask a person, and go on by the decision.
+
+        Args:
+            message: the question.
+            transitions: each decision offered to the next state, such as ``{"approved": "ship", "rejected": "stop"}``;
+                ``expired`` is where the job goes when nobody decides in time.
+            integration: which outside system puts the question to people; it stands in the job and its history.
+            timeout_seconds: how long the decision may take; without one the job waits for ever.
+
+        Raises:
+            ActionError: a value is malformed, or this is a second action.
+        """
+        self._request(HumanApproval(message, transitions, integration, timeout_seconds))
 
     def dispatch_task(
         self,

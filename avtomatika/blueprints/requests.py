@@ -16,6 +16,8 @@ STRATEGIES = ("default", "round_robin", "least_connections", "cheapest", "best_v
 POLICIES = ("all", "fail_fast", "collect", "at_least")
 """When a fan-out leads on: after all have ended well; at the first failure; after all have ended in any way; after so
 many have ended well."""
+EXPIRED = "expired"
+"""The word of an approval that nobody gave or refused in time; it is never offered as a decision."""
 # The identifier rule of the worker protocol (section 4.3); a worker refuses any other name, so it is refused here.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -172,7 +174,45 @@ class Sleep(Struct, frozen=True):
             raise ActionError(f"sleep_until takes Unix seconds, or a datetime with a time zone; got {self.until!r}.")
 
 
-Action = Transition | Dispatch | Parallel | Sleep
+class HumanApproval(Struct, frozen=True):
+    """Go on by what a person decides.
+
+    Args:
+        message: what the person is asked.
+        transitions: each decision offered to the next state; ``EXPIRED`` is the way when nobody decides in time.
+        integration: which outside system puts the question to people, as a word for it.
+        timeout_seconds: how long the decision may take; None for no limit.
+    """
+
+    message: str
+    transitions: Mapping[str, str]
+    integration: str = "webhook"
+    timeout_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.message, str) or not self.message.strip():
+            raise ActionError(f"await_human_approval takes the question as its message; got {self.message!r}.")
+        check_transitions(self.transitions, "await_human_approval", "decision")
+        if not set(self.transitions) - {EXPIRED}:
+            raise ActionError(
+                "await_human_approval needs transitions for the decisions that it offers, such as "
+                f"{{'approved': 'next_state', 'rejected': 'other_state'}}; got {dict(self.transitions)!r}."
+            )
+        if not isinstance(self.integration, str) or not _IDENTIFIER.fullmatch(self.integration):
+            raise ActionError(f"integration is a word such as 'webhook'; got {self.integration!r}.")
+        seconds = self.timeout_seconds
+        if seconds is not None and not (_is_number(seconds) and seconds > 0):
+            raise ActionError(
+                f"timeout_seconds of await_human_approval must be a positive number of seconds; got {seconds!r}."
+            )
+        if seconds is None and EXPIRED in self.transitions:
+            raise ActionError(
+                f"'{EXPIRED}' is the transition of a decision that nobody takes in time, but there is no "
+                "timeout_seconds; give one, or name the decision otherwise."
+            )
+
+
+Action = Transition | Dispatch | Parallel | Sleep | HumanApproval
 """Any request."""
 
 
@@ -187,3 +227,5 @@ def name_of(action: Action) -> str:
             return f"dispatch_parallel(aggregate_into='{into}')"
         case Sleep(state):
             return f"a sleep before '{state}'"
+        case HumanApproval(message):
+            return f"await_human_approval('{message}')"

@@ -166,6 +166,13 @@ class Requests:
         body = {"filter": given, "limit": limit} if ids is None else {"ids": list(ids)}
         return Request("POST", self._path(f"/jobs/{action}"), {"Content-Type": "application/json"}, _json_bytes(body))
 
+    def approve(self, job_id: str, decision: str, by: str | None, comment: str | None) -> Request:
+        """Decides about a job that waits for a person, as its owner."""
+        said = {"decision": decision, "by": by, "comment": comment}
+        body = _json_bytes({name: value for name, value in said.items() if value is not None})
+        path = f"/_public/webhooks/approval/{quote(job_id, safe='')}"
+        return Request("POST", path, {"Content-Type": "application/json"}, body, job_id=job_id)
+
     def explain(self, job_id: str) -> Request:
         """Asks what a job waits for."""
         return Request("GET", self._job_path(job_id, "/explain"), job_id=job_id)

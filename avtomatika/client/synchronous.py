@@ -164,6 +164,21 @@ class Client:
         filters = {"status": status, "blueprint": blueprint, "since": since}
         return as_object(self._send(self._requests.change_jobs("requeue", ids, limit, filters)))
 
+    def approve(self, job_id: str, decision: str, *, by: str | None = None, comment: str | None = None) -> None:
+        """Decides about a job that waits for a person.
+
+        Args:
+            job_id: from ``submit``.
+            decision: one of those that the job offers in ``approval``.
+            by: who decided, for the history; the client's name if left out.
+            comment: what else they said.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+            ClientError: with status 400: the decision is not offered; with 409: it does not wait for one.
+        """
+        self._send(self._requests.approve(job_id, decision, by, comment))
+
     def explain(self, job_id: str) -> list[str]:
         """Returns what the job waits for, who holds it and until when, in sentences.
 

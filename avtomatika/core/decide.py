@@ -16,6 +16,7 @@ from avtomatika.core import control, handlers, tasks, waiting
 from avtomatika.core.effects import ClearTimer, Decision
 from avtomatika.core.events import (
     CancelRequested,
+    Decided,
     Event,
     HandlerFailed,
     HandlerReturned,
@@ -92,6 +93,8 @@ def _route(step: Step, event: Event) -> str:
             return tasks.lease_expired(step, event)
         case TimerFired():
             return _timer_fired(step, event)
+        case Decided():
+            return waiting.decided(step, event)
         case CancelRequested():
             step.cancel(event.by)
             return ""
@@ -109,12 +112,16 @@ def _timer_fired(step: Step, event: TimerFired) -> str:
         waited = step.now - step.job.created_at
         step.fail(Failure("RESULT_TIMEOUT", f"the job had no result after {waited:g} s (its result_timeout)"))
         return ""
-    if event.kind is TimerKind.SLEEP and waiting.is_asleep(step):
+    is_own = event.kind in {TimerKind.SLEEP, TimerKind.APPROVAL}
+    if is_own and waiting.is_early(step):
         return "too_early"
     # Cleared even if it no longer matters: a timer that nobody clears comes back.
     step.add(ClearTimer(event.kind, event.task_id))
-    if event.kind is TimerKind.SLEEP:
-        waiting.wake(step)
-    else:
-        tasks.timer_fired(step, event)
+    match event.kind:
+        case TimerKind.SLEEP:
+            waiting.wake(step)
+        case TimerKind.APPROVAL:
+            waiting.expired(step)
+        case _:
+            tasks.timer_fired(step, event)
     return ""

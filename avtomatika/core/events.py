@@ -91,6 +91,7 @@ class TimerKind(StrEnum):
     RESULT = "result"
     JOB = "job"
     SLEEP = "sleep"
+    APPROVAL = "approval"
 
 
 class TimerFired(Struct, frozen=True):
@@ -105,6 +106,24 @@ class TimerFired(Struct, frozen=True):
     kind: TimerKind
     task_id: str = ""
     task: Task | None = None
+
+
+class Decided(Struct, frozen=True):
+    """A person decided what a job shall do.
+
+    Args:
+        wait: number of the wait that the decision is for.
+        decision: one of those offered.
+        by: who decided, as far as that is known.
+        via: how they proved that they may: ``client`` for the owner's token, ``token`` for that of the wait.
+        comment: what else they said, or empty.
+    """
+
+    wait: int
+    decision: str
+    by: str = ""
+    via: str = ""
+    comment: str = ""
 
 
 class CancelRequested(Struct, frozen=True):
@@ -157,6 +176,7 @@ Event = (
     | TaskReported
     | LeaseExpired
     | TimerFired
+    | Decided
     | CancelRequested
     | Requeued
     | Repinned

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avtomatika.blueprints.requests import Dispatch, Parallel, Sleep, Transition
+from avtomatika.blueprints.requests import Dispatch, HumanApproval, Parallel, Sleep, Transition
 from avtomatika.core import dispatching, waiting
 from avtomatika.core.effects import RecordHistory, RunHandler, SetTimer
 from avtomatika.core.events import HandlerFailed, HandlerReturned, TimerKind
@@ -64,6 +64,8 @@ def returned(step: Step, event: HandlerReturned) -> str:
             dispatching.fan_out(step, event.action)
         case Sleep():
             waiting.fall_asleep(step, event.action)
+        case HumanApproval():
+            waiting.ask(step, event.action)
     return ""
 
 

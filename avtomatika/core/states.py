@@ -73,6 +73,7 @@ _RULES: tuple[tuple[Iterable[JobStatus], str, frozenset[JobStatus]], ...] = (
         | {
             JobStatus.PENDING,
             JobStatus.WAITING_FOR_WORKER,
+            JobStatus.WAITING_FOR_HUMAN,
             JobStatus.WAITING_FOR_PARALLEL_TASKS,
             JobStatus.FINISHED,
         },
@@ -99,6 +100,8 @@ _RULES: tuple[tuple[Iterable[JobStatus], str, frozenset[JobStatus]], ...] = (
     # A job that sleeps wakes up.
     ((JobStatus.PENDING,), "TimerFired", frozenset({JobStatus.RUNNING})),
     ((JobStatus.WAITING_FOR_WORKER,), "TimerFired", frozenset({JobStatus.RUNNING})),
+    ((JobStatus.WAITING_FOR_HUMAN,), "TimerFired", frozenset({JobStatus.RUNNING})),
+    ((JobStatus.WAITING_FOR_HUMAN,), "Decided", frozenset({JobStatus.RUNNING, JobStatus.FAILED})),
     ((JobStatus.WAITING_FOR_PARALLEL_TASKS,), "TimerFired", frozenset({JobStatus.RUNNING, JobStatus.QUARANTINED})),
     ((JobStatus.AWAITING_RETRY,), "TimerFired", frozenset({JobStatus.RUNNING, JobStatus.WAITING_FOR_WORKER})),
     # Any live job may have a deadline, and may see a timer that no longer matters.

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
+
+from avtomatika.blueprints.requests import EXPIRED
+
+__all__ = ["EXPIRED", "ApprovalWait", "SleepWait", "Wait"]
 
 
 class SleepWait(Struct, frozen=True):
@@ -17,5 +23,30 @@ class SleepWait(Struct, frozen=True):
     state: str
 
 
-Wait = SleepWait
+class ApprovalWait(Struct, frozen=True):
+    """A job that goes on by what a person decides.
+
+    Args:
+        number: the version of the job whose commit began the wait: no two waits of a job have the same.
+        message: the question.
+        transitions: each decision, and ``expired``, to the next state.
+        asked_at: Unix seconds.
+        expires_at: when it is too late, or None.
+        integration: which outside system puts the question to people.
+    """
+
+    number: int
+    message: str
+    transitions: Mapping[str, str]
+    asked_at: float
+    expires_at: float | None = None
+    integration: str = "webhook"
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """The decisions offered."""
+        return tuple(word for word in self.transitions if word != EXPIRED)
+
+
+Wait = SleepWait | ApprovalWait
 """Any of them."""

@@ -148,6 +148,23 @@ class JobHandle:
         self._call(self._cancel())
         return self.wait(10.0)
 
+    def approve(self, decision: str = "approved", *, by: str | None = None, comment: str | None = None) -> JobHandle:
+        """Decides about the job, which waits for a person.
+
+        Args:
+            decision: one of those that it offers; ``job.view["approval"]["decisions"]`` lists them.
+            by: who decided, for the history.
+            comment: what else they said.
+
+        Returns:
+            This handle; the job goes on meanwhile.
+
+        Raises:
+            ClientError: with status 400: the decision is not offered; with 409: it does not wait for one.
+        """
+        self._call(self._desk.client.approve(self.id, decision, by=by, comment=comment))
+        return self
+
     def requeue(self) -> JobHandle:
         """Lets the job go on in the state where it failed or was quarantined.
 
@@ -229,8 +246,8 @@ class JobHandle:
         """Answers a live view; called in the workbench's loop.
 
         Args:
-            question: ``{"do": ...}`` with ``cancel``, ``requeue``, ``moment`` and a ``sequence``, or ``state`` and a
-                ``name``.
+            question: ``{"do": ...}`` with ``cancel``, ``requeue``, ``approve`` and a ``decision``, ``moment`` and a
+                ``sequence``, or ``state`` and a ``name``.
 
         Raises:
             ValueError: the question is none of these.
@@ -239,6 +256,8 @@ class JobHandle:
         match question:
             case {"do": "cancel"}:
                 await self._cancel()
+            case {"do": "approve", "decision": str(decision)}:
+                await self._desk.client.approve(self.id, decision)
             case {"do": "requeue"}:
                 await self._requeue()
             case {"do": "moment", "sequence": int(sequence)}:

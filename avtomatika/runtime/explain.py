@@ -8,7 +8,7 @@ from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task
 from avtomatika.core.matching import is_qualified
 from avtomatika.core.states import JobStatus, TaskStatus
-from avtomatika.core.waits import SleepWait
+from avtomatika.core.waits import EXPIRED, ApprovalWait, SleepWait
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Timer, WakeUp
 
@@ -26,6 +26,9 @@ def explain(job: Job, wake_up: WakeUp, workers: Sequence[WorkerProfile], now: fl
         return [f"The job is {job.status} since {_ago(job.updated_at, now)}: nothing more happens to it."]
     reasons = [*_claim(wake_up, now), *_ready(job, wake_up, now)]
     reasons += [_task(task, workers, now) for task in wake_up.tasks]
+    if isinstance(job.wait, ApprovalWait):
+        words = ", ".join(job.wait.decisions)
+        reasons.append(f"It waits {_ago(job.wait.asked_at, now)} for a person to decide ({words}): {job.wait.message}")
     reasons += [_timer(job, timer, now) for timer in wake_up.timers]
     if reasons:
         return reasons
@@ -39,7 +42,9 @@ def explain(job: Job, wake_up: WakeUp, workers: Sequence[WorkerProfile], now: fl
 
 def is_stuck(job: Job, wake_up: WakeUp) -> bool:
     """Whether invariant W is broken: the job lives, and nothing will wake it."""
-    if job.is_terminal or job.status in {JobStatus.WAITING_FOR_HUMAN, JobStatus.WAITING_FOR_SUB_JOB}:
+    if job.is_terminal or job.status is JobStatus.WAITING_FOR_SUB_JOB:
+        return False
+    if job.status is JobStatus.WAITING_FOR_HUMAN and isinstance(job.wait, ApprovalWait):
         return False
     return wake_up.ready_at is None and not wake_up.claimed_by and not wake_up.timers and not wake_up.tasks
 
@@ -70,6 +75,10 @@ def _timer(job: Job, timer: Timer, now: float) -> str:
     match timer.kind:
         case TimerKind.SLEEP if isinstance(wait, SleepWait):
             return f"It sleeps and goes on in state '{wait.state}' {_in(timer.at, now)}."
+        case TimerKind.APPROVAL if isinstance(wait, ApprovalWait):
+            way = wait.transitions.get(EXPIRED)
+            then = f"goes on in state '{way}'" if way else "fails"
+            return f"Unless somebody decides, it {then} {_in(timer.at, now)}."
         case TimerKind.RETRY:
             return f"The next attempt of task {timer.task_id} is due {_in(timer.at, now)}."
         case TimerKind.JOB:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from avtomatika.server import (
     admin,
+    approvals,
     blueprints,
     bulk,
     dead_letters,
@@ -36,6 +37,8 @@ def build_app(settings: Settings) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.router.add_get("/_public/status", overview.status)
     app.router.add_get("/_public/metrics", overview.metrics)
+    app.router.add_get(f"{approvals.PATH}/{{job_id}}", approvals.show)
+    app.router.add_post(f"{approvals.PATH}/{{job_id}}", approvals.decide)
     # SDK 1.0b1 and 1.0b2 put two slashes before the first segment.
     for slashes in ("", "/"):
         _add_worker_routes(app, f"{slashes}/_worker")

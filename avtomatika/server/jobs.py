@@ -16,6 +16,7 @@ from avtomatika.core.states import TaskStatus
 from avtomatika.errors import suggest
 from avtomatika.runtime.explain import explain
 from avtomatika.runtime.registry import Registry
+from avtomatika.server.approvals import approval_url
 from avtomatika.server.bodies import RequestError, answer, read_object
 from avtomatika.server.keys import (
     CLIENT_KEY,
@@ -150,7 +151,7 @@ async def _is_connected(request: web.Request, worker_id: str) -> bool:
 async def _view(request: web.Request, job: Job) -> dict[str, Any]:
     storage = request.app[STORAGE_KEY]
     if not job.task_id:
-        return job_view(job)
+        return job_view(job, approval_url=await approval_url(request, job))
     return job_view(job, await storage.find_task(job.task_id), await storage.find_progress(job.id))
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from avtomatika.core.job import Client
 from avtomatika.history.base import History
 from avtomatika.observability.base import Meter, Tracer
+from avtomatika.runtime.approvals import Approvals
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.feed import Feed
 from avtomatika.runtime.health import Health
@@ -77,6 +78,7 @@ METER_KEY = web.AppKey("meter", Meter)
 SAMPLER_KEY = web.AppKey("sampler", Sampler)
 SETTINGS_KEY = web.AppKey("settings", Settings)
 EXPOSURE_KEY = web.AppKey("exposure", Exposure)
+APPROVALS_KEY = web.AppKey("approvals", Approvals)
 CLIENT_TOKENS_KEY = web.AppKey("client_tokens", TokenTable[Client])
 WORKER_TOKENS_KEY = web.AppKey("worker_tokens", TokenTable[str])
 CLIENT_KEY = web.RequestKey("client", Client)

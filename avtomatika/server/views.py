@@ -7,18 +7,21 @@ from typing import Any
 from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.core.job import Failure, Job, Task
 from avtomatika.core.states import JobStatus
-from avtomatika.core.waits import SleepWait
+from avtomatika.core.waits import ApprovalWait, SleepWait
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Change, Progress
 
 
-def job_view(job: Job, task: Task | None = None, progress: Progress | None = None) -> dict[str, Any]:
+def job_view(
+    job: Job, task: Task | None = None, progress: Progress | None = None, approval_url: str | None = None
+) -> dict[str, Any]:
     """Returns a job as clients see it.
 
     Args:
         job: the job.
         task: the task that it waits for, if any.
         progress: the last progress that a worker reported, if any.
+        approval_url: where a person decides, if it waits for one.
     """
     value, message = _progress(job, task, progress)
     view: dict[str, Any] = {
@@ -45,6 +48,15 @@ def job_view(job: Job, task: Task | None = None, progress: Progress | None = Non
     }
     if isinstance(job.wait, SleepWait):
         view["sleep"] = {"until": job.wait.until, "then": job.wait.state}
+    if isinstance(job.wait, ApprovalWait):
+        view["approval"] = {
+            "message": job.wait.message,
+            "decisions": list(job.wait.decisions),
+            "url": approval_url,
+            "expires_at": job.wait.expires_at,
+            "asked_at": job.wait.asked_at,
+            "integration": job.wait.integration,
+        }
     if job.fan_out is not None:
         fan_out = job.fan_out
         view["parallel"] = {

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.core.waits import ApprovalWait
 from avtomatika.storage.base import Fault
 
 
@@ -101,7 +102,7 @@ def _has_wake_up(facts: JobFacts) -> _Findings:
         facts.wake_ups > 0
         or facts.timers > 0
         or with_workers
-        or job.status is JobStatus.WAITING_FOR_HUMAN
+        or (job.status is JobStatus.WAITING_FOR_HUMAN and isinstance(job.wait, ApprovalWait))
         # The child is not there yet as long as the message that is to start it waits.
         or (job.status is JobStatus.WAITING_FOR_SUB_JOB and (facts.has_live_child or facts.mail.waiting > 0))
     )

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from avtomatika.blueprints.graph import Graph, State
-from avtomatika.blueprints.requests import Action, Dispatch, Parallel, Sleep, TaskSpec, Transition
+from avtomatika.blueprints.requests import Action, Dispatch, HumanApproval, Parallel, Sleep, TaskSpec, Transition
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.decide import decide
 from avtomatika.core.document import NULL, Document
@@ -27,6 +27,7 @@ from avtomatika.core.effects import (
 )
 from avtomatika.core.events import (
     CancelRequested,
+    Decided,
     Event,
     HandlerFailed,
     HandlerReturned,
@@ -42,7 +43,7 @@ from avtomatika.core.events import (
 from avtomatika.core.job import Failure, Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
-from avtomatika.core.waits import SleepWait
+from avtomatika.core.waits import ApprovalWait, SleepWait
 
 START = 1_700_000_000.0
 GRAPH = Graph(
@@ -56,6 +57,7 @@ GRAPH = Graph(
         State("charge_failed", is_end=True, outcome="failed"),
     ),
 )
+OWN_TIMERS = {TimerKind.JOB, TimerKind.SLEEP, TimerKind.APPROVAL}
 NEVER_CHANGE = {"id", "blueprint", "blueprint_version", "created_at", "client", "initial_data"}
 
 
@@ -156,6 +158,18 @@ class Machine:
         """Lets the handler ask to go on later."""
         return self.returns(Sleep(then, seconds=seconds))
 
+    def asks(self, **options: Any) -> ApprovalWait:
+        """Lets the handler ask a person, and returns the wait; the ways are approved and rejected unless given."""
+        ways = {"approved": "charge", "rejected": "repair"}
+        self.returns(HumanApproval("Really?", **{"transitions": ways, **options}))
+        assert isinstance(self.job.wait, ApprovalWait)
+        return self.job.wait
+
+    def decides(self, decision: str = "approved", **facts: Any) -> Decision:
+        """Lets a person decide about the wait that the job is in, or about another one."""
+        number = self.job.wait.number if isinstance(self.job.wait, ApprovalWait) else 0
+        return self.feed(Decided(**{"wait": number, "decision": decision, "by": "Ada", "via": "token", **facts}))
+
     def fans_out(self, *options: dict[str, Any], policy: str = "all", at_least: int = 0) -> list[Task]:
         """Lets the handler dispatch parallel tasks that ``join`` joins and returns them by index."""
         before = set(self.tasks)
@@ -219,7 +233,7 @@ class Machine:
 
     def fires(self, kind: TimerKind, task: Task | None = None) -> Decision:
         """Moves on to a timer's moment and lets it fire."""
-        task_id = "" if kind in {TimerKind.JOB, TimerKind.SLEEP} else (task or self.task).id
+        task_id = "" if kind in OWN_TIMERS else (task or self.task).id
         self.now = max(self.now, self.timers.get((kind, task_id), 0.0))
         return self.feed(TimerFired(kind, task_id, self.tasks.get(task_id)))
 
@@ -375,6 +389,10 @@ class Machine:
             case JobStatus.PENDING if isinstance(self.job.wait, SleepWait):
                 assert (self.open_tasks, self.wake_at) == ([], None)
                 assert self.timers[TimerKind.SLEEP, ""] == self.job.wait.until
+            case JobStatus.WAITING_FOR_HUMAN:
+                assert isinstance(self.job.wait, ApprovalWait)
+                assert (self.open_tasks, self.wake_at) == ([], None)
+                assert self.timers.get((TimerKind.APPROVAL, "")) == self.job.wait.expires_at
             case _:
                 assert self.open_tasks == []
                 assert self.wake_at is not None, f"nothing wakes the job: it is {self.job.status}"
@@ -382,8 +400,9 @@ class Machine:
     def _check_timers(self) -> None:
         """A timer belongs to the job or to an open task."""
         for kind, task_id in self.timers:
-            assert (kind in {TimerKind.JOB, TimerKind.SLEEP}) == (task_id == "")
+            assert (kind in OWN_TIMERS) == (task_id == "")
             assert kind is not TimerKind.SLEEP or isinstance(self.job.wait, SleepWait), "nobody sleeps any more"
+            assert kind is not TimerKind.APPROVAL or isinstance(self.job.wait, ApprovalWait), "nobody is asked any more"
             assert not task_id or self.tasks[task_id].status.is_open, f"task {task_id} has ended, its timer has not"
 
 

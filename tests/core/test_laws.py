@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avtomatika.blueprints.requests import Dispatch, Parallel, Sleep, TaskSpec, Transition
+from avtomatika.blueprints.requests import Dispatch, HumanApproval, Parallel, Sleep, TaskSpec, Transition
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.document import Document
 from avtomatika.core.events import (
+    Decided,
     Event,
     HandlerFailed,
     HandlerReturned,
@@ -24,7 +25,7 @@ from avtomatika.core.events import (
 from avtomatika.core.job import Failure, Task
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
-from avtomatika.core.waits import SleepWait
+from avtomatika.core.waits import ApprovalWait, SleepWait
 
 if TYPE_CHECKING:
     from tests.core.conftest import Machine
@@ -83,6 +84,26 @@ def go(machine: Machine, dice: Dice) -> None:
 def nap(machine: Machine, dice: Dice) -> None:
     """The handler returns with a sleep, of any length."""
     machine.feed(HandlerReturned(Sleep(dice.pick(STATES), seconds=dice.pick([5, 60, 0])), machine.job.state_history))
+
+
+def ask(machine: Machine, dice: Dice) -> None:
+    """The handler returns with a question, with or without a time limit."""
+    ways = {"approved": dice.pick(STATES), "rejected": "repair"}
+    action = dice.pick(
+        [
+            HumanApproval("Really?", ways),
+            HumanApproval("Really?", ways, timeout_seconds=30),
+            HumanApproval("Really?", {**ways, "expired": "start"}, timeout_seconds=30),
+        ]
+    )
+    machine.feed(HandlerReturned(action, machine.job.state_history))
+
+
+def answer(machine: Machine, dice: Dice) -> None:
+    """A person decides: most often about this very wait, and something that was offered."""
+    number = machine.job.wait.number if isinstance(machine.job.wait, ApprovalWait) else 1
+    wait = dice.pick([number, number, number, number - 1])
+    machine.feed(Decided(wait, dice.pick(["approved", "rejected", "expired", "perhaps"])))
 
 
 def dispatch(machine: Machine, dice: Dice) -> None:
@@ -173,10 +194,11 @@ def cancel(machine: Machine, dice: Dice) -> None:
 
 
 Move = Callable[["Machine", Dice], None]
-STRAY: tuple[Move, ...] = (call, go, fail, report, expire, fire, wait, stray, cancel)
+STRAY: tuple[Move, ...] = (call, go, fail, report, expire, fire, wait, stray, answer, cancel)
 LIKELY: dict[JobStatus, tuple[Move, ...]] = {
     JobStatus.PENDING: (call, fire),
-    JobStatus.RUNNING: (dispatch, fan_out, dispatch, fan_out, nap, go, fail),
+    JobStatus.RUNNING: (dispatch, fan_out, dispatch, fan_out, nap, ask, go, fail),
+    JobStatus.WAITING_FOR_HUMAN: (answer, answer, fire),
     JobStatus.WAITING_FOR_WORKER: (claim, report, claim, expire, confirm),
     JobStatus.WAITING_FOR_PARALLEL_TASKS: (claim, report, claim, expire, confirm, fire),
     JobStatus.AWAITING_RETRY: (call, fire, report),
@@ -189,7 +211,7 @@ def move(machine: Machine, number: int) -> None:
     dice = Dice(number)
     likely = LIKELY.get(machine.job.status, STRAY)
     chosen = dice.pick(dice.pick([likely, likely, likely, STRAY]))
-    if machine.job.status is JobStatus.RUNNING or chosen not in {go, fail, nap}:
+    if machine.job.status is JobStatus.RUNNING or chosen not in {go, fail, nap, ask}:
         chosen(machine, dice)
 
 
@@ -262,6 +284,8 @@ def help_on(machine: Machine) -> None:
     task = next(iter(machine.open_tasks), None)
     if isinstance(machine.job.wait, SleepWait):
         machine.fires(TimerKind.SLEEP)
+    elif isinstance(machine.job.wait, ApprovalWait):
+        machine.decides("rejected")
     elif task is None:
         machine.returns(None if machine.graph.state(machine.job.state).is_end else Transition("done"))
     elif task.status is TaskStatus.DELAYED:

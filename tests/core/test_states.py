@@ -15,6 +15,7 @@ from avtomatika.core.decide import IllegalTransitionError, decide
 from avtomatika.core.document import EMPTY
 from avtomatika.core.events import (
     CancelRequested,
+    Decided,
     Event,
     HandlerFailed,
     HandlerReturned,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 # Entered by actions that wait for a person or another job, and by no event at all; these rules are proved by hand-made
 # jobs.
-NOT_ENTERED = {JobStatus.WAITING_FOR_HUMAN, JobStatus.WAITING_FOR_SUB_JOB, JobStatus.ERROR}
+NOT_ENTERED = {JobStatus.WAITING_FOR_SUB_JOB, JobStatus.ERROR}
 ONCE = Limits(RetryPolicy(attempts=1), max_deliveries=1)
 STUCK = replace(ONCE, max_transitions=0)
 TO_REPAIR = {"success": "charge", "failure": "repair"}
@@ -72,6 +73,13 @@ def asleep(machine: Machine) -> Machine:
     return machine
 
 
+def asked(machine: Machine) -> Machine:
+    """Lets the job ask a person."""
+    ways = {"approved": "charge", "expired": "repair"}
+    machine.started(deadline_at=machine.now + 600).asks(transitions=ways, timeout_seconds=60.0)
+    return machine
+
+
 def each(machine: Machine, act: Callable[[Task], object]) -> None:
     """Does the same to each open task."""
     for task in machine.open_tasks:
@@ -89,6 +97,12 @@ SCENARIOS: dict[str, Scenario] = {
     "deadline": (DEFAULT, lambda m: m.started(deadline_at=m.now + 1).fires(TimerKind.JOB)),
     "stray timer": (DEFAULT, lambda m: m.started().feed(TimerFired(TimerKind.RETRY, "gone"))),
     "sleeps": (DEFAULT, lambda m: (m.started().sleeps(5.0), m.fires(TimerKind.SLEEP))),
+    "asks, approved": (DEFAULT, lambda m: (m.started().asks(), m.decides())),
+    "asks, approved, in a loop": (STUCK, lambda m: (m.started().asks(), m.decides())),
+    "asks, expired": (DEFAULT, lambda m: (asked(m), m.fires(TimerKind.APPROVAL))),
+    "asks, deadline": (DEFAULT, lambda m: asked(m).fires(TimerKind.JOB)),
+    "asks, stray timer": (DEFAULT, lambda m: asked(m).feed(TimerFired(TimerKind.RETRY, "gone"))),
+    "asks, cancel": (DEFAULT, lambda m: asked(m).cancel()),
     "fault": (DEFAULT, lambda m: m.started().goes_to("nowhere")),
     "handler fails, retried": (DEFAULT, lambda m: (m.started().raises(), m.goes_to("charge"))),
     "handler fails for good": (ONCE, lambda m: m.started().raises()),
@@ -175,7 +189,7 @@ WAYS: dict[JobStatus, Callable[[Machine], object]] = {
     JobStatus.WAITING_FOR_WORKER: single,
     JobStatus.WAITING_FOR_PARALLEL_TASKS: branches,
     JobStatus.AWAITING_RETRY: given_up,
-    JobStatus.WAITING_FOR_HUMAN: lambda m: m.started(),
+    JobStatus.WAITING_FOR_HUMAN: asked,
     JobStatus.WAITING_FOR_SUB_JOB: lambda m: m.started(),
     JobStatus.FINISHED: lambda m: m.started(),
     JobStatus.FAILED: lambda m: m.started(),
@@ -196,6 +210,9 @@ def events_for(machine: Machine) -> list[Event]:
         HandlerReturned(Transition("charge"), EMPTY),
         HandlerFailed("TRANSIENT_ERROR", "boom"),
         HandlerFailed("PERMANENT_ERROR", "boom"),
+        Decided(0, "approved"),
+        Decided(machine.job.version, "approved"),
+        Decided(machine.job.version, "perhaps"),
         CancelRequested(),
         Requeued(),
         Repinned("another version", "charge"),

@@ -14,6 +14,7 @@ from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Limits
 from avtomatika.history.sqlite import SQLiteHistory
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerProfile
+from avtomatika.runtime.approvals import Approvals
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
@@ -55,6 +56,7 @@ class System:
         self.registry = Registry()
         self.performer = Performer(self.storage, self.registry, limits or Limits())
         self.jobs = Jobs(self.storage, self.performer, clock)
+        self.approvals = Approvals(self.storage, self.performer)
         self.history = SQLiteHistory("")
         self.historian = Historian(self.storage, self.history, clock)
         self.dispatcher = Dispatcher(self.storage, clock, LEASE)

@@ -10,7 +10,7 @@ from avtomatika.core.document import Document
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Failure, Job, Task
 from avtomatika.core.states import JobStatus, TaskStatus
-from avtomatika.core.waits import SleepWait
+from avtomatika.core.waits import ApprovalWait, SleepWait
 from avtomatika.protocol.messages import Skill, WorkerProfile
 from avtomatika.runtime.explain import explain, is_stuck
 from avtomatika.storage.base import Timer, WakeUp
@@ -40,6 +40,25 @@ def test_sleep_is_explained() -> None:
     sentence = told(job, timers=[Timer("j1", TimerKind.SLEEP, NOW + 90)])
 
     assert sentence == "It sleeps and goes on in state 'remind' in 90.0 s."
+
+
+def test_question_to_a_person_is_explained() -> None:
+    """Who is waited for, what may be decided, and what happens if nobody does."""
+    ways = {"approved": "ship", "rejected": "stop"}
+    timers = [Timer("j1", TimerKind.APPROVAL, NOW + 60)]
+    plain = a_job(JobStatus.WAITING_FOR_HUMAN, wait=ApprovalWait(3, "Ship it?", ways, NOW - 12))
+    limited = a_job(JobStatus.WAITING_FOR_HUMAN, wait=ApprovalWait(3, "Ship it?", ways, NOW - 12, NOW + 60))
+    led = a_job(
+        JobStatus.WAITING_FOR_HUMAN,
+        wait=ApprovalWait(3, "Ship it?", {**ways, "expired": "stop"}, NOW - 12, NOW + 60),
+    )
+    question = "It waits 12.0 s for a person to decide (approved, rejected): Ship it?"
+
+    assert told(plain) == question
+    assert told(limited, timers=timers) == f"{question}\nUnless somebody decides, it fails in 60.0 s."
+    assert told(led, timers=timers) == f"{question}\nUnless somebody decides, it goes on in state 'stop' in 60.0 s."
+    assert not is_stuck(plain, WakeUp())
+    assert is_stuck(a_job(JobStatus.WAITING_FOR_HUMAN), WakeUp())
 
 
 @pytest.mark.parametrize(

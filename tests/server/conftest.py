@@ -175,6 +175,18 @@ def blueprints() -> list[StateMachineBlueprint]:
     fan = StateMachineBlueprint("fan", api_endpoint="/fan")
     hidden = StateMachineBlueprint("hidden")
 
+    ask = StateMachineBlueprint("ask", api_endpoint="/ask")
+
+    @ask.handler_for("draft", is_start=True)
+    async def draft(actions: ActionFactory) -> None:
+        ways = {"approved": "published", "rejected": "dropped", "expired": "dropped"}
+        actions.await_human_approval("Publish <it>?", ways, timeout_seconds=3600)
+
+    @ask.handler_for("published", is_end=True)
+    @ask.handler_for("dropped", is_end=True)
+    async def decided(state_history: dict[str, Any]) -> Any:
+        return state_history.get("approval")
+
     @quick.handler_for("start", is_start=True)
     async def start(actions: ActionFactory) -> None:
         actions.transition_to("done")
@@ -207,7 +219,7 @@ def blueprints() -> list[StateMachineBlueprint]:
     @hidden.handler_for("only", is_start=True, is_end=True)
     async def only() -> None: ...
 
-    return [quick, orders, fan, hidden]
+    return [quick, orders, fan, hidden, ask]
 
 
 StartApi = Callable[..., Any]

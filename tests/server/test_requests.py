@@ -17,6 +17,8 @@ from avtomatika.server.keys import HISTORY_KEY, STORAGE_KEY, WORKERS_KEY
 from .conftest import CLIENT, WORKER, Api, check, read, until
 
 PUBLIC = [("GET", "/_public/status"), ("GET", "/_public/metrics")]
+# A token of its own, see test_approvals.py.
+GUARDED = [("GET", "/_public/webhooks/approval/some"), ("POST", "/_public/webhooks/approval/some")]
 CLIENTS = [
     ("GET", "/api/v1/jobs"),
     ("GET", "/api/v1/jobs/some"),
@@ -51,7 +53,7 @@ WORKERS = [
 
 def test_every_route_is_in_the_lists_above(api: Api) -> None:
     """A new route gets its token check tested."""
-    known = {path for _, path in [*PUBLIC, *CLIENTS, *WORKERS]}
+    known = {path for _, path in [*PUBLIC, *GUARDED, *CLIENTS, *WORKERS]}
     replaced = {"{job_id}": "some", "{name}": "quick", "{worker_id}": "w1", "{path}": "v1/quick"}
     for resource in api.engine.app.router.resources():
         path = resource.canonical
@@ -134,6 +136,13 @@ async def test_token_that_is_no_text_is_refused(api: Api) -> None:
 async def test_public_paths_need_no_token(api: Api, method: str, path: str) -> None:
     """A load balancer asks without a secret."""
     assert (await api.call(method, path, token=None)).status == 200
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+async def test_guarded_paths_need_a_token(api: Api, method: str, path: str) -> None:
+    """A decision is nobody's without one."""
+    async with api.http.request(method, f"{api.origin}{path}") as response:
+        assert response.status == 401
 
 
 @pytest.mark.parametrize(

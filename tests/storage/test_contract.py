@@ -14,6 +14,7 @@ from avtomatika.core.events import TimerKind
 from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Client, Failure, FanOut, Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.core.waits import ApprovalWait
 from avtomatika.errors import DocumentError
 from avtomatika.protocol.messages import Skill, WorkerProfile
 from avtomatika.storage.base import (
@@ -1634,7 +1635,10 @@ async def test_audit_of_a_healthy_storage_is_empty(storage: Storage) -> None:
     await create(storage, a_job("ready"), ready=Ready(START + 9))
     await create(storage, a_job("timer"), set_timers=[Timer("timer", TimerKind.JOB, START)])
     await create(storage, a_job("task"), queue_tasks=[a_task("t1", "task")])
-    await create(storage, a_job("human", status=JobStatus.WAITING_FOR_HUMAN), events=[RecordHistory("a", "start")])
+    asked = ApprovalWait(1, "Really?", {"approved": "end"}, START)
+    await create(
+        storage, a_job("human", status=JobStatus.WAITING_FOR_HUMAN, wait=asked), events=[RecordHistory("a", "start")]
+    )
     await create(storage, a_job("parent", status=JobStatus.WAITING_FOR_SUB_JOB), events=[RecordHistory("a", "start")])
     await create(storage, a_job("child", parent_job_id="parent"))
     await create(storage, a_job("end", status=JobStatus.FAILED), finish=True)

@@ -13,6 +13,7 @@ from avtomatika.errors import (
     AuthError,
     AvtomatikaError,
     BlueprintError,
+    DecisionError,
     DocumentError,
     JobNotFoundError,
     JobStateError,
@@ -28,6 +29,7 @@ _STATUSES: tuple[tuple[type[AvtomatikaError], int], ...] = (
     (AuthError, 401),
     (JobNotFoundError, 404),
     (JobStateError, 409),
+    (DecisionError, 400),
     (BlueprintError, 404),
     (DocumentError, 400),
     (ProtocolError, 400),
@@ -46,7 +48,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             response.headers["Retry-After"] = str(math.ceil(error.facts["retry_after"]))
         return response
     except AvtomatikaError as error:
-        status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+        status = status_of(error)
         if status >= 500:
             log.exception("a request failed", extra={"action": "request_failed", "path": request.path})
         response = answer({"error": str(error), "code": error.code}, status)
@@ -66,6 +68,11 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         )
         message = f"the server failed to answer; its log says why, under reference {reference}."
         return answer({"error": message, "code": "internal_error", "reference": reference}, 500)
+
+
+def status_of(error: AvtomatikaError) -> int:
+    """Returns the HTTP status that says what the error means for the caller."""
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
 
 def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
