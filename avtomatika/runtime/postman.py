@@ -17,7 +17,7 @@ _INTERVAL = 20.0
 # Seconds after the storage did not answer.
 _PAUSE = 1.0
 # What a claim lasts longer than its carrier may take: the time to write down what came of it.
-_MARGIN = 15.0
+_MARGIN = 5.0
 _GOODBYE_SECONDS = 1.0
 _MAX_ERROR = 1000
 

@@ -399,7 +399,7 @@ async def test_verdict_that_cannot_be_written_lets_the_message_come_back(
     bag = Bag(receive=refuse if call == "postpone" else None)
     office.hire(bag)
     (sent,) = await office.send("x")
-    await office.settle(20)
+    await office.settle(10)
     assert bag.tried == [sent]
     storage.failing.clear()
     bag._receive = None
@@ -473,7 +473,7 @@ async def test_stop_with_a_storage_that_is_away_ends_all_the_same(clock: FakeClo
 
     await postman.stop(0)
 
-    assert await storage.next_message_at(["x"]) == clock.now() + 25
+    assert await storage.next_message_at(["x"]) == clock.now() + 15
 
 
 async def test_stop_before_the_start_is_harmless(office: Office) -> None:
