@@ -186,6 +186,37 @@ class Config(BaseSettings):
     TLS_REQUIRE_CLIENT_CERT: bool = _setting(
         False, "Whether connections without a client certificate are refused.", "true or false"
     )
+    STS_TOKEN_SECONDS: int = _setting(
+        3600,
+        "How long a short-lived token of a worker lasts; workers that use TLS renew theirs by themselves.",
+        "a whole number from 60",
+        ge=60,
+    )
+    RATE_LIMITING_ENABLED: bool = _setting(
+        True,
+        "Whether calls are limited. An engine that serves loopback only limits nobody, unless this or one of the "
+        "limits is set.",
+        "true or false",
+    )
+    RATE_LIMIT_LIMIT: int = _setting(
+        100,
+        "Calls of a client in a period; registrations, events and tokens of a worker; calls with a wrong token from an "
+        "address.",
+        "a whole number from 1",
+        ge=1,
+    )
+    RATE_LIMIT_PERIOD: float = _setting(60.0, "Length of that period.", _SECONDS, gt=0)
+    RATE_LIMIT_HEARTBEAT_LIMIT: int = _setting(
+        120, "Heartbeats of a worker in a period.", "a whole number from 1", ge=1
+    )
+    RATE_LIMIT_POLL_LIMIT: int = _setting(
+        60, "Polls of a worker in a period that brought no task.", "a whole number from 1", ge=1
+    )
+    TRUSTED_PROXIES: str = _setting(
+        "",
+        "Addresses or networks of proxies whose `X-Forwarded-For` counts, separated by commas.",
+        "empty or such as 127.0.0.1, 10.0.0.0/8",
+    )
     ALLOW_DEFAULT_TOKENS: bool = _setting(
         False,
         "Whether the public default tokens may serve on other addresses than loopback. Then anyone who reaches the "
@@ -343,6 +374,17 @@ class Config(BaseSettings):
             f"API_HOST is '{self.API_HOST}', but {facts}, which serve on loopback only. Set {names} to a secret of "
             f"your own (or API_HOST to {_LOOPBACK}, or ALLOW_DEFAULT_TOKENS=true where nobody else reaches the port)."
         )
+
+    def limits_calls(self, host: str) -> bool:
+        """Returns whether calls are limited.
+
+        Args:
+            host: what the server listens on; empty if somebody else decides that.
+        """
+        if not self.RATE_LIMITING_ENABLED:
+            return False
+        # Nobody outside reaches loopback; whoever sets a limit means it there, too.
+        return not _is_loopback(host) or any(name.startswith("RATE_LIMIT") for name in self.model_fields_set)
 
     def refusal(self) -> str:
         """Returns why only this machine may be served, or an empty text.

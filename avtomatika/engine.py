@@ -58,19 +58,25 @@ from avtomatika.server.keys import (
     HISTORIAN_KEY,
     HISTORY_KEY,
     JOBS_KEY,
+    LIMITER_KEY,
     METER_KEY,
+    QUOTAS_KEY,
     REGISTRY_KEY,
     RUNNER_KEY,
     SAMPLER_KEY,
     SOCKETS_KEY,
     STORAGE_KEY,
+    STS_KEY,
     TRACER_KEY,
     WORKER_TOKENS_KEY,
     WORKERS_KEY,
     Exposure,
     Settings,
 )
+from avtomatika.server.limits import Limiter, Quotas, Rates
 from avtomatika.server.middleware.auth import CLIENT_HEADER, WORKER_HEADER
+from avtomatika.server.remote import parse_networks
+from avtomatika.server.sts import TokenService
 from avtomatika.storage.base import Storage
 
 log = logging.getLogger(__name__)
@@ -148,6 +154,7 @@ class OrchestratorEngine:
                 zone=config.zone,
                 instance_id=config.INSTANCE_ID,
                 cors_origins=config.cors_origins(),
+                trusted_proxies=parse_networks(config.TRUSTED_PROXIES),
             )
         )
         app = self.app
@@ -200,7 +207,10 @@ class OrchestratorEngine:
         app[EXPOSURE_KEY] = Exposure()
         app[CLIENT_TOKENS_KEY] = TokenTable(CLIENT_HEADER)
         app[WORKER_TOKENS_KEY] = TokenTable(WORKER_HEADER)
-        app[ACCESS_KEY] = Access(app[CLIENT_TOKENS_KEY], app[WORKER_TOKENS_KEY], PUBLIC_TOKENS)
+        app[STS_KEY] = TokenService(self._storage, config.STS_TOKEN_SECONDS)
+        app[ACCESS_KEY] = Access(app[CLIENT_TOKENS_KEY], app[WORKER_TOKENS_KEY], app[STS_KEY], PUBLIC_TOKENS)
+        app[LIMITER_KEY] = Limiter(self._storage, meter)
+        app[QUOTAS_KEY] = Quotas(self._storage, meter, config.zone)
         self._files = FileWatch(self._clock)
         app.cleanup_ctx.append(self._serve)
         app.on_shutdown.append(self._let_go)
@@ -351,6 +361,7 @@ class OrchestratorEngine:
         """Starts the background work before the first request, and ends it after the last one."""
         self._let_in(app[ACCESS_KEY])
         app[EXPOSURE_KEY].refusal = self.config.refusal()
+        app[LIMITER_KEY].rates = self._rates()
         await self._storage.open()
         try:
             await self._history.open()
@@ -391,6 +402,17 @@ class OrchestratorEngine:
                 again = functools.partial(read, path)
                 self._files.add([path], again)
                 again()
+
+    def _rates(self) -> Rates | None:
+        config = self.config
+        if not config.limits_calls(self._host):
+            return None
+        return Rates(
+            config.RATE_LIMIT_PERIOD,
+            config.RATE_LIMIT_LIMIT,
+            config.RATE_LIMIT_HEARTBEAT_LIMIT,
+            config.RATE_LIMIT_POLL_LIMIT,
+        )
 
     def _tls(self) -> ssl.SSLContext | None:
         """Returns what the server speaks TLS with, if it does; a changed certificate is for new connections.

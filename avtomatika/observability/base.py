@@ -74,6 +74,13 @@ class Meter:
     def lease_ended(self, task: Task) -> None:
         """The claim of a task ended without a result."""
 
+    def rate_limited(self, kind: str) -> None:
+        """Somebody was refused, or held off, because of calling too often.
+
+        Args:
+            kind: ``client``, ``worker``, ``heartbeat``, ``poll``, ``auth`` or ``quota``.
+        """
+
     def write(self, sample: Sample, accept: str = "") -> tuple[bytes, str] | None:
         """Returns all numbers as text, and its content type; None if none are kept.
 

@@ -75,6 +75,7 @@ class PrometheusMeter(Meter):
         self._results_duplicate = counter("results_duplicate", "Results that were sent again and had counted already.")
         self._lease_expiries = counter("lease_expiries", "Claims of tasks that ended without a result.", "task_type")
         self._conflicts = counter("commit_conflicts", "Commits that lost against a faster one on the same job.")
+        self._blocked = counter("ratelimit_blocked", "Calls that were refused or held off by a limit.", "kind")
         self._queue_length = gauge("task_queue_length", "Tasks that wait for a worker.", "task_type")
         self._oldest = gauge("task_oldest_waiting_seconds", "Age of the oldest task that waits.", "task_type")
         self._jobs_present = gauge("jobs_present", "Jobs in the storage, by status.", "status")
@@ -119,6 +120,10 @@ class PrometheusMeter(Meter):
     def lease_ended(self, task: Task) -> None:
         """Counts the claim."""
         self._lease_expiries.labels(task.type).inc()
+
+    def rate_limited(self, kind: str) -> None:
+        """Counts the refusal."""
+        self._blocked.labels(kind).inc()
 
     def write(self, sample: Sample, accept: str = "") -> tuple[bytes, str]:
         """Returns the numbers in the newest format that the asking side reads."""

@@ -28,6 +28,19 @@ def parse_poll(query: Mapping[str, str]) -> Poll:
     return Poll(_seconds(query.get("timeout")), _names(query.get("available_skills")), _names(query.get("hot_skills")))
 
 
+POLL_GRACE = 4.0
+"""Seconds that every worker waits for an answer beyond what it says (it hangs up after 5)."""
+_WAITS = "1.0b11"
+
+
+def waits_when_refused(headers: Mapping[str, str]) -> bool:
+    """Whether a worker keeps to ``Retry-After`` when a poll is refused; the others ask again at once.
+
+    SDK 1.0b16 does, the only one with rxon 1.0b11, and all later ones, which send their id in a header.
+    """
+    return "X-Worker-ID" in headers or headers.get("X-RXON-Version") == _WAITS
+
+
 def encode_poll(timeout: float, available: Iterable[str], hot: Iterable[str] = ()) -> dict[str, str]:
     """Writes the query string of a poll.
 

@@ -116,6 +116,10 @@ class Workers:
         stop = await self._renew(heartbeat, profile, now)
         return ttl_refreshed() if not heartbeat.dialect else heartbeat_answer(stop)
 
+    async def keep(self, heartbeat: Heartbeat) -> None:
+        """Renews the claims that a heartbeat names, and does nothing else with it."""
+        await self._renew(heartbeat, None, await self._storage.now())
+
     async def poller(self, worker_id: str, poll: Poll, seconds: float) -> WorkerProfile | None:
         """Returns the worker that polls.
 

@@ -88,6 +88,10 @@ class TokenTable(Generic[T]):
         """Returns the identity that the token proves, or None."""
         return self._identities.get(self._digest(hash_of(token))) if token else None
 
+    def find_hash(self, hashed: str) -> T | None:
+        """Returns the identity that the token of this hash proves, or None."""
+        return self._identities.get(self._digest(hashed))
+
     def require(self, token: str | None) -> T:
         """Returns the identity that the token proves.
 

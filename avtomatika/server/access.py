@@ -13,12 +13,20 @@ from avtomatika.core.job import Client
 from avtomatika.errors import AuthError
 from avtomatika.security.clients import ClientEntry, read_clients
 from avtomatika.security.tls import names_of
-from avtomatika.security.tokens import TokenTable
+from avtomatika.security.tokens import TokenTable, hash_of
 from avtomatika.security.workers import WorkerEntry, read_workers
+from avtomatika.server.sts import TokenService
 
 ANYBODY = "*"
 AuthMode = Literal["mixed", "mtls-only", "token-only"]
 _CLIENTS, _WORKERS = "clients.toml", "workers.toml"
+
+
+class TokenExpiredError(AuthError):
+    """A short-lived token has ended; its worker gets the next one by itself."""
+
+    def __init__(self) -> None:
+        super().__init__("the access token has ended; ask for the next one at /_worker/auth/token.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +36,12 @@ class Proof:
     Args:
         names: the ids that it may have, or patterns of them; the first one is its own if it says no other.
         reserved: sections of ``workers.toml``, if it has proven no more than that it knows the global token.
+        origin: hash of the token that proves it in the end, or empty for a certificate.
     """
 
     names: tuple[str, ...]
     reserved: tuple[WorkerEntry, ...] = ()
+    origin: str = ""
 
     @property
     def name(self) -> str:
@@ -54,10 +64,14 @@ class Access:
     Args:
         clients: tokens of clients.
         workers: tokens of workers; the identity is an id, or a pattern of ids.
+        sts: short-lived tokens of workers.
         public: tokens that everybody knows, which no file may hold.
     """
 
-    def __init__(self, clients: TokenTable[Client], workers: TokenTable[str], public: frozenset[str]) -> None:
+    def __init__(
+        self, clients: TokenTable[Client], workers: TokenTable[str], sts: TokenService, public: frozenset[str]
+    ) -> None:
+        self._sts = sts
         self.clients = clients
         self.workers = workers
         self.mode: AuthMode = "mixed"
@@ -102,15 +116,19 @@ class Access:
         entry = self._client_entries.get(client)
         return entry.monthly_attempts if entry is not None else None
 
-    def prove_worker(self, token: str | None, certificate: Mapping[str, Any] | None) -> Proof:
+    async def prove_worker(
+        self, token: str | None, certificate: Mapping[str, Any] | None, *, renews: bool = False
+    ) -> Proof:
         """Returns what a worker proves with its certificate, else with its token.
 
         Args:
             token: of the header, or None.
             certificate: as the TLS layer has checked it, or None.
+            renews: it asks for its next token; then one that has just ended is good enough.
 
         Raises:
             AuthError: it proves nothing.
+            TokenExpiredError: its short-lived token has ended.
         """
         names = names_of(certificate) if self.mode != "token-only" else ()
         if names:
@@ -120,8 +138,27 @@ class Access:
                 "this engine takes workers with a client certificate only (WORKER_AUTH_MODE=mtls-only), and the "
                 "connection has none. Set TLS_CERT_PATH and TLS_KEY_PATH of the worker."
             )
-        name = self.workers.require(token)
-        return Proof((name,), self._worker_entries if name == ANYBODY else ())
+        name = self.workers.find(token)
+        if name is not None and token:
+            return Proof((name,), self._worker_entries if name == ANYBODY else (), hash_of(token))
+        found = await self._sts.find(token) if token else None
+        if found is None:
+            self.workers.require(token)  # which says what is wrong
+            raise AuthError(f"the token in the header {self.workers.header} is not valid here.")
+        self.require_origin(found.origin)
+        if found.expires_at <= await self._sts.now() and not renews:
+            raise TokenExpiredError
+        by_global = found.origin and self.workers.find_hash(found.origin) == ANYBODY
+        return Proof(found.names, self._worker_entries if by_global else (), found.origin)
+
+    def require_origin(self, origin: str) -> None:
+        """Checks that the token for which a short-lived one was issued is still known.
+
+        Raises:
+            AuthError: it was taken away since.
+        """
+        if origin and self.workers.find_hash(origin) is None:
+            raise AuthError("the token that this one was issued for is not known any more; configure a new one.")
 
 
 def certificate_of(request: web.Request) -> Mapping[str, Any] | None:

@@ -16,6 +16,7 @@ from avtomatika.server import (
     tasks,
     worker_protocol,
     worker_sockets,
+    worker_tokens,
 )
 from avtomatika.server.headers import add_headers
 from avtomatika.server.keys import SETTINGS_KEY, Settings
@@ -54,6 +55,8 @@ def _add_worker_routes(app: web.Application, root: str) -> None:
     app.router.add_get(f"{root}/workers/{{worker_id}}/tasks/next", worker_protocol.next_task, allow_head=False)
     app.router.add_post(f"{root}/tasks/result", worker_protocol.result)
     app.router.add_post(f"{root}/events", worker_protocol.event)
+    app.router.add_post(f"{root}/auth/token", worker_tokens.issue)
+    app.router.add_post(f"{root}/auth/token/refresh", worker_tokens.refresh)
     app.router.add_get(f"{root}/ws", worker_sockets.connect)
     app.router.add_get(f"{root}/ws/{{worker_id}}", worker_sockets.connect)
 

@@ -19,10 +19,12 @@ from avtomatika.runtime.registry import Registry
 from avtomatika.server.approvals import approval_url
 from avtomatika.server.bodies import RequestError, answer, read_object
 from avtomatika.server.keys import (
+    ACCESS_KEY,
     CLIENT_KEY,
     HISTORIAN_KEY,
     HISTORY_KEY,
     JOBS_KEY,
+    QUOTAS_KEY,
     REGISTRY_KEY,
     SETTINGS_KEY,
     SOCKETS_KEY,
@@ -46,15 +48,23 @@ async def create(request: web.Request) -> web.Response:
         raise _no_endpoint(request, registry)
     body = await read_object(request, request.app[SETTINGS_KEY].max_body)
     initial_data, options = _split(body)
-    job_id, earlier = await request.app[JOBS_KEY].create(
-        blueprint,
-        initial_data,
-        client=client,
-        source="api",
-        dedupe=_dedupe(request, client.name, blueprint.name, body),
-        tracing_context=trace_context(request),
-        **options,
-    )
+    quotas = request.app[QUOTAS_KEY]
+    taken = await quotas.take(client.name, request.app[ACCESS_KEY].monthly_attempts(client.name))
+    try:
+        job_id, earlier = await request.app[JOBS_KEY].create(
+            blueprint,
+            initial_data,
+            client=client,
+            source="api",
+            dedupe=_dedupe(request, client.name, blueprint.name, body),
+            tracing_context=trace_context(request),
+            **options,
+        )
+    except Exception:
+        await quotas.give_back(taken)
+        raise
+    if earlier is not None:
+        await quotas.give_back(taken)
     if earlier is not None and earlier.fingerprint != _fingerprint(blueprint.name, body):
         raise RequestError(
             409,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import tzinfo
+from ipaddress import IPv4Network, IPv6Network
 
 from aiohttp import web
 
@@ -23,6 +24,8 @@ from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.workers import Workers
 from avtomatika.security.tokens import TokenTable
 from avtomatika.server.access import Access, Proof
+from avtomatika.server.limits import Limiter, Quotas
+from avtomatika.server.sts import TokenService
 from avtomatika.storage.base import Storage
 
 
@@ -39,6 +42,7 @@ class Settings:
         zone: time zone of the moments in answers.
         instance_id: name of this engine.
         cors_origins: origins whose pages may use the client API.
+        trusted_proxies: networks of proxies whose word counts about where a request comes from.
     """
 
     api_prefix: str
@@ -49,6 +53,7 @@ class Settings:
     zone: tzinfo
     instance_id: str
     cors_origins: frozenset[str] = frozenset()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(slots=True)
@@ -83,6 +88,9 @@ CLIENT_TOKENS_KEY = web.AppKey("client_tokens", TokenTable[Client])
 WORKER_TOKENS_KEY = web.AppKey("worker_tokens", TokenTable[str])
 CLIENT_KEY = web.RequestKey("client", Client)
 """The client that a request's token belongs to."""
+LIMITER_KEY = web.AppKey("limiter", Limiter)
+QUOTAS_KEY = web.AppKey("quotas", Quotas)
+STS_KEY = web.AppKey("sts", TokenService)
 ACCESS_KEY = web.AppKey("access", Access)
 WORKER_KEY = web.RequestKey("worker", Proof)
 """What a worker's token or certificate proves."""

@@ -17,25 +17,27 @@ from avtomatika.log_context import log_context
 from avtomatika.protocol.answers import event_accepted
 from avtomatika.protocol.heartbeats import parse_heartbeat
 from avtomatika.protocol.identity import claimed_worker_id
-from avtomatika.protocol.polls import parse_poll
+from avtomatika.protocol.polls import POLL_GRACE, parse_poll, waits_when_refused
 from avtomatika.protocol.registration import parse_register
 from avtomatika.protocol.results import parse_result
 from avtomatika.protocol.tasks import encode_task
 from avtomatika.protocol.worker_events import parse_event
 from avtomatika.server.bodies import RequestError, answer, read_json
 from avtomatika.server.encoding import compress
-from avtomatika.server.keys import DISPATCHER_KEY, SETTINGS_KEY, STORAGE_KEY, TRACER_KEY, WORKERS_KEY
+from avtomatika.server.keys import DISPATCHER_KEY, LIMITER_KEY, SETTINGS_KEY, STORAGE_KEY, TRACER_KEY, WORKERS_KEY
 from avtomatika.server.middleware.calm import HELD_SECONDS
 from avtomatika.server.senders import sender
 
 log = logging.getLogger(__name__)
+
+NO_CONTENT = 204
 
 
 async def register(request: web.Request) -> web.Response:
     """``POST /_worker/workers/register``."""
     body = await _body(request)
     profile = parse_register(body, await request.app[STORAGE_KEY].now())
-    sender(request, profile.worker_id)
+    await request.app[LIMITER_KEY].worker(sender(request, profile.worker_id))
     return answer(await request.app[WORKERS_KEY].register(profile))
 
 
@@ -43,6 +45,10 @@ async def heartbeat(request: web.Request) -> web.Response:
     """``PATCH /_worker/workers/{worker_id}``."""
     body = await _body(request)
     worker_id = sender(request, claimed_worker_id(body))
+    try:
+        await request.app[LIMITER_KEY].heartbeat(worker_id)
+    except RequestError as error:
+        raise await _without_harm(request, worker_id, body, error) from None
     return answer(await request.app[WORKERS_KEY].heartbeat(parse_heartbeat(worker_id, body)))
 
 
@@ -54,14 +60,47 @@ async def next_task(request: web.Request) -> web.StreamResponse:
     if poll.timeout is not None:
         seconds = min(seconds, poll.timeout)
     try:
-        with log_context(worker_id=worker_id):
-            return await _hold(request, worker_id, seconds)
+        with log_context(worker_id=worker_id), request.app[LIMITER_KEY].poll(worker_id):
+            seconds = await _held_off(request, worker_id, seconds, poll.timeout)
+            response = await _hold(request, worker_id, seconds)
+            if response.status == NO_CONTENT:
+                await request.app[LIMITER_KEY].empty_poll(worker_id)
+            return response
     except (RequestError, web.HTTPException):
         raise
     except Exception:
         log.exception("a poll failed", extra={"action": "poll_failed", "worker_id": worker_id})
         await request.app[WORKERS_KEY].pause(min(seconds, HELD_SECONDS))
         return web.Response(status=204)
+
+
+async def _without_harm(request: web.Request, worker_id: str, body: Any, refusal: RequestError) -> RequestError:
+    """Keeps the tasks of a worker whose heartbeat is refused, and has it come back soon.
+
+    A worker that waits as long as it is told, up to a minute, would lose its leases meanwhile.
+    """
+    told = parse_heartbeat(worker_id, body)
+    if told.current_tasks:
+        await request.app[WORKERS_KEY].keep(told)
+    seconds = min(refusal.facts["retry_after"], HELD_SECONDS)
+    return RequestError(refusal.status, refusal.code, refusal.message, retry_after=seconds)
+
+
+async def _held_off(request: web.Request, worker_id: str, seconds: float, told: float | None) -> float:
+    """Returns how long to hold a poll: as long as the worker waits if it has asked too often for nothing.
+
+    Raises:
+        RequestError: it has, and it waits when it is told to (429); the others would ask a hundred times a second.
+    """
+    limiter = request.app[LIMITER_KEY]
+    if not await limiter.polls_too_often(worker_id):
+        return seconds
+    if waits_when_refused(request.headers):
+        raise await limiter.refuse_poll(worker_id)
+    limiter.note_held()
+    if told is None:
+        return seconds
+    return min(told + POLL_GRACE, request.app[SETTINGS_KEY].poll_timeout)
 
 
 async def _hold(request: web.Request, worker_id: str, seconds: float) -> web.StreamResponse:
@@ -119,6 +158,7 @@ async def event(request: web.Request) -> web.Response:
     body = await _body(request)
     told = parse_event(body)
     worker_id = sender(request, told.worker_id)
+    await request.app[LIMITER_KEY].worker(worker_id)
     await request.app[WORKERS_KEY].event(told, worker_id)
     return answer(event_accepted())
 

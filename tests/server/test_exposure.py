@@ -5,7 +5,7 @@ from __future__ import annotations
 from unittest import mock
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import make_mocked_request
 
 from avtomatika import Config, OrchestratorEngine
@@ -58,3 +58,12 @@ async def test_others_are_served_anywhere(settings: dict[str, object]) -> None:
     engine = OrchestratorEngine(config=Config(API_PORT=0, API_HOST="127.0.0.1", **settings))
     async with engine:
         assert await reach(engine, ("10.1.2.3", 8080)) == "served"
+
+
+async def test_default_tokens_are_refused_behind_a_proxy() -> None:
+    """A proxy on the same machine comes by loopback, and brings the whole world."""
+    engine = OrchestratorEngine(config=Config(API_PORT=0))
+    async with engine, ClientSession() as http:
+        for headers, status in (({}, 200), ({"X-Forwarded-For": "8.8.8.8"}, 403), ({"Forwarded": "for=8.8.8.8"}, 403)):
+            async with http.get(f"{engine.url}/_public/status", headers=headers) as answer:
+                assert answer.status == status

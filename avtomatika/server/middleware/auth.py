@@ -8,18 +8,21 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from avtomatika.errors import AuthError
-from avtomatika.server.access import certificate_of
+from avtomatika.server.access import TokenExpiredError, certificate_of
 from avtomatika.server.bodies import RequestError
 from avtomatika.server.keys import (
     ACCESS_KEY,
     CLIENT_KEY,
     CLIENT_TOKENS_KEY,
     EXPOSURE_KEY,
+    LIMITER_KEY,
     SETTINGS_KEY,
     WORKER_KEY,
 )
+from avtomatika.server.remote import remote_address, was_forwarded
 
 CLIENT_HEADER = "X-Client-Token"
+TOKEN_PATH, REFRESH_PATH = "/_worker/auth/token", "/_worker/auth/token/refresh"
 WORKER_HEADER = "X-Worker-Token"
 
 
@@ -28,23 +31,41 @@ async def auth(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Lets a request through to its handler if its token is right."""
     path = request.path
     refusal = request.app[EXPOSURE_KEY].refusal
-    if refusal and not _came_by_loopback(request):
+    if refusal and (was_forwarded(request) or not _came_by_loopback(request)):
         raise RequestError(403, "default_token", refusal)
     if path.startswith("/_public/"):
         return await handler(request)
     if path.startswith(("/_worker/", "//_worker/")):
-        try:
-            request[WORKER_KEY] = request.app[ACCESS_KEY].prove_worker(
-                request.headers.get(WORKER_HEADER), certificate_of(request)
-            )
-        except AuthError as error:
-            # 403 on purpose: a 401 makes published workers give up their token for good (protocol, section 5.1).
-            raise RequestError(403, "forbidden", str(error)) from None
-        return await handler(request)
-    if not request.app[SETTINGS_KEY].client_api:
-        return await handler(request)
-    request[CLIENT_KEY] = request.app[CLIENT_TOKENS_KEY].require(request.headers.get(CLIENT_HEADER))
+        await _let_worker_in(request, path.removeprefix("/") if path.startswith("//") else path)
+    elif request.app[SETTINGS_KEY].client_api:
+        await _let_client_in(request)
     return await handler(request)
+
+
+async def _let_client_in(request: web.Request) -> None:
+    try:
+        client = request.app[CLIENT_TOKENS_KEY].require(request.headers.get(CLIENT_HEADER))
+    except AuthError:
+        await request.app[LIMITER_KEY].wrong_token(remote_address(request))
+        raise
+    request[CLIENT_KEY] = client
+    await request.app[LIMITER_KEY].client(client.name)
+
+
+async def _let_worker_in(request: web.Request, path: str) -> None:
+    if path == REFRESH_PATH:
+        return  # the token in the body is the proof
+    try:
+        request[WORKER_KEY] = await request.app[ACCESS_KEY].prove_worker(
+            request.headers.get(WORKER_HEADER), certificate_of(request), renews=path == TOKEN_PATH
+        )
+    except TokenExpiredError as error:
+        # The only 401: its worker asks for the next token, and repeats the call.
+        raise RequestError(401, "token_expired", str(error)) from None
+    except AuthError as error:
+        await request.app[LIMITER_KEY].wrong_token(remote_address(request))
+        # 403 on purpose: a 401 makes published workers give up their token for good (protocol, section 5.1).
+        raise RequestError(403, "forbidden", str(error)) from None
 
 
 def _came_by_loopback(request: web.Request) -> bool:
