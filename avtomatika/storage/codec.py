@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgpack
+import msgspec
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields
 
@@ -19,7 +20,7 @@ from avtomatika.core.job import Client, Failure, FanOut, Job, Task
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.waits import ApprovalWait, SleepWait
-from avtomatika.errors import StorageError
+from avtomatika.errors import DocumentError, StorageError
 from avtomatika.protocol.messages import Skill, WorkerProfile
 from avtomatika.storage.base import Change, Message
 
@@ -28,6 +29,7 @@ _ABSENT = object()
 
 # Most fields of most jobs hold one of these; a look into a table is several times faster than msgpack.
 _COMMON: dict[bytes, Any] = {msgpack.packb(value): value for value in (None, "", False, True, 0, 1, 2, 3, 0.0)}
+_encode_plain = msgspec.msgpack.Encoder().encode
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
@@ -201,8 +203,7 @@ def _encode_job_field(name: str, value: Any) -> bytes:
         raw: bytes = value.raw
         return raw
     if type(value) in _SCALARS:
-        packed: bytes = msgpack.packb(value)
-        return packed
+        return _encode_plain(value)
     kind = _JOB.kinds.get(name)
     return Document.of(value if kind is None else kind.pack(value), name).raw
 
@@ -276,8 +277,11 @@ def encode_change(job: Job) -> bytes:
     """Returns what the log of changes keeps of a commit, as bytes: a list, like an event."""
     fan_out = job.fan_out
     ended, total = (0, 0) if fan_out is None else (fan_out.total - fan_out.open, fan_out.total)
-    plain = [job.id, job.client.name, job.blueprint, str(job.status), job.state, job.version, job.updated_at]
-    return Document.of([*plain, ended, total], "change").raw
+    row = (job.id, job.client.name, job.blueprint, job.status, job.state, job.version, job.updated_at, ended, total)
+    try:
+        return _encode_plain(row)
+    except UnicodeEncodeError as error:
+        raise DocumentError("change", str(error)) from error
 
 
 def decode_change(position: int, raw: bytes) -> Change:

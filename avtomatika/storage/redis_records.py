@@ -7,6 +7,7 @@ bytes are one kind there, so everything comes back as bytes.
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,8 +56,18 @@ Packed = Mapping[bytes, Any]
 
 def pack(value: Any) -> bytes:
     """Returns plain data as bytes that Lua's cmsgpack understands: it has one kind of string."""
-    packed: bytes = msgpack.packb(value, use_bin_type=False, unicode_errors="surrogatepass")
+    packed: bytes = _PACKERS.pack(value)
     return packed
+
+
+class _Packers(threading.local):
+    """One packer for each thread: to make one for each call takes as long as the packing."""
+
+    def __init__(self) -> None:
+        self.pack = msgpack.Packer(use_bin_type=False, unicode_errors="surrogatepass").pack
+
+
+_PACKERS = _Packers()
 
 
 def unpack(raw: bytes) -> Any:
@@ -107,6 +118,10 @@ def commit_arguments(batch: Batch, signals: Sequence[Signal]) -> dict[str, Any]:
         "status": str(job.status),
         "state": job.state,
         "fields": encode_job_fields(job, None if job.version == 1 else batch.changed | {"version"}),
+        "change": encode_change(job),
+        "signals": [signal_row(signal) for signal in signals],
+    }
+    parts = {
         "claim": batch.claim,
         "keep_claim": batch.keep_claim,
         "cancel_open": batch.cancel_open_tasks,
@@ -116,21 +131,19 @@ def commit_arguments(batch: Batch, signals: Sequence[Signal]) -> dict[str, Any]:
         "clear_timers": [_timer_key(timer) for timer in batch.clear_timers],
         "finish": batch.finish,
         # Their numbers are known to the script alone, which makes the id of the step from the first one.
-        "rows": encode_rows(job.blueprint, batch.at, batch.events) if batch.events else False,
+        "rows": encode_rows(job.blueprint, batch.at, batch.events) if batch.events else b"",
         "row_count": len(batch.events),
-        "change": encode_change(job),
-        "signals": [signal_row(signal) for signal in signals],
+        "messages": [_message_row(message) for message in batch.messages],
+        "records": [write_arguments(write) for write in batch.records],
     }
+    # Most steps have few of these, and the script unpacks all that is sent.
+    arguments |= {name: part for name, part in parts.items() if part}
     if job.is_terminal:
         arguments["ended"] = job.updated_at
     if job.version == 1:
         arguments["created"] = _new_job_facts(job)
     if batch.ready is not None:
         arguments["ready"] = {"at": batch.ready.at, "priority": batch.ready.priority}
-    if batch.messages:
-        arguments["messages"] = [_message_row(message) for message in batch.messages]
-    if batch.records:
-        arguments["records"] = [write_arguments(write) for write in batch.records]
     if batch.task_claim is not None:
         arguments["task_claim"] = claim_arguments(batch.task_claim)
     if batch.dedupe is not None:

@@ -1,5 +1,5 @@
 -- Forgets messages that their receivers have.
--- parts: jobs messages
+-- parts: numbers jobs messages
 
 for _, id in ipairs(B.ids) do
   local message = read_record(K.message_facts, id)

@@ -1,5 +1,5 @@
 -- Makes a message a dead letter.
--- parts: jobs messages
+-- parts: numbers jobs messages
 
 local message = read_record(K.message_facts, B.id)
 if message and not message.buried then

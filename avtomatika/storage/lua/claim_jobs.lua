@@ -1,5 +1,5 @@
 -- Takes due wake-ups. The job that comes first is known only here, so the key of its fields is made here too.
--- parts: wakes signals
+-- parts: numbers wakes signals
 
 -- So many wake-ups whose time has come are sorted in at once; more at one moment wait for the next call.
 refresh_wakes(1000)
@@ -11,7 +11,7 @@ if B.limit > 0 then
     local id = string.sub(member, 17)
     local wake = read_record(K.wakes, id)
     withdraw_wake(id, wake)
-    wake.token = id .. '/' .. redis.call('INCR', K.seq) .. '/' .. B.owner
+    wake.token = id .. '/' .. next_seq() .. '/' .. B.owner
     wake.owner, wake.ends, wake.deliveries = B.owner, ends, wake.deliveries + 1
     put_claimed(id, wake)
     taken[#taken + 1] = {wake.token, wake.deliveries, redis.call('HGETALL', B.job_prefix .. id)}

@@ -1,5 +1,5 @@
 -- Takes due messages of some topics; each is due again when the lease ends.
--- parts: messages
+-- parts: numbers messages
 
 local due = {}
 for _, topic in ipairs(B.limit > 0 and B.topics or {}) do

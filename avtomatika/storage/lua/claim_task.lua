@@ -1,5 +1,5 @@
 -- Takes the first task of some queues, and records its start in the job's history.
--- parts: tasks jobs outbox signals
+-- parts: numbers tasks jobs outbox signals
 
 local function is_before(one, other)
   if one.priority ~= other.priority then

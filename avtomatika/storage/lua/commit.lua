@@ -1,5 +1,5 @@
 -- Applies batches; of each all or nothing. All checks of a batch stand before its first write.
--- parts: jobs wakes tasks outbox messages records changes signals
+-- parts: numbers jobs wakes tasks outbox messages records changes signals
 -- serves: many
 -- keys: dedupe dedupe_ends progress timers
 -- job keys: job job_tasks job_open job_timers
@@ -13,7 +13,7 @@ local function write_task(row, in_queue)
     withdraw_task(task_id, old)
     task.seq = old.seq
   else
-    task.seq = redis.call('INCR', K.seq)
+    task.seq = next_seq()
     redis.call('ZADD', K.job_tasks, task.seq, task_id)
   end
   redis.call(task.open and 'SADD' or 'SREM', K.job_open, task_id)
@@ -36,10 +36,10 @@ local function write_tasks()
     end
     redis.call('DEL', K.job_open)
   end
-  for _, row in ipairs(B.save_tasks) do
+  for _, row in each(B.save_tasks) do
     write_task(row, false)
   end
-  for _, row in ipairs(B.queue_tasks) do
+  for _, row in each(B.queue_tasks) do
     write_task(row, true)
   end
 end
@@ -67,10 +67,10 @@ local function write_timers()
       end
     end
   end
-  for _, key in ipairs(B.clear_timers) do
+  for _, key in each(B.clear_timers) do
     clear_timer(key)
   end
-  for _, timer in ipairs(B.set_timers) do
+  for _, timer in each(B.set_timers) do
     local key, member, at = timer[1], timer[2], timer[3]
     clear_timer(key)
     redis.call('HSET', K.job_timers, key, member)
@@ -81,14 +81,14 @@ end
 local function write_wake(id, wake)
   if B.finish then
     forget_wake(id, wake)
-  elseif B.claim ~= '' and B.keep_claim then
+  elseif B.claim and B.keep_claim then
     if B.ready then
       renew_wake(id, wake, B.ready)
     end
   elseif B.ready then
     -- What the step itself calls now is due, even if the clock that it read is a little ahead of this one.
     put_wake(id, wake, B.ready, math.max(NOW, B.at))
-  elseif B.claim ~= '' then
+  elseif B.claim then
     forget_wake(id, wake)
   end
 end
@@ -140,7 +140,7 @@ local function apply()
   end
   local wake = read_record(K.wakes, id)
   local is_current = B.version == stored + 1
-    and (B.claim == '' or (wake and wake.token == B.claim))
+    and (not B.claim or (wake and wake.token == B.claim))
     and (not B.records or are_expected(B.records))
     and (not B.task_claim or is_held(read_record(K.task_facts, B.task_claim.id), B.task_claim))
   if not is_current then

@@ -1,5 +1,5 @@
 -- Moves the ends of claims; answers with the tokens of those that are lost.
--- parts: wakes signals
+-- parts: numbers wakes signals
 
 local ends = NOW + B.lease
 local lost = {}

@@ -1,5 +1,5 @@
 -- What a job waits for: its wake-up, its timers, its open tasks.
--- parts: wakes tasks
+-- parts: numbers wakes tasks
 -- job keys: job_open job_timers
 
 local wake = redis.call('HGET', K.wakes, B.id)

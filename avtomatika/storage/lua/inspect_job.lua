@@ -1,5 +1,5 @@
 -- All that is stored for one job, at one moment: for the audit.
--- parts: wakes tasks messages
+-- parts: numbers wakes tasks messages
 -- keys: facts outbox events timers progress
 -- job keys: job job_open job_timers
 

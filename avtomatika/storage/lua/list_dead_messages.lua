@@ -1,5 +1,5 @@
 -- Dead letters, last buried first.
--- parts: messages
+-- parts: numbers messages
 
 local found = {}
 for _, member in ipairs(redis.call('ZREVRANGEBYLEX', K.dead, B.high, B.low, 'LIMIT', 0, B.limit)) do

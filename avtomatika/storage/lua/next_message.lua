@@ -1,5 +1,5 @@
 -- When the next message of some topics is due, or nothing.
--- parts: messages
+-- parts: numbers messages
 
 local earliest = false
 for _, topic in ipairs(B.topics) do

@@ -1,5 +1,5 @@
 -- The earliest moment at which there is something to do, as text: a claim that can be had already does not count.
--- parts: wakes
+-- parts: numbers wakes
 -- keys: timers leases
 
 local earliest

@@ -1,5 +1,5 @@
 -- Moves the moment of a message that waits.
--- parts: messages signals
+-- parts: numbers messages signals
 
 local message = read_record(K.message_facts, B.id)
 local signals = {}

@@ -1,6 +1,6 @@
 -- Forgets jobs that ended before a moment, with all that they left. Which ones is known only here, so their keys are
 -- made here too.
--- parts: jobs wakes tasks messages records
+-- parts: numbers jobs wakes tasks messages records
 -- keys: workers worker_ends counters counter_ends dedupe dedupe_ends timers progress
 
 prune(K.workers, K.worker_ends, 1000)

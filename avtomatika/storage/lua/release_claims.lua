@@ -1,5 +1,5 @@
 -- Gives claims back: due at once, in their old places, and not counted.
--- parts: wakes signals
+-- parts: numbers wakes signals
 
 local signals = {}
 for _, token in ipairs(B.tokens) do

@@ -1,5 +1,5 @@
 -- Makes dead letters due at once; answers with the ids of those that were dead letters.
--- parts: jobs messages signals
+-- parts: numbers jobs messages signals
 
 local replayed, signals, told = {}, {}, {}
 for _, id in ipairs(B.ids) do

@@ -1,5 +1,5 @@
 -- Numbers that must agree, at one moment: for the audit.
--- parts: jobs wakes tasks messages
+-- parts: numbers jobs wakes tasks messages
 -- keys: outbox events
 
 local by_status = {}

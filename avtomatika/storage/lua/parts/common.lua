@@ -23,6 +23,10 @@ local function write_record(key, id, record)
   redis.call('HSET', key, id, cmsgpack.pack(record))
 end
 
+local function each(list)
+  return ipairs(list or {})
+end
+
 -- A name in front of other things in one string: no name is then the beginning of another.
 local function sized(name)
   return struct.pack('>I4', #name) .. name

@@ -1,6 +1,6 @@
 -- Messages that leave the engine. What the storage itself changes of one is kept beside its bytes, as facts. It stands
 -- in the queue of its topic (mail) or in the list of dead letters (dead).
--- keys: seq messages message_facts mail dead job_mail
+-- keys: messages message_facts mail dead job_mail
 
 -- All topics share a set whose members are in the order of their bytes: topic, moment, place.
 local function mail_member(id, message)
@@ -29,7 +29,7 @@ end
 local function send_messages(job_id, job, rows)
   for _, row in ipairs(rows) do
     local id, raw, message = row[1], row[2], row[3]
-    message.seq = redis.call('INCR', K.seq)
+    message.seq = next_seq()
     redis.call('HSET', K.messages, id, raw)
     redis.call('ZADD', K.job_mail, 0, sized(job_id) .. id)
     queue_message(id, message)

@@ -1,6 +1,6 @@
 -- Tasks. What the storage itself changes of a task is kept beside its bytes, as facts. A task waits in its queue
 -- (waiting, and ages), is claimed (leases, and held), or is in neither.
--- keys: seq tasks task_facts waiting ages leases held
+-- keys: tasks task_facts waiting ages leases held
 
 -- All queues share a set whose members are in the order of their bytes: queue, priority and age, first place.
 local function waiting_member(id, facts)

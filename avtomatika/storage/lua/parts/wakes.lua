@@ -1,6 +1,6 @@
 -- The ready queue. A wake-up stands in exactly one of three sets: later (by its moment), due (by priority, then
 -- moment, then place), claimed (by the end of the claim).
--- keys: seq wakes later due claimed
+-- keys: wakes later due claimed
 
 -- Members of one priority are in the order of their bytes: the moment, then the place, then the job.
 local function due_member(id, wake)
@@ -38,7 +38,7 @@ local function put_wake(id, old, ready, moment)
   if old then
     withdraw_wake(id, old)
   end
-  local wake = {at = ready.at, priority = ready.priority, seq = redis.call('INCR', K.seq), deliveries = 0}
+  local wake = {at = ready.at, priority = ready.priority, seq = next_seq(), deliveries = 0}
   if wake.at <= moment then
     put_due(id, wake)
   else
@@ -50,13 +50,17 @@ end
 
 -- Replaces a claimed wake-up by a new one that the same claim holds already.
 local function renew_wake(id, wake, ready)
-  withdraw_wake(id, wake)
+  local is_due = wake.place == 'due'
+  if is_due then
+    withdraw_wake(id, wake)
+  end
   wake.at, wake.priority, wake.deliveries = ready.at, ready.priority, 1
-  wake.seq = redis.call('INCR', K.seq)
-  if wake.place == 'due' then
+  wake.seq = next_seq()
+  if is_due then
     put_due(id, wake)
   else
-    put_claimed(id, wake)
+    -- It stands where it stood: by the end of the claim.
+    write_record(K.wakes, id, wake)
   end
 end
 
