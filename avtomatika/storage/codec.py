@@ -176,6 +176,7 @@ _JOB = _Schema(
     failure=_FAILURE,
 )
 _JOB_DOCUMENTS = frozenset({"initial_data", "state_history", "result"})
+_UNCHANGING = frozenset({int, float, bool, type(None), JobStatus, Document})
 
 
 def encode_job_fields(job: Job, names: Iterable[str] | None = None) -> dict[str, bytes]:
@@ -206,6 +207,44 @@ def _encode_job_field(name: str, value: Any) -> bytes:
         return _encode_plain(value)
     kind = _JOB.kinds.get(name)
     return Document.of(value if kind is None else kind.pack(value), name).raw
+
+
+def split_job_fields(job: Job, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Returns the named fields of a job: as they are where nobody can change them, else as bytes.
+
+    So a storage in the same process can keep most of them without encoding and decoding them at every step, which was
+    a fifth of the time of one.
+
+    Raises:
+        AttributeError: a job has no such field.
+        DocumentError: a value cannot be stored.
+    """
+    plain: dict[str, Any] = {}
+    encoded: dict[str, bytes] = {}
+    for name in names:
+        value = getattr(job, name)
+        kind = type(value)
+        if kind in _UNCHANGING or (kind is str and value.isascii()) or (kind is Client and not value.params):
+            plain[name] = value
+        else:
+            encoded[name] = _encode_job_field(name, value)
+    return plain, encoded
+
+
+def decode_job_fields(encoded: Mapping[str, bytes]) -> dict[str, Any]:
+    """Returns fields of a job that were encoded, each time new ones.
+
+    Raises:
+        StorageError: a field cannot be read.
+    """
+    return {name: _decode_job_field(name, raw) for name, raw in encoded.items()}
+
+
+def _decode_job_field(name: str, raw: bytes) -> Any:
+    if name in _JOB_DOCUMENTS:
+        return Document(raw)
+    value, kind = _loads(raw, Job), _JOB.kinds.get(name)
+    return value if kind is None or value is None else kind.unpack(value)
 
 
 def decode_job(stored: Mapping[str, bytes]) -> Job:

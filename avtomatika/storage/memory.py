@@ -1,7 +1,8 @@
 """The storage in this process: the fastest one, the model of the others, and gone when the process ends.
 
-No method awaits anything, so each is one atomic step. Records are kept as bytes: nobody can change what is stored
-through an object that was handed out. Every queue is a heap, so no step looks at more than it changes.
+No method awaits anything, so each is one atomic step. Records are kept as bytes, or as values that never change: nobody
+can change what is stored through an object that was handed out. Every queue is a heap, so no step looks at more than it
+changes.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from bisect import bisect_left, insort
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
 from avtomatika.core.history import HistoryStep
-from avtomatika.core.job import Job, Task
+from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import (
@@ -46,14 +49,14 @@ from avtomatika.storage.base import (
 )
 from avtomatika.storage.codec import (
     decode_change,
-    decode_job,
+    decode_job_fields,
     decode_task,
     decode_worker,
     encode_change,
-    encode_job_fields,
     encode_message,
     encode_task,
     encode_worker,
+    split_job_fields,
 )
 from avtomatika.storage.heap import LazyHeap
 from avtomatika.storage.invariants import JobFacts, check_counts, check_job
@@ -72,13 +75,8 @@ class _JobRow:
     """A job as stored, with what must be known of it without decoding.
 
     Args:
-        stored: its fields as bytes.
-        version: number of commits.
-        status: its status.
-        state: its state.
-        created_at: never changes, nor do the two below.
-        client: name of the client.
-        blueprint: name of the blueprint.
+        job: the job, but for the fields that are kept as bytes.
+        encoded: fields in which a caller could change something, as bytes: each reader gets values of its own.
         rows: rows that its history has had.
         acknowledged: how many of them have left the outbox.
         tasks: ids of all its tasks.
@@ -87,13 +85,8 @@ class _JobRow:
         timers: keys of its timers, as keys.
     """
 
-    stored: dict[str, bytes]
-    version: int
-    status: JobStatus
-    state: str
-    created_at: float
-    client: str
-    blueprint: str
+    job: Job
+    encoded: dict[str, bytes]
     rows: int = 0
     acknowledged: int = 0
     tasks: list[str] = field(default_factory=list)
@@ -101,12 +94,16 @@ class _JobRow:
     timers: dict[_TimerKey, None] = field(default_factory=dict)
     ended_at: float = 0.0
 
+    def load(self) -> Job:
+        """Returns the job as last committed."""
+        return replace(self.job, **decode_job_fields(self.encoded)) if self.encoded else self.job
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A batch in bytes: everything that can fail has been done, nothing is written."""
 
-    stored: dict[str, bytes]
+class _Prepared(Struct, frozen=True):
+    """What a batch writes, in values of the storage's own: all that can fail has been done, nothing is written."""
+
+    plain: dict[str, Any]
+    encoded: dict[str, bytes]
     cancelled: Sequence[tuple[Task, bytes]]
     saved: Sequence[tuple[Task, bytes]]
     queued: Sequence[tuple[Task, bytes]]
@@ -167,12 +164,13 @@ class MemoryStorage(Storage):
 
     async def commit(self, batch: Batch) -> Outcome:
         """Applies the batch or nothing."""
-        self._forget_dedupe_keys()
-        if batch.dedupe is not None and (first := self._dedupe.get(batch.dedupe.key)) is not None:
-            return first
+        if batch.dedupe is not None:
+            self._forget_dedupe_keys()
+            if (first := self._dedupe.get(batch.dedupe.key)) is not None:
+                return first
         row = self._jobs.get(batch.job.id)
         if not self._is_current(row, batch):
-            return Stale(0 if row is None else row.version)
+            return Stale(0 if row is None else row.job.version)
         prepared = self._prepare(row, batch)
         self._apply(self._write_job(row, batch, prepared), batch, prepared)
         self._last_position = next_position(self._last_position, self._clock.now())
@@ -182,7 +180,7 @@ class MemoryStorage(Storage):
 
     def _is_current(self, row: _JobRow | None, batch: Batch) -> bool:
         """Whether nobody was faster."""
-        if batch.job.version != (1 if row is None else row.version + 1):
+        if batch.job.version != (1 if row is None else row.job.version + 1):
             return False
         if batch.claim and not self._ready.holds(batch.job.id, batch.claim):
             return False
@@ -199,7 +197,7 @@ class MemoryStorage(Storage):
         for write in batch.records:
             check_name(write.space, write.key)
         return _Prepared(
-            encode_job_fields(job, None if row is None else batch.changed | {"version"}),
+            *split_job_fields(job, job_fields() if row is None else batch.changed),
             _encoded(replace(task, status=TaskStatus.CANCELLED, ended_at=batch.at) for task in closed),
             _encoded(batch.save_tasks),
             _encoded(batch.queue_tasks),
@@ -210,22 +208,26 @@ class MemoryStorage(Storage):
     def _write_job(self, row: _JobRow | None, batch: Batch, prepared: _Prepared) -> _JobRow:
         job = batch.job
         if row is None:
-            row = _JobRow(prepared.stored, 1, job.status, job.state, job.created_at, job.client.name, job.blueprint)
+            row = _JobRow(job, prepared.encoded)
             self._jobs[job.id] = row
             insort(self._by_creation, (job.created_at, job.id))
             self._created += 1
             if batch.dedupe is not None:
                 self._remember(batch.dedupe.key, Duplicate(job.id, batch.dedupe.fingerprint), batch.dedupe.ttl)
         else:
-            self._count(row.status, -1)
-            row.stored.update(prepared.stored)
-            row.version, row.status, row.state = job.version, job.status, job.state
+            self._count(row.job.status, -1)
+            prepared.plain["version"] = job.version
+            row.job = replace(row.job, **prepared.plain)
+            if row.encoded or prepared.encoded:
+                kept = {name: raw for name, raw in row.encoded.items() if name not in prepared.plain}
+                row.encoded = kept | prepared.encoded
         if job.is_terminal:
             row.ended_at = job.updated_at
             self._ended.put(job.id, (row.ended_at,))
-        else:
+        elif row.ended_at:
+            row.ended_at = 0.0
             self._ended.discard(job.id)
-        self._count(job.status, 1)
+        self._count(row.job.status, 1)
         return row
 
     def _apply(self, row: _JobRow, batch: Batch, prepared: _Prepared) -> None:
@@ -304,12 +306,12 @@ class MemoryStorage(Storage):
     async def find_job(self, job_id: str) -> Job | None:
         """Returns the job as last committed."""
         row = self._jobs.get(job_id)
-        return None if row is None else decode_job(row.stored)
+        return None if row is None else row.load()
 
     async def list_jobs(self, query: JobQuery) -> list[Job]:
         """Returns jobs, newest first."""
         chosen = itertools.islice(self._newest(query), query.offset, query.offset + query.limit)
-        return [decode_job(row.stored) for row in chosen]
+        return [row.load() for row in chosen]
 
     def _newest(self, query: JobQuery) -> Iterator[_JobRow]:
         """Returns the rows that the query means, newest first."""
@@ -320,9 +322,9 @@ class MemoryStorage(Storage):
                 return
             row = self._jobs[job_id]
             if (
-                query.client in {None, row.client}
-                and query.status in {None, row.status}
-                and query.blueprint in {None, row.blueprint}
+                query.client in {None, row.job.client.name}
+                and query.status in {None, row.job.status}
+                and query.blueprint in {None, row.job.blueprint}
             ):
                 yield row
 
@@ -347,7 +349,7 @@ class MemoryStorage(Storage):
     async def put_progress(self, job_id: str, progress: Progress) -> None:
         """Remembers the progress until the job ends."""
         row = self._jobs.get(job_id)
-        if row is not None and not row.status.is_terminal:
+        if row is not None and not row.job.is_terminal:
             self._progress[job_id] = progress
             self._tell(Signal("progress", job_id))
 
@@ -363,7 +365,7 @@ class MemoryStorage(Storage):
         taken = self._ready.claim(owner, limit, now + lease, now)
         if taken:
             self._tell(Signal("timer", at=now + lease))
-        return [JobClaim(decode_job(self._jobs[w.job_id].stored), w.token, w.deliveries) for w in taken]
+        return [JobClaim(self._jobs[w.job_id].load(), w.token, w.deliveries) for w in taken]
 
     async def extend_claims(self, tokens: Sequence[str], lease: float) -> list[str]:
         """Moves the ends of claims."""
@@ -411,9 +413,9 @@ class MemoryStorage(Storage):
     def _record_start(self, task: Task, now: float) -> None:
         row = self._jobs[task.job_id]
         started = RecordHistory(
-            "task_started", row.state, worker_id=task.worker_id, attempt=task.attempt, task_id=task.id
+            "task_started", row.job.state, worker_id=task.worker_id, attempt=task.attempt, task_id=task.id
         )
-        self._append(row, task.job_id, encode_rows(row.blueprint, now, [started]), 1)
+        self._append(row, task.job_id, encode_rows(row.job.blueprint, now, [started]), 1)
 
     async def renew_tasks(self, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:
         """Moves the ends of claims."""
@@ -680,8 +682,8 @@ class MemoryStorage(Storage):
 
     def _forget_job(self, job_id: str) -> None:
         row = self._jobs.pop(job_id)
-        del self._by_creation[bisect_left(self._by_creation, (row.created_at, job_id))]
-        self._count(row.status, -1)
+        del self._by_creation[bisect_left(self._by_creation, (row.job.created_at, job_id))]
+        self._count(row.job.status, -1)
         self._created -= 1
         for task_id in row.tasks:
             self._tasks.forget(task_id)
@@ -691,7 +693,7 @@ class MemoryStorage(Storage):
 
     async def audit(self) -> list[Fault]:
         """Collects the facts of every job and checks them."""
-        jobs = {job_id: decode_job(row.stored) for job_id, row in self._jobs.items()}
+        jobs = {job_id: row.load() for job_id, row in self._jobs.items()}
         mail = {job_id: self._mailbox.counts(job_id) for job_id in jobs}
         parents = {job.parent_job_id for job_id, job in jobs.items() if not job.is_terminal or mail[job_id].waiting}
         waiting: dict[str, list[int]] = {}

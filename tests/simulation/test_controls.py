@@ -36,7 +36,7 @@ _reported = tasks.reported
 
 def any_version(self: MemoryStorage, row: Any, batch: Batch) -> bool:
     """Applies a batch whatever version it was decided on."""
-    version = 1 if row is None else row.version + 1
+    version = 1 if row is None else row.job.version + 1
     return _is_current(self, row, replace(batch, job=replace(batch.job, version=version)))
 
 
