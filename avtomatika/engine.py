@@ -23,6 +23,7 @@ from avtomatika.core.job import INTERNAL, Client
 from avtomatika.core.steps import Limits
 from avtomatika.errors import AvtomatikaError, ConfigError
 from avtomatika.history.base import History
+from avtomatika.history.noop import NoopHistory
 from avtomatika.history.uris import parse_history_uri
 from avtomatika.observability.logging import setup_logging
 from avtomatika.runtime.approvals import Approvals
@@ -129,7 +130,8 @@ class OrchestratorEngine:
         self._app_runner: web.AppRunner | None = None
         self._stopped = False
         self._host = ""
-        self._build(keep=_ROWS_IN_MEMORY if history is None and uri.kind == "memory" else None)
+        keep = _ROWS_IN_MEMORY if history is None and uri.kind == "memory" else None
+        self._build(keep=0 if isinstance(history, NoopHistory) else keep)
 
     def _build(self, keep: int | None) -> None:
         """Puts the parts together."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import enum
 import numbers
-import threading
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -50,7 +49,7 @@ class Document:
             DocumentError: something in it is none of these; the message has its path.
         """
         try:
-            return cls(_PACKERS.pack(value))
+            return cls(msgpack.packb(value, default=_plain, strict_types=True))
         except _REFUSALS:
             return cls._of_odd(value, name)
 
@@ -166,15 +165,6 @@ def _is_unicode(text: str) -> bool:
         return False
     return True
 
-
-class _Packers(threading.local):
-    """One packer for each thread: to make one for each document takes as long as the packing."""
-
-    def __init__(self) -> None:
-        self.pack = msgpack.Packer(default=_plain, strict_types=True).pack
-
-
-_PACKERS = _Packers()
 
 EMPTY = Document.of({})
 """The empty mapping."""

@@ -51,25 +51,6 @@ class HistoryEvent(Struct, frozen=True):
         return f"{self.job_id}:{self.sequence}"
 
 
-class HistoryStep(Struct, frozen=True):
-    """The rows that one step added to a job's history; they travel together.
-
-    Args:
-        job_id: the job.
-        first: the sequence of the first row.
-        events: the rows, in order.
-    """
-
-    job_id: str
-    first: int
-    events: tuple[HistoryEvent, ...]
-
-    @property
-    def id(self) -> str:
-        """Names the step when its rows are acknowledged."""
-        return f"{self.job_id}:{self.first}"
-
-
 class WorkerEvent(Struct, frozen=True):
     """One row of a worker's history.
 

@@ -64,6 +64,7 @@ class PrometheusMeter(Meter):
         self._handler_duration = histogram(
             "handler_duration_seconds", "Calls of handlers.", _SHORT, "blueprint", "state", "outcome"
         )
+        self._handler_durations: dict[tuple[str, str, str], Histogram] = {}
         self._schedule_to_start = histogram(
             "task_schedule_to_start_seconds",
             "From the dispatch of a task to the moment when a worker first gets it.",
@@ -102,7 +103,12 @@ class PrometheusMeter(Meter):
 
     def handler_ran(self, job: Job, seconds: float, outcome: str) -> None:
         """Notes the duration."""
-        self._handler_duration.labels(job.blueprint, job.state, outcome).observe(seconds)
+        place = (job.blueprint, job.state, outcome)
+        durations = self._handler_durations.get(place)
+        if durations is None:
+            # Found once: to look it up at each step took longer than to count.
+            durations = self._handler_durations[place] = self._handler_duration.labels(*place)
+        durations.observe(seconds)
 
     def task_claimed(self, task: Task) -> None:
         """Notes how long the task waited, unless it is handed out again."""

@@ -27,7 +27,7 @@ class Historian:
         storage: whose outbox holds the events of jobs.
         history: where they go.
         clock: for waiting.
-        keep: how many of the newest rows to keep; None for all.
+        keep: how many of the newest rows to keep; None for all, 0 for none: then rows are not even read.
     """
 
     def __init__(self, storage: Storage, history: History, clock: Clock, keep: int | None = None) -> None:
@@ -97,14 +97,16 @@ class Historian:
     async def _carry(self) -> bool:
         """Carries one batch; returns whether there may be more."""
         workers = list(self._worker_events)
-        if workers:
+        if workers and self._keep != 0:
             await self._history.write_workers(workers)
+        if workers:
             while self._worker_events and self._worker_events[0] in workers:
                 self._worker_events.popleft()
         steps = await self._storage.read_events(_BATCH)
         if steps:
-            await self._history.write([event for step in steps for event in step.events])
+            if self._keep != 0:
+                await self._history.write([event for step in steps for event in step.decode()])
             await self._storage.ack_events([step.id for step in steps])
-        if self._keep is not None and (steps or workers):
+        if self._keep and (steps or workers):
             await self._history.trim(self._keep)
         return len(steps) == _BATCH

@@ -49,7 +49,7 @@ def batch_of(
     at: float,
     *,
     claim: str = "",
-    keep_claim: bool = False,
+    go_on: bool = False,
     task_claim: TaskClaim | None = None,
     dedupe: Dedupe | None = None,
     records: Sequence[RecordWrite] = (),
@@ -61,7 +61,7 @@ def batch_of(
         decision: what came of it.
         at: the moment of the decision.
         claim: token of the job claim that the step consumes, or empty.
-        keep_claim: the caller goes on with the next handler itself: the claim holds the new wake-up.
+        go_on: the caller runs the next handler itself if it is due at once: then the claim holds the new wake-up.
         task_claim: the claim that a result came from, if one did.
         dedupe: for a creation that must happen once.
         records: what is written beside the job.
@@ -99,7 +99,8 @@ def batch_of(
         changed=frozenset(job_fields()) if created else decision.changed,
         at=at,
         claim=claim,
-        keep_claim=keep_claim,
+        # A handler that has just begun keeps the claim as well: the step that consumes it is its return.
+        keep_claim=(go_on and ready is not None and ready.at <= at) or (claim != "" and not decision.effects),
         task_claim=task_claim,
         ready=ready,
         queue_tasks=queue,
@@ -172,15 +173,13 @@ class Performer:
         decision = self._decide(job, event, now)
         if decision.ignored:
             return None
-        keep = go_on and any(isinstance(e, RunHandler) and e.at <= now for e in decision.effects)
-        # A handler that has just begun keeps the claim as well: the step that consumes it is its return.
-        keep = keep or not decision.effects
-        outcome = await self._storage.commit(batch_of(job, decision, now, claim=claim, keep_claim=keep))
+        batch = batch_of(job, decision, now, claim=claim, go_on=go_on)
+        outcome = await self._storage.commit(batch)
         if not isinstance(outcome, Committed):
             self._meter.conflict()
             return None
         self._written(job, decision)
-        return decision.job, keep
+        return decision.job, batch.keep_claim
 
     async def happen(
         self,

@@ -18,10 +18,10 @@ from msgspec import Struct, field
 from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
-from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.storage.rows import HistoryStep
 
 
 class Ready(Struct, frozen=True):

@@ -20,7 +20,6 @@ from msgspec.structs import replace
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
-from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.protocol.messages import WorkerProfile
@@ -65,7 +64,7 @@ from avtomatika.storage.mailbox import Mailbox
 from avtomatika.storage.queues import ReadyQueue, TaskTable
 from avtomatika.storage.record_table import CounterTable, RecordTable
 from avtomatika.storage.records import check_name, first_position, message_signals, next_position
-from avtomatika.storage.rows import decode_rows, encode_rows, parse_step_id
+from avtomatika.storage.rows import HistoryStep, encode_rows, parse_step_id
 
 _TimerKey = tuple[str, TimerKind, str]
 
@@ -198,9 +197,9 @@ class MemoryStorage(Storage):
             check_name(write.space, write.key)
         return _Prepared(
             *split_job_fields(job, job_fields() if row is None else batch.changed),
-            _encoded(replace(task, status=TaskStatus.CANCELLED, ended_at=batch.at) for task in closed),
-            _encoded(batch.save_tasks),
-            _encoded(batch.queue_tasks),
+            [_encoded(replace(task, status=TaskStatus.CANCELLED, ended_at=batch.at)) for task in closed],
+            [_encoded(task) for task in batch.save_tasks],
+            [_encoded(task) for task in batch.queue_tasks],
             encode_rows(job.blueprint, batch.at, batch.events) if batch.events else None,
             encode_change(job),
         )
@@ -541,7 +540,8 @@ class MemoryStorage(Storage):
 
     async def read_events(self, limit: int) -> list[HistoryStep]:
         """Returns the history of the oldest steps."""
-        return [decode_rows(*place, raw) for place, (raw, _) in itertools.islice(self._outbox.items(), limit)]
+        oldest = itertools.islice(self._outbox.items(), limit)
+        return [HistoryStep(job_id, first, raw) for (job_id, first), (raw, _) in oldest]
 
     async def ack_events(self, step_ids: Sequence[str]) -> None:
         """Forgets rows."""
@@ -719,5 +719,5 @@ class MemoryStorage(Storage):
         return faults
 
 
-def _encoded(tasks: Iterator[Task] | Sequence[Task]) -> list[tuple[Task, bytes]]:
-    return [(task, encode_task(task)) for task in tasks]
+def _encoded(task: Task) -> tuple[Task, bytes]:
+    return task, encode_task(task)

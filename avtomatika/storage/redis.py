@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from avtomatika.clock import Clock
-from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import ConfigError, StorageError
@@ -75,6 +74,7 @@ from avtomatika.storage.redis_records import (
 )
 from avtomatika.storage.redis_scripts import Keyspace
 from avtomatika.storage.redis_server import Server
+from avtomatika.storage.rows import HistoryStep
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

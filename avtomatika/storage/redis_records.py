@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.events import TimerKind
-from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.errors import StorageError
@@ -45,7 +44,7 @@ from avtomatika.storage.codec import (
     encode_task,
 )
 from avtomatika.storage.records import POSITION_BITS, check_name, first_position
-from avtomatika.storage.rows import decode_rows, encode_rows, parse_step_id
+from avtomatika.storage.rows import HistoryStep, encode_rows, parse_step_id
 
 _SIGN = 1 << 63
 # In front of the rows of a step the scripts keep how many there are.
@@ -172,7 +171,7 @@ def read_job(flat: Sequence[bytes]) -> Job | None:
 
 def read_history_step(step_id: bytes, stored: bytes) -> HistoryStep:
     """Builds the rows of a step from its id and what is stored under it: their number, and their bytes."""
-    return decode_rows(*parse_step_id(text(step_id)), stored[_NUMBER_SIZE:])
+    return HistoryStep(*parse_step_id(text(step_id)), stored[_NUMBER_SIZE:])
 
 
 def list_arguments(query: JobQuery) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
-from avtomatika.core.history import HistoryEvent, HistoryStep
+from avtomatika.core.history import HistoryEvent
 from avtomatika.errors import DocumentError, StorageError
 
 
@@ -43,30 +43,41 @@ def encode_rows(blueprint: str, at: float, events: Sequence[RecordHistory]) -> b
         raise DocumentError("history event", str(error)) from error
 
 
-def decode_rows(job_id: str, first: int, raw: bytes) -> HistoryStep:
-    """Builds the rows of a step.
+class HistoryStep(msgspec.Struct, frozen=True):
+    """The rows that one step added to a job's history; they travel together.
 
     Args:
         job_id: the job.
         first: the number of the first row in its history.
-        raw: what ``encode_rows`` made.
-
-    Raises:
-        StorageError: the bytes are no rows.
+        raw: what ``encode_rows`` made of them.
     """
-    try:
-        stored = _DECODER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StorageError(
-            f"stored rows of the history of job {job_id} cannot be read: {error}. They were written by a newer "
-            "avtomatika or are damaged; upgrade this engine, or restore the storage from a copy."
-        ) from error
-    numbered = enumerate(stored.events, first)
-    return HistoryStep(
-        job_id,
-        first,
-        tuple(_history_event(job_id, number, stored.at, stored.blueprint, event) for number, event in numbered),
-    )
+
+    job_id: str
+    first: int
+    raw: bytes
+
+    @property
+    def id(self) -> str:
+        """Names the step when its rows are acknowledged."""
+        return f"{self.job_id}:{self.first}"
+
+    def decode(self) -> list[HistoryEvent]:
+        """Returns the rows, in order.
+
+        Raises:
+            StorageError: the bytes are no rows.
+        """
+        try:
+            stored = _DECODER.decode(self.raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StorageError(
+                f"stored rows of the history of job {self.job_id} cannot be read: {error}. They were written by a "
+                "newer avtomatika or are damaged; upgrade this engine, or restore the storage from a copy."
+            ) from error
+        return [
+            _history_event(self.job_id, number, stored.at, stored.blueprint, event)
+            for number, event in enumerate(stored.events, self.first)
+        ]
 
 
 def parse_step_id(step_id: str) -> tuple[str, int]:

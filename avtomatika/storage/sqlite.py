@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 from avtomatika.clock import Clock, SystemClock
-from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import StorageError
@@ -49,6 +48,7 @@ from avtomatika.storage.base import (
 )
 from avtomatika.storage.listeners import Listeners
 from avtomatika.storage.records import check_name
+from avtomatika.storage.rows import HistoryStep
 from avtomatika.storage.sqlite_file import failure, open_reader, parse_location
 from avtomatika.storage.sqlite_step import Step
 from avtomatika.storage.sqlite_writer import Writer

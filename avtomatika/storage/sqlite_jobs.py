@@ -14,7 +14,7 @@ from avtomatika.errors import StorageError
 from avtomatika.storage.base import Batch, Committed, Duplicate, JobClaim, Outcome, Progress, Signal, Stale, Timer
 from avtomatika.storage.codec import decode_task, encode_job_fields
 from avtomatika.storage.records import is_held, signals_of
-from avtomatika.storage.rows import decode_rows, encode_rows, parse_step_id
+from avtomatika.storage.rows import HistoryStep, encode_rows, parse_step_id
 from avtomatika.storage.sqlite_changes import append_change
 from avtomatika.storage.sqlite_messages import send_messages
 from avtomatika.storage.sqlite_reads import DOCUMENTS, load_job, timer_of
@@ -251,7 +251,7 @@ def ack_events(step: Step, step_ids: Sequence[str]) -> None:
         raw = step.value("find_rows", step_id=step_id)
         if raw is not None:
             job_id, first = parse_step_id(step_id)
-            number = len(decode_rows(job_id, first, raw).events)
+            number = len(HistoryStep(job_id, first, raw).decode())
             step.write("forget_rows", step_id=step_id)
             step.write("acknowledge_rows", job_id=job_id, number=number)
 

@@ -10,14 +10,13 @@ from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.events import TimerKind
-from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Fault, JobQuery, Progress, Queue, TaskClaim, Timer, WakeUp
 from avtomatika.storage.codec import decode_job, decode_task, decode_worker
 from avtomatika.storage.invariants import JobFacts, MailFacts, check_counts, check_job
-from avtomatika.storage.rows import decode_rows, parse_step_id
+from avtomatika.storage.rows import HistoryStep, parse_step_id
 from avtomatika.storage.sqlite_messages import count_mail
 from avtomatika.storage.sqlite_queries import QUERIES
 from avtomatika.storage.sqlite_step import Row, Step
@@ -156,7 +155,7 @@ def has_tasks(step: Step, queues: Sequence[str]) -> bool:
 
 def read_events(step: Step, limit: int) -> list[HistoryStep]:
     """Returns the history of the oldest steps."""
-    return [decode_rows(*parse_step_id(step_id), raw) for step_id, raw in step.rows("list_rows", limit=limit)]
+    return [HistoryStep(*parse_step_id(step_id), raw) for step_id, raw in step.rows("list_rows", limit=limit)]
 
 
 def find_worker(step: Step, worker_id: str) -> WorkerProfile | None:
@@ -182,7 +181,7 @@ def audit(step: Step) -> list[Fault]:
     waiting: dict[str, list[int]] = {}
     for step_id, raw in step.rows("audit_outbox"):
         job_id, first = parse_step_id(step_id)
-        number = len(decode_rows(job_id, first, raw).events)
+        number = len(HistoryStep(job_id, first, raw).decode())
         waiting.setdefault(job_id, []).extend(range(first, first + number))
     counts: dict[str, int] = dict(step.rows("list_counts"))
     created = counts.pop("created", 0)

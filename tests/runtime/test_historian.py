@@ -93,7 +93,7 @@ async def test_history_that_is_down_delays_no_job(system: System, history: Flaky
     job = await system.ended(await system.create())
 
     assert job.status is JobStatus.FINISHED
-    assert sum(len(step.events) for step in await system.storage.read_events(100)) == ROWS
+    assert sum(len(step.decode()) for step in await system.storage.read_events(100)) == ROWS
     history.is_down = False
     await system.historian.stop()
 
@@ -198,3 +198,16 @@ async def test_rows_of_workers_arrive(system: System, history: FlakyHistory) -> 
     await system.historian.flush()
 
     assert told == [event]
+
+
+async def test_history_that_keeps_nothing_empties_the_outbox(system: System, history: FlakyHistory) -> None:
+    """Rows that nobody wants are not even read, and jobs can be forgotten all the same."""
+    historian = Historian(system.storage, history, system.clock, keep=0)
+    job = await system.ended(await system.create())
+    historian.note(WorkerEvent("e1", "w1", 0.0, "worker_registered"))
+
+    await historian.flush()
+
+    assert history.writes == []
+    assert await system.storage.read_events(1) == []
+    assert await system.storage.purge_jobs(system.clock.now() + 1, 10) == [job.id]

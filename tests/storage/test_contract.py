@@ -108,7 +108,7 @@ async def event_types(storage: Storage) -> list[str]:
 
 async def events_of(storage: Storage, limit: int = 1000) -> list[HistoryEvent]:
     """Returns the rows of the oldest steps in the outbox."""
-    return [event for step in await storage.read_events(limit) for event in step.events]
+    return [event for step in await storage.read_events(limit) for event in step.decode()]
 
 
 class Ear:

@@ -23,7 +23,6 @@ from msgspec.structs import replace
 from avtomatika.core.document import EMPTY, Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
-from avtomatika.core.history import HistoryStep
 from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.storage.base import (
@@ -663,10 +662,10 @@ class StorageMachine(RuleBasedStateMachine):
             assert self.run(self.storage.next_message_at(sorted(topics))) == at
         for topic in (None, "x"):
             assert self.run(self.storage.list_dead_messages(topic)) == self.model.dead_mail(topic)
-        steps: list[HistoryStep] = self.run(self.storage.read_events(1000))
-        found = [(step.job_id, step.first, [event.type for event in step.events]) for step in steps]
+        steps = self.run(self.storage.read_events(1000))
+        found = [(step.job_id, step.first, [event.type for event in step.decode()]) for step in steps]
         assert found == self.model.outbox
-        assert all(e.sequence == n for step in steps for n, e in enumerate(step.events, step.first))
+        assert all(e.sequence == n for step in steps for n, e in enumerate(step.decode(), step.first))
 
 
 def test_storage_after_any_steps_agrees_with_the_model(

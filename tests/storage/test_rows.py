@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.errors import DocumentError, StorageError
-from avtomatika.storage.rows import decode_rows, encode_rows, parse_step_id
+from avtomatika.storage.rows import HistoryStep, encode_rows, parse_step_id
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 ROWS = st.lists(
@@ -36,11 +36,10 @@ ROWS = st.lists(
 @given(ROWS, st.integers(1, 10**6))
 def test_rows_after_a_round_trip_are_the_same(rows: list[RecordHistory], first: int) -> None:
     """Every row comes back with all that was recorded, its number, its moment and its blueprint."""
-    step = decode_rows("j1", first, encode_rows("orders", 5.0, rows))
+    step = HistoryStep("j1", first, encode_rows("orders", 5.0, rows))
 
     assert parse_step_id(step.id) == ("j1", first)
-    assert len(step.events) == len(rows)
-    for number, (event, row) in enumerate(zip(step.events, rows, strict=True), first):
+    for number, (event, row) in enumerate(zip(step.decode(), rows, strict=True), first):
         assert (event.job_id, event.sequence, event.at, event.blueprint) == ("j1", number, 5.0, "orders")
         for name in RecordHistory.__struct_fields__:
             assert getattr(event, name) == getattr(row, name)
@@ -51,8 +50,9 @@ def test_rows_of_a_newer_version_are_read_without_what_is_new() -> None:
     raw = msgspec.msgpack.encode(["orders", 5, [["a", "start"], ["b", "end", *[None] * 8, "new"]], "new"])
 
     with pytest.raises(StorageError, match="newer avtomatika"):
-        decode_rows("j1", 1, msgspec.msgpack.encode(["orders"]))
-    first, second = decode_rows("j1", 1, raw.replace(b"\xc0" * 8, b"\xa0\xc0" + b"\xa0" * 3 + b"\xc0\x80\xc0")).events
+        HistoryStep("j1", 1, msgspec.msgpack.encode(["orders"])).decode()
+    rows = raw.replace(b"\xc0" * 8, b"\xa0\xc0" + b"\xa0" * 3 + b"\xc0\x80\xc0")
+    first, second = HistoryStep("j1", 1, rows).decode()
 
     assert (first.type, first.worker_id, second.type, second.details) == ("a", "", "b", {})
 
@@ -62,7 +62,7 @@ def test_details_are_made_plain() -> None:
     details = {"kind": MappingProxyType({"a": 1}), "share": Fraction(1, 2)}
     raw = encode_rows("orders", 5.0, [RecordHistory("a", "start", details=details)])
 
-    assert decode_rows("j1", 1, raw).events[0].details == {"kind": {"a": 1}, "share": 0.5}
+    assert HistoryStep("j1", 1, raw).decode()[0].details == {"kind": {"a": 1}, "share": 0.5}
 
 
 @pytest.mark.parametrize("value", [object(), 2**70, "\ud800"])

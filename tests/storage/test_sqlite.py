@@ -133,7 +133,7 @@ async def test_jobs_outlive_the_storage(open_storage: Callable) -> None:
     assert await second.find_wake_up("j1") == before
     assert await second.list_claims("w1") == [TaskClaim("t1", 1, "w1")]
     assert await second.find_task("t1") == task
-    rows = [event.type for step in await second.read_events(9) for event in step.events]
+    rows = [event.type for step in await second.read_events(9) for event in step.decode()]
     assert rows == ["job_created", "task_started"]
     assert await second.find_worker("w1") == WorkerProfile("w1")
     assert await second.find_progress("j1") == Progress(0.5)
