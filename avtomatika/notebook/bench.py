@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from avtomatika.blueprints import Graph
 from avtomatika.client import AsyncClient
+from avtomatika.notebook.analysis import timeline
 from avtomatika.notebook.background import BackgroundLoop
 from avtomatika.notebook.boards import Board
+from avtomatika.notebook.charts import Chart
 from avtomatika.notebook.desk import Desk
 from avtomatika.notebook.feed import Feed
 from avtomatika.notebook.frames import jobs_frame, workers_frame
@@ -72,6 +74,15 @@ class Bench:
     def workers(self) -> pd.DataFrame:
         """Returns the workers that were heard of lately, one row each."""
         return workers_frame(self._background.call(self._client.workers(), CALL_SECONDS))
+
+    def timeline(self, *jobs: JobHandle | str) -> Chart:
+        """Returns when what was done: of one job its states and tasks, of several jobs one line each.
+
+        Args:
+            jobs: handles or ids.
+        """
+        ids = [job.id if isinstance(job, JobHandle) else job for job in jobs]
+        return timeline([(job_id, self._background.call(self._client.history(job_id), CALL_SECONDS)) for job_id in ids])
 
     # --- boards ---
 

@@ -180,12 +180,12 @@ class HistoryReader:
         rows = self._rows.worker_events(
             worker_id=worker_id, event_type=event_type, since=since, until=until, limit=limit
         )
-        return _frame(rows, WORKER_HISTORY_TYPES)
+        return frame(rows, WORKER_HISTORY_TYPES)
 
 
 def job_history_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Returns the rows of ``GET /api/v1/jobs/{id}/history``, or of a history database, as a DataFrame."""
-    return _frame(
+    return frame(
         [
             {
                 **{name: value for name, value in row.items() if name != "duration_ms"},
@@ -203,7 +203,7 @@ def jobs_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     Members that JOB_TYPES lacks follow as ``object``. A row's own ``duration`` (seconds) is kept; without one, a job
     that has ended gets the time from its creation to its last change.
     """
-    return _frame([{**row, "duration": _job_seconds(row)} for row in rows], JOB_TYPES)
+    return frame([{**row, "duration": _job_seconds(row)} for row in rows], JOB_TYPES)
 
 
 def workers_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -211,7 +211,7 @@ def workers_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     Members that WORKER_TYPES lacks follow as ``object``.
     """
-    return _frame(rows, WORKER_TYPES)
+    return frame(rows, WORKER_TYPES)
 
 
 def _job_seconds(row: Mapping[str, Any]) -> float | None:
@@ -226,15 +226,16 @@ def _scaled(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
 
 
-def _frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> pd.DataFrame:
+def frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> pd.DataFrame:
+    """Returns rows as a DataFrame with these types, whatever the rows are; other columns follow as ``object``."""
     pandas = _pandas()
     extra = dict.fromkeys(name for row in rows for name in row if name not in types)
     columns = {**types, **dict.fromkeys(extra, _OBJECT)}
-    frame: pd.DataFrame = pandas.DataFrame(
+    made: pd.DataFrame = pandas.DataFrame(
         {name: _column([row.get(name) for row in rows], kind) for name, kind in columns.items()},
         columns=pandas.Index(list(columns), dtype=object),
     )
-    return frame
+    return made
 
 
 def _column(values: list[Any], kind: str) -> Any:

@@ -24,11 +24,13 @@ from avtomatika.errors import AvtomatikaError, BlueprintError, ConfigError, Docu
 from avtomatika.notebook.answers import Sources
 from avtomatika.notebook.background import BackgroundLoop
 from avtomatika.notebook.bench import CALL_SECONDS, Bench
+from avtomatika.notebook.charts import Chart
 from avtomatika.notebook.desk import Desk
 from avtomatika.notebook.feed import Feed
 from avtomatika.notebook.frames import HistoryReader
 from avtomatika.notebook.gate import GATE_PATH, Gate
 from avtomatika.notebook.handles import JobHandle
+from avtomatika.notebook.history_views import HistoryViews
 from avtomatika.notebook.live import Outputs
 from avtomatika.notebook.processes import WorkerProcess, stop_all
 from avtomatika.notebook.remote import RemoteWorkbench
@@ -314,9 +316,57 @@ class Workbench(Bench):
             job: only of this job.
             filters: ``event_type``, ``state``, ``blueprint``, ``since``, ``until``, ``limit``.
         """
-        self._background.call(self.engine.app[HISTORIAN_KEY].flush(), CALL_SECONDS)
+        self._flush()
         job_id = job.id if isinstance(job, JobHandle) else job
         return HistoryReader(self._config.HISTORY_DATABASE_URI).job_history(job_id=job_id, **filters)
+
+    def tasks(self, job: JobHandle | str | None = None, **filters: Any) -> pd.DataFrame:
+        """Returns the attempts of tasks, in order of their dispatch, one row each.
+
+        Args:
+            job: only of this job.
+            filters: ``blueprint``, ``since``, ``until``.
+        """
+        return self._history_views().tasks(job_id=job.id if isinstance(job, JobHandle) else job, **filters)
+
+    def durations(self, by: str = "state", **filters: Any) -> Chart:
+        """Returns how long things took, as a table with its picture.
+
+        Args:
+            by: ``state``, ``task``, ``worker`` or ``blueprint``.
+            filters: ``job_id``, ``blueprint``, ``since``, ``until``.
+        """
+        return self._history_views().durations(by, **filters)
+
+    def success_rate(self, every: str | float = "hour", **filters: Any) -> Chart:
+        """Returns which share of the jobs that ended did finish, over time.
+
+        Args:
+            every: ``minute``, ``hour``, ``day``, or seconds.
+            filters: ``blueprint``, ``since``, ``until``.
+        """
+        return self._history_views().success_rate(every, **filters)
+
+    def conformance(self, blueprint: str | StateMachineBlueprint, **filters: Any) -> Chart:
+        """Returns how the transitions that happened lie over the declared graph.
+
+        Args:
+            blueprint: a registered one, or its name.
+            filters: ``since``, ``until``.
+
+        Raises:
+            BlueprintError: nothing of that name is registered.
+        """
+        name = blueprint if isinstance(blueprint, str) else blueprint.name
+        return self._history_views().conformance(self.engine.app[REGISTRY_KEY].get(name).graph, **filters)
+
+    def _history_views(self) -> HistoryViews:
+        self._flush()
+        return HistoryViews(self._config.HISTORY_DATABASE_URI)
+
+    def _flush(self) -> None:
+        """Lets the history hear of everything that was committed."""
+        self._background.call(self.engine.app[HISTORIAN_KEY].flush(), CALL_SECONDS)
 
     # --- workers ---
 
