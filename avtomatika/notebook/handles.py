@@ -260,6 +260,8 @@ class JobHandle:
                 await self._desk.client.approve(self.id, decision)
             case {"do": "requeue"}:
                 await self._requeue()
+            case {"do": "approve", "decision": str(decision)}:
+                await self._desk.client.approve(self.id, decision)
             case {"do": "moment", "sequence": int(sequence)}:
                 return answers.moment(await self._known_events(), sequence, self.graph)
             case {"do": "state", "name": str(name)}:

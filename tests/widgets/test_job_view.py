@@ -143,6 +143,43 @@ def test_broken_job_can_be_requeued_from_its_view(workbench: Workbench, comms: l
         assert job.wait(30).status == "finished"
 
 
+@pytest.fixture
+def deciding() -> StateMachineBlueprint:
+    """A blueprint whose jobs wait for a person."""
+    bp = StateMachineBlueprint("deciding")
+
+    @bp.handler_for("ask", is_start=True)
+    async def ask(actions: ActionFactory) -> None:
+        actions.await_human_approval("Ship it?", transitions={"approved": "shipped", "rejected": "kept"})
+
+    @bp.handler_for("shipped", is_end=True)
+    async def shipped() -> None: ...
+
+    @bp.handler_for("kept", is_end=True)
+    async def kept() -> None: ...
+
+    return bp
+
+
+def test_decision_is_given_with_a_button(
+    workbench: Workbench, comms: list[FakeComm], deciding: StateMachineBlueprint
+) -> None:
+    """The question and its answers are shown, the token of the link is not; a wrong answer is refused in a sentence."""
+    job = workbench.submit(deciding)
+    job._ipython_display_()
+    view = next(one for one in comms if "head" in one.state())
+    with view.arrived:
+        assert view.arrived.wait_for(lambda: view.state()["head"]["approval"], 20)
+    assert view.state()["head"]["approval"]["message"] == "Ship it?"
+    assert view.state()["head"]["approval"]["decisions"] == ["approved", "rejected"]
+    assert "token" not in json.dumps(view.state(), default=str)
+
+    assert "error" in _ask(view, {"do": "approve", "decision": "perhaps"}, "gate")
+    assert _ask(view, {"do": "approve", "decision": "rejected"}, "gate") == {"done": "approve"}
+
+    assert job.wait(20).state == "kept"
+
+
 def test_capability_is_never_in_a_trait(view: FakeComm) -> None:
     """What is saved with a notebook must open nothing."""
     secret = view.wait_for("gate")["capability"]

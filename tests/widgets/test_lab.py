@@ -49,6 +49,22 @@ def step(context):
 
 wb.register(bp)
 """
+APPROVAL = """
+ask = StateMachineBlueprint("asking")
+
+@ask.handler_for("ask", is_start=True)
+async def question(actions):
+    actions.await_human_approval("Ship it?", transitions={"approved": "shipped", "rejected": "kept"})
+
+@ask.handler_for("shipped", is_end=True)
+async def shipped(): ...
+
+@ask.handler_for("kept", is_end=True)
+async def kept(): ...
+
+asked = wb.submit(ask)
+asked
+"""
 # What the graph shows is written down by the page itself, so that no state is too short to be seen.
 WATCH = """
 () => {
@@ -109,6 +125,8 @@ def test_job_lights_up_takes_clicks_while_a_cell_blocks_and_is_frozen(page: Any,
         "for _ in range(5): steps.release(); time.sleep(0.3)\nprint('stepped', job.wait(30).status)",
         "other = wb.submit(bp, {})\nother",
         "while not other.is_terminal: time.sleep(0.05)\nprint('awake', other.status)",
+        APPROVAL,
+        "while not asked.is_terminal: time.sleep(0.05)\nprint('decided', asked.state)",
     )
     page.evaluate(WATCH)
 
@@ -137,6 +155,12 @@ def test_job_lights_up_takes_clicks_while_a_cell_blocks_and_is_frozen(page: Any,
     live.locator("button.cancel").click()
     notebook.cell(4).get_by_text("awake cancelled").wait_for()
     notebook.cell(3).locator("img[src^='data:image/svg+xml']").wait_for()
+
+    notebook.run(5)
+    notebook.run(6, is_ended=False)  # blocks until somebody decides
+    notebook.cell(5).get_by_role("button", name="approved").click()
+    notebook.cell(6).get_by_text("decided shipped").wait_for()
+    notebook.cell(5).locator("img[src^='data:image/svg+xml']").wait_for()
 
     outputs = notebook.save()
     bundles = [output["data"] for output in outputs if "data" in output]
