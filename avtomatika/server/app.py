@@ -10,6 +10,7 @@ from avtomatika.server import (
     blueprints,
     bulk,
     dead_letters,
+    documentation,
     events,
     jobs,
     overview,
@@ -26,6 +27,7 @@ from avtomatika.server.middleware.cors import cors
 from avtomatika.server.middleware.encoding import encoding
 from avtomatika.server.middleware.errors import errors
 from avtomatika.server.middleware.tracing import tracing
+from avtomatika.server.openapi.document import document
 
 
 def build_app(settings: Settings) -> web.Application:
@@ -40,6 +42,9 @@ def build_app(settings: Settings) -> web.Application:
     app.router.add_get("/_public/metrics", overview.metrics)
     app.router.add_get(f"{approvals.PATH}/{{job_id}}", approvals.show)
     app.router.add_post(f"{approvals.PATH}/{{job_id}}", approvals.decide)
+    app.router.add_get("/_public/openapi.json", document)
+    app.router.add_get("/_public/docs", documentation.page)
+    app.router.add_get("/_public/docs/{file}", documentation.asset)
     # SDK 1.0b1 and 1.0b2 put two slashes before the first segment.
     for slashes in ("", "/"):
         _add_worker_routes(app, f"{slashes}/_worker")

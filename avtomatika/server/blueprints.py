@@ -15,7 +15,7 @@ _FORMATS = ("dot", "svg", "json", "mermaid")
 
 
 async def list_(request: web.Request) -> web.Response:
-    """``GET /api/v1/blueprints``."""
+    """``GET /api/v1/blueprints``: the latest version of each registered blueprint."""
     prefix = request.app[SETTINGS_KEY].api_prefix
     return answer([blueprint_view(blueprint, prefix) for blueprint in request.app[REGISTRY_KEY]])
 

@@ -113,7 +113,7 @@ async def list_(request: web.Request) -> web.Response:
 
 
 async def cancel(request: web.Request) -> web.Response:
-    """``POST /api/v1/jobs/{id}/cancel``."""
+    """``POST /api/v1/jobs/{id}/cancel``: ends a job."""
     jobs, client = request.app[JOBS_KEY], request[CLIENT_KEY]
     job = await jobs.get(request.match_info["job_id"], client.name)
     tasks = await request.app[STORAGE_KEY].list_tasks(job.id)

@@ -34,7 +34,7 @@ NO_CONTENT = 204
 
 
 async def register(request: web.Request) -> web.Response:
-    """``POST /_worker/workers/register``."""
+    """``POST /_worker/workers/register``: introduces a worker."""
     body = await _body(request)
     profile = parse_register(body, await request.app[STORAGE_KEY].now())
     await request.app[LIMITER_KEY].worker(sender(request, profile.worker_id))
@@ -42,7 +42,7 @@ async def register(request: web.Request) -> web.Response:
 
 
 async def heartbeat(request: web.Request) -> web.Response:
-    """``PATCH /_worker/workers/{worker_id}``."""
+    """``PATCH /_worker/workers/{worker_id}``: a heartbeat; it renews the leases of the tasks that it names."""
     body = await _body(request)
     worker_id = sender(request, claimed_worker_id(body))
     try:

@@ -16,9 +16,17 @@ from avtomatika.server.keys import HISTORY_KEY, STORAGE_KEY, WORKERS_KEY
 
 from .conftest import CLIENT, WORKER, Api, check, read, until
 
-PUBLIC = [("GET", "/_public/status"), ("GET", "/_public/metrics")]
 # A token of its own, see test_approvals.py.
 GUARDED = [("GET", "/_public/webhooks/approval/some"), ("POST", "/_public/webhooks/approval/some")]
+# Proofs of their own, see tests/security.
+PROVEN = [("POST", "/_worker/auth/token"), ("POST", "/_worker/auth/token/refresh")]
+PUBLIC = [
+    ("GET", "/_public/status"),
+    ("GET", "/_public/metrics"),
+    ("GET", "/_public/openapi.json"),
+    ("GET", "/_public/docs"),
+    ("GET", "/_public/docs/docs.js"),
+]
 CLIENTS = [
     ("GET", "/api/v1/jobs"),
     ("GET", "/api/v1/jobs/some"),
@@ -53,8 +61,8 @@ WORKERS = [
 
 def test_every_route_is_in_the_lists_above(api: Api) -> None:
     """A new route gets its token check tested."""
-    known = {path for _, path in [*PUBLIC, *GUARDED, *CLIENTS, *WORKERS]}
-    replaced = {"{job_id}": "some", "{name}": "quick", "{worker_id}": "w1", "{path}": "v1/quick"}
+    known = {path for _, path in [*PUBLIC, *GUARDED, *PROVEN, *CLIENTS, *WORKERS]}
+    replaced = {"{job_id}": "some", "{name}": "quick", "{worker_id}": "w1", "{path}": "v1/quick", "{file}": "docs.js"}
     for resource in api.engine.app.router.resources():
         path = resource.canonical
         for name, value in replaced.items():

@@ -1,0 +1,172 @@
+"""What each route takes and gives; its summary is the docstring of its handler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from avtomatika.core.states import TaskStatus
+from avtomatika.server import (
+    admin,
+    approvals,
+    blueprints,
+    bulk,
+    dead_letters,
+    documentation,
+    events,
+    jobs,
+    overview,
+    tasks,
+    worker_protocol,
+    worker_tokens,
+)
+from avtomatika.server.openapi.schemas import (
+    CANCEL_BODY,
+    HEARTBEAT,
+    IDS,
+    OBJECT,
+    REGISTRATION,
+    REQUEUE_BODY,
+    RESULT,
+    SINCE,
+    STATUSES,
+    TEXT,
+    TEXTS,
+    WHOLE,
+    WORKER_EVENT,
+    Schema,
+    list_of,
+    record,
+    ref,
+)
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call of the API.
+
+    Args:
+        tag: the section that it stands in.
+        answer: schema of what it gives; None where it gives nothing.
+        media: content types of the answer.
+        status: of a good answer.
+        query: schemas of its parameters, by name.
+        headers: schemas of the headers that it understands, by name.
+        body: schema of what it takes, or None.
+        errors: further status codes, each with a word why.
+    """
+
+    tag: str
+    answer: Schema | None = None
+    media: tuple[str, ...] = (JSON,)
+    status: int = 200
+    query: Mapping[str, Schema] = field(default_factory=dict)
+    headers: Mapping[str, Schema] = field(default_factory=dict)
+    body: Schema | None = None
+    errors: Mapping[int, str] = field(default_factory=dict)
+
+
+_LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+_WAIT: Schema = {"type": "number", "minimum": 0, "description": "seconds to wait for the next change, at most 60"}
+_CURSOR: Schema = {"type": "string", "description": "empty for the first page, then next_cursor of the page before"}
+_LAST_ID: Schema = {"type": "string", "pattern": "^[0-9]{1,19}$", "description": "id of the last event that was seen"}
+_EVENTS = "text/event-stream"
+_TASK_STATUSES: Schema = {"type": "string", "enum": [str(status) for status in TaskStatus]}
+_CONFLICT = {409: "the job's status does not allow it"}
+
+CREATION = Operation(
+    "Create jobs",
+    ref("JobAccepted"),
+    status=202,
+    headers={
+        "Idempotency-Key": {"type": "string", "maxLength": 255, "description": "the same key gives the same job"},
+        "traceparent": TEXT,
+    },
+    errors={400: "the data or an option is wrong", 409: "the Idempotency-Key was used for another request"},
+)
+"""Creating a job; the body is the blueprint's."""
+
+OPERATIONS: Mapping[Callable[..., Any], Operation] = {
+    overview.status: Operation("Engine", ref("Status"), errors={503: "the engine cannot do its work now"}),
+    overview.metrics: Operation(
+        "Engine", TEXT, ("text/plain", "application/openmetrics-text"), errors={501: "a package is not installed"}
+    ),
+    documentation.page: Operation("Engine", TEXT, ("text/html",)),
+    documentation.asset: Operation("Engine", TEXT, ("text/javascript", "text/css", "text/html")),
+    jobs.list_: Operation(
+        "Jobs",
+        {"anyOf": [list_of("Job"), ref("JobPage")]},
+        query={
+            "status": STATUSES,
+            "blueprint": TEXT,
+            "since": SINCE,
+            "limit": _LIMIT,
+            "offset": {**WHOLE, "maximum": 10**9},
+            "cursor": _CURSOR,
+        },
+    ),
+    jobs.get: Operation("Jobs", ref("Job"), query={"wait": _WAIT, "version": {**WHOLE, "maximum": 10**18}}),
+    jobs.cancel: Operation("Jobs", ref("JobChanged"), errors=_CONFLICT),
+    jobs.requeue: Operation("Jobs", ref("JobChanged"), errors=_CONFLICT),
+    jobs.explanation: Operation("Jobs", ref("Explanation")),
+    jobs.history: Operation("Jobs", list_of("HistoryEvent")),
+    tasks.list_: Operation("Jobs", list_of("Task"), query={"status": _TASK_STATUSES}),
+    bulk.cancel: Operation("Jobs", ref("JobsCancelled"), body=CANCEL_BODY),
+    bulk.requeue: Operation("Jobs", ref("JobsRequeued"), body=REQUEUE_BODY),
+    events.stream: Operation(
+        "Jobs",
+        TEXT,
+        (_EVENTS,),
+        query={
+            "job_id": {"type": "array", "items": TEXT, "maxItems": 100},
+            "blueprint": TEXT,
+            "last_event_id": _LAST_ID,
+        },
+        headers={"Last-Event-ID": _LAST_ID},
+        errors={429: "too many streams are open"},
+    ),
+    approvals.show: Operation(
+        "Approvals",
+        TEXT,
+        ("text/html",),
+        query={"token": TEXT},
+        errors={401: "the token is not of this wait", 409: "nobody is asked any more"},
+    ),
+    approvals.decide: Operation(
+        "Approvals",
+        ref("JobChanged"),
+        query={"token": TEXT},
+        body=record("decision", "token by comment"),
+        errors={400: "the decision is unknown", 401: "the token is not of this wait", 409: "nobody is asked any more"},
+    ),
+    dead_letters.list_: Operation(
+        "Dead letters", ref("DeadLetters"), query={"topic": TEXT, "limit": _LIMIT, "cursor": _CURSOR}
+    ),
+    dead_letters.replay: Operation(
+        "Dead letters", record("replayed unknown", replayed=TEXTS, unknown=TEXTS), body=record("ids", ids=IDS)
+    ),
+    blueprints.list_: Operation("Blueprints", list_of("Blueprint")),
+    blueprints.graph: Operation(
+        "Blueprints",
+        TEXT,
+        ("text/vnd.graphviz", "image/svg+xml", "text/vnd.mermaid", JSON),
+        query={"format": {"type": "string", "enum": ["dot", "svg", "json", "mermaid"], "default": "dot"}},
+    ),
+    overview.workers: Operation("Workers", list_of("Worker")),
+    overview.catalog: Operation("Workers", list_of("Skill")),
+    overview.dashboard: Operation("Engine", ref("Dashboard")),
+    admin.reload_workers: Operation("Engine", record("status", "sections", sections=WHOLE)),
+    worker_protocol.register: Operation("Worker protocol", ref("Registered"), body=REGISTRATION),
+    worker_protocol.heartbeat: Operation("Worker protocol", OBJECT, body=HEARTBEAT),
+    worker_protocol.next_task: Operation(
+        "Worker protocol", ref("TaskMessage"), query={"timeout": {"type": "number", "minimum": 0}}
+    ),
+    worker_protocol.result: Operation("Worker protocol", record("status", "reason"), body=RESULT),
+    worker_tokens.issue: Operation("Worker protocol", OBJECT),
+    worker_tokens.refresh: Operation("Worker protocol", OBJECT),
+    worker_protocol.event: Operation("Worker protocol", record("status"), body=WORKER_EVENT),
+}
+"""Every handler whose answers are described; a route of another one is listed with its summary alone."""

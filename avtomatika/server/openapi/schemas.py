@@ -1,0 +1,234 @@
+"""JSON Schemas of what the API takes and gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avtomatika.core.states import REQUEUABLE, JobStatus, TaskStatus
+
+Schema = dict[str, Any]
+
+STATUSES: Schema = {"type": "string", "enum": [str(status) for status in JobStatus]}
+TEXT: Schema = {"type": "string"}
+WHOLE: Schema = {"type": "integer", "minimum": 0}
+MOMENT: Schema = {"type": "number", "description": "Unix seconds in UTC"}
+ANYTHING: Schema = {"description": "any JSON value"}
+OBJECT: Schema = {"type": "object"}
+TEXTS: Schema = {"type": "array", "items": TEXT}
+
+
+def or_null(schema: Schema) -> Schema:
+    """Returns a schema that allows null as well."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def record(required: str, optional: str = "", **members: Schema) -> Schema:
+    """Returns the schema of an object; members that have no schema of their own are texts, and others may come.
+
+    Args:
+        required: names of the members that are always there, separated by spaces.
+        optional: names of further members.
+        members: schemas of some of them.
+    """
+    names = [*required.split(), *optional.split()]
+    properties = {name: members.get(name, TEXT) for name in names}
+    return {"type": "object", "properties": properties, "required": required.split()}
+
+
+def ref(name: str) -> Schema:
+    """Returns a reference to one of ``SCHEMAS``."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def list_of(name: str) -> Schema:
+    """Returns an array of one of ``SCHEMAS``."""
+    return {"type": "array", "items": ref(name)}
+
+
+_SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+_TEXT_OR_NULL = or_null(TEXT)
+_MOMENT_OR_NULL = or_null(MOMENT)
+
+SCHEMAS: dict[str, Schema] = {
+    "Error": record("error code", error={**TEXT, "description": "what happened, what was expected, what to do"}),
+    "Job": record(
+        "id blueprint_name blueprint_version status current_state initial_data state_history result progress "
+        "progress_message error_message created_at updated_at current_task_id task_worker_id parent_job_id source "
+        "client attempt version",
+        "parallel sleep",
+        status=STATUSES,
+        initial_data=ANYTHING,
+        state_history=ANYTHING,
+        result=ANYTHING,
+        progress=_SHARE,
+        progress_message=_TEXT_OR_NULL,
+        error_message=_TEXT_OR_NULL,
+        created_at=MOMENT,
+        updated_at=MOMENT,
+        current_task_id=_TEXT_OR_NULL,
+        task_worker_id=_TEXT_OR_NULL,
+        parent_job_id=_TEXT_OR_NULL,
+        attempt=WHOLE,
+        version=WHOLE,
+        parallel=OBJECT,
+        sleep=OBJECT,
+    ),
+    "JobPage": record("jobs next_cursor", jobs=list_of("Job"), next_cursor=_TEXT_OR_NULL),
+    "JobAccepted": record("status job_id", status={"type": "string", "const": "accepted"}),
+    "JobChanged": record("status job_id"),
+    "JobsCancelled": record(
+        "matched cancelled refused more",
+        matched=WHOLE,
+        cancelled=TEXTS,
+        refused={"type": "array", "items": record("job_id code error")},
+        more={"type": "boolean"},
+    ),
+    "JobsRequeued": record(
+        "matched requeued refused more",
+        matched=WHOLE,
+        requeued=TEXTS,
+        refused={"type": "array", "items": record("job_id code error")},
+        more={"type": "boolean"},
+    ),
+    "DeadLetters": record(
+        "dead_letters next_cursor",
+        dead_letters={
+            "type": "array",
+            "items": record(
+                "id topic job_id key created_at buried_at attempts error",
+                created_at=MOMENT,
+                buried_at=_MOMENT_OR_NULL,
+                attempts=WHOLE,
+            ),
+        },
+        next_cursor=_TEXT_OR_NULL,
+    ),
+    "Explanation": record("job_id status current_state reasons", status=STATUSES, reasons=TEXTS),
+    "HistoryEvent": record(
+        "event_id job_id timestamp event_type",
+        "state previous_state next_state duration_ms worker_id attempt_number task_id blueprint sequence "
+        "context_snapshot",
+        timestamp={"type": "string", "format": "date-time"},
+        state=_TEXT_OR_NULL,
+        previous_state=_TEXT_OR_NULL,
+        next_state=_TEXT_OR_NULL,
+        duration_ms=or_null({"type": "number"}),
+        worker_id=_TEXT_OR_NULL,
+        attempt_number=or_null(WHOLE),
+        task_id=_TEXT_OR_NULL,
+        sequence=WHOLE,
+        context_snapshot=ANYTHING,
+    ),
+    "Task": record(
+        "task_id task_type index status attempt worker_id params result_status data error created_at claimed_at "
+        "ended_at deadline_at",
+        index=WHOLE,
+        status={"type": "string", "enum": [str(status) for status in TaskStatus]},
+        attempt=WHOLE,
+        worker_id=_TEXT_OR_NULL,
+        params=ANYTHING,
+        result_status=_TEXT_OR_NULL,
+        data=ANYTHING,
+        error=or_null(record("code message")),
+        created_at=MOMENT,
+        claimed_at=_MOMENT_OR_NULL,
+        ended_at=_MOMENT_OR_NULL,
+        deadline_at=_MOMENT_OR_NULL,
+    ),
+    "Blueprint": record("name version url states start ends", url=_TEXT_OR_NULL, states=TEXTS, ends=TEXTS),
+    "Worker": record(
+        "worker_id worker_type status skills available_skills hot_skills current_tasks max_concurrent_tasks "
+        "cost_per_skill resources installed_software load hostname protocol registered_at last_seen_at",
+        skills=TEXTS,
+        available_skills=or_null(TEXTS),
+        hot_skills=TEXTS,
+        current_tasks=TEXTS,
+        max_concurrent_tasks=or_null(WHOLE),
+        cost_per_skill=OBJECT,
+        resources=OBJECT,
+        installed_software=OBJECT,
+        load=or_null({"type": "number"}),
+        hostname=_TEXT_OR_NULL,
+        protocol=_TEXT_OR_NULL,
+        registered_at=MOMENT,
+        last_seen_at=MOMENT,
+    ),
+    "Skill": record(
+        "name description input_schema output_schema workers",
+        description=_TEXT_OR_NULL,
+        input_schema=ANYTHING,
+        output_schema=ANYTHING,
+        workers=TEXTS,
+    ),
+    "Dashboard": record("workers jobs tasks engine", workers=OBJECT, jobs=OBJECT, tasks=OBJECT, engine=OBJECT),
+    "Status": record("status version instance_id blueprints", blueprints=WHOLE),
+    "Registered": record("status"),
+    "TaskMessage": record(
+        "job_id task_id type params",
+        "tracing_context priority deadline",
+        params=ANYTHING,
+        tracing_context=OBJECT,
+        priority={"type": "number"},
+        deadline=or_null({"type": "number"}),
+    ),
+}
+"""What the API gives, by the names under which the document has it."""
+
+IDS: Schema = {"type": "array", "items": TEXT, "maxItems": 1000}
+SINCE: Schema = {
+    "anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}],
+    "description": "only those created since: Unix seconds or ISO 8601",
+}
+
+
+def bulk_body(statuses: list[str]) -> Schema:
+    """Returns the body that names jobs or filters them."""
+    chosen = {
+        "type": "object",
+        "properties": {"status": {"type": "string", "enum": statuses}, "blueprint": TEXT, "since": SINCE},
+        "additionalProperties": False,
+    }
+    limit = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+    by_name = {"properties": {"ids": IDS}, "required": ["ids"]}
+    by_filter = {"properties": {"filter": chosen, "limit": limit}, "required": ["filter"]}
+    return {"oneOf": [{"type": "object", **some, "additionalProperties": False} for some in (by_name, by_filter)]}
+
+
+CANCEL_BODY = bulk_body([str(status) for status in JobStatus if not status.is_terminal])
+REQUEUE_BODY = bulk_body(sorted(str(status) for status in REQUEUABLE))
+
+
+def creation_body(input_schema: Schema | None) -> Schema:
+    """Returns the body that creates a job: the initial data alone, or with options.
+
+    Args:
+        input_schema: of the initial data, or None where the blueprint says nothing.
+    """
+    data = input_schema or OBJECT
+    seconds = {"type": "number", "exclusiveMinimum": 0}
+    with_options = {
+        "type": "object",
+        "properties": {
+            "initial_data": data,
+            "webhook_url": {"type": "string", "format": "uri", "description": "where to send the outcome"},
+            "dispatch_timeout": {**seconds, "description": "seconds that a task may wait for a worker"},
+            "result_timeout": {**seconds, "description": "seconds until the job must have ended"},
+        },
+        "required": ["initial_data"],
+        "additionalProperties": False,
+    }
+    alone = {"allOf": [data, {"type": "object", "not": {"required": ["initial_data"]}}]}
+    return {"anyOf": [with_options, alone]}
+
+
+WORKER_ID: Schema = {"type": "string", "minLength": 1}
+REGISTRATION = record(
+    "worker_id",
+    "worker_type supported_skills resources",
+    worker_id=WORKER_ID,
+    supported_skills={"type": "array", "items": record("name", "type description")},
+    resources=OBJECT,
+)
+HEARTBEAT = record("worker_id", "status current_tasks", worker_id=WORKER_ID, current_tasks=TEXTS)
+RESULT = record("job_id task_id worker_id", "status data error", worker_id=WORKER_ID, data=ANYTHING, error=ANYTHING)
+WORKER_EVENT = record("worker_id event_type", "payload", worker_id=WORKER_ID, payload=OBJECT)
