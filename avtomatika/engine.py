@@ -28,6 +28,7 @@ from avtomatika.history.uris import parse_history_uri
 from avtomatika.observability.logging import setup_logging
 from avtomatika.runtime.approvals import Approvals
 from avtomatika.runtime.auditor import Auditor
+from avtomatika.runtime.children import ChildCarrier, ParentCarrier
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.feed import Feed
 from avtomatika.runtime.file_watch import FileWatch
@@ -200,7 +201,11 @@ class OrchestratorEngine:
             wake=app[RUNNER_KEY].wake,
             meter=meter,
         )
-        self._postman = Postman(self._storage, self._clock)
+        self._postman = Postman(
+            self._storage,
+            self._clock,
+            [ChildCarrier(self._storage, performer, self._registry), ParentCarrier(performer)],
+        )
         self._auditor = Auditor(self._storage, self._clock, config.AUDIT_INTERVAL_SECONDS)
         self._pulse = Pulse()
         app[METER_KEY] = meter

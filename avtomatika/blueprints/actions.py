@@ -12,6 +12,7 @@ from avtomatika.blueprints.requests import (
     HumanApproval,
     Parallel,
     Sleep,
+    SubBlueprint,
     TaskSpec,
     Transition,
     name_of,
@@ -120,6 +121,31 @@ class ActionFactory:
             ActionError: a value is malformed, or this is a second action.
         """
         self._request(HumanApproval(message, transitions, integration, timeout_seconds))
+
+    def run_blueprint(
+        self,
+        blueprint_name: str,
+        initial_data: Mapping[str, Any] | None = None,
+        transitions: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run another blueprint as a child job, and go on by how it ends.
+
+        Args:
+            blueprint_name: a blueprint that is registered with the engine.
+            initial_data: what the child starts with.
+            transitions: ``success``, ``failure`` and ``cancelled`` to the next state. Without a way for its end, a
+                child that did not finish ends this job as it ended itself.
+
+        Raises:
+            ActionError: a value is malformed, or this is a second action.
+        """
+        self._request(
+            SubBlueprint(
+                blueprint_name,
+                {} if initial_data is None else initial_data,
+                {} if transitions is None else transitions,
+            )
+        )
 
     def dispatch_task(
         self,

@@ -18,6 +18,8 @@ POLICIES = ("all", "fail_fast", "collect", "at_least")
 many have ended well."""
 EXPIRED = "expired"
 """The word of an approval that nobody gave or refused in time; it is never offered as a decision."""
+OUTCOMES = ("success", "failure", "cancelled", "finished", "failed", "quarantined")
+"""The words that may lead on from a child job."""
 # The identifier rule of the worker protocol (section 4.3); a worker refuses any other name, so it is refused here.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -212,7 +214,39 @@ class HumanApproval(Struct, frozen=True):
             )
 
 
-Action = Transition | Dispatch | Parallel | Sleep | HumanApproval
+class SubBlueprint(Struct, frozen=True):
+    """Run another blueprint as a job of its own, and go on by how that ends.
+
+    Args:
+        blueprint: its name.
+        initial_data: what the child job starts with.
+        transitions: ``success``, ``failure`` and ``cancelled`` to the next state; the status ``finished``, ``failed``
+            or ``quarantined`` goes before these words.
+    """
+
+    blueprint: str
+    initial_data: Mapping[str, Any]
+    transitions: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.blueprint, str) or not _IDENTIFIER.fullmatch(self.blueprint):
+            raise ActionError(f"run_blueprint takes the name of a blueprint; got {self.blueprint!r}.")
+        if not isinstance(self.initial_data, Mapping):
+            raise ActionError(f"initial_data of run_blueprint must be a dict; got {type(self.initial_data).__name__}.")
+        check_transitions(self.transitions, f"run_blueprint('{self.blueprint}')", "outcome")
+        for word in self.transitions:
+            if word not in OUTCOMES:
+                raise ActionError(
+                    f"transitions of run_blueprint('{self.blueprint}') know no '{word}'; known: "
+                    f"{', '.join(OUTCOMES)}.{suggest(word, OUTCOMES)}"
+                )
+        if not {"success", "finished"} & set(self.transitions):
+            raise ActionError(
+                f"transitions of run_blueprint('{self.blueprint}') need 'success', the way when the child has finished."
+            )
+
+
+Action = Transition | Dispatch | Parallel | Sleep | HumanApproval | SubBlueprint
 """Any request."""
 
 
@@ -227,5 +261,7 @@ def name_of(action: Action) -> str:
             return f"dispatch_parallel(aggregate_into='{into}')"
         case Sleep(state):
             return f"a sleep before '{state}'"
+        case SubBlueprint(blueprint):
+            return f"run_blueprint('{blueprint}')"
         case HumanApproval(message):
             return f"await_human_approval('{message}')"

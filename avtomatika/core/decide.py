@@ -6,16 +6,17 @@ job comes back, with the reason in ``Decision.ignored``.
 
 This file routes events; ``steps`` says how a job goes on or ends, ``handlers`` what a handler's return means,
 ``dispatching`` how tasks are sent, ``tasks`` what a worker's answer means, ``waiting`` what else a job may wait for,
-``control`` what people do to it.
+``children`` what it is to wait for a job of one's own, ``control`` what people do to it.
 """
 
 from __future__ import annotations
 
 from avtomatika.blueprints.graph import Graph
-from avtomatika.core import control, handlers, tasks, waiting
+from avtomatika.core import children, control, handlers, tasks, waiting
 from avtomatika.core.effects import ClearTimer, Decision
 from avtomatika.core.events import (
     CancelRequested,
+    ChildEnded,
     Decided,
     Event,
     HandlerFailed,
@@ -93,8 +94,17 @@ def _route(step: Step, event: Event) -> str:
             return tasks.lease_expired(step, event)
         case TimerFired():
             return _timer_fired(step, event)
+        case ChildEnded():
+            return children.ended(step, event)
         case Decided():
             return waiting.decided(step, event)
+        case _:
+            return _control(step, event)
+
+
+def _control(step: Step, event: Event) -> str:
+    """As ``_route``, for what people and changed blueprints do."""
+    match event:
         case CancelRequested():
             step.cancel(event.by)
             return ""
@@ -104,6 +114,7 @@ def _route(step: Step, event: Event) -> str:
             return control.repinned(step, event)
         case StateMissing():
             return control.state_missing(step, event)
+    raise TypeError(f"{type(event).__name__} is no event")
 
 
 def _timer_fired(step: Step, event: TimerFired) -> str:

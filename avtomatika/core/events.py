@@ -9,6 +9,7 @@ from msgspec import Struct
 from avtomatika.blueprints.requests import Action
 from avtomatika.core.document import NULL, Document
 from avtomatika.core.job import Failure, Task
+from avtomatika.core.states import JobStatus
 
 
 class JobSubmitted(Struct, frozen=True):
@@ -126,6 +127,22 @@ class Decided(Struct, frozen=True):
     comment: str = ""
 
 
+class ChildEnded(Struct, frozen=True):
+    """The job that this one started has ended.
+
+    Args:
+        child_id: that job.
+        status: how it ended.
+        result: what it ended with.
+        failure: what went wrong there, or None.
+    """
+
+    child_id: str
+    status: JobStatus
+    result: Document = NULL
+    failure: Failure | None = None
+
+
 class CancelRequested(Struct, frozen=True):
     """Somebody wants the job to end.
 
@@ -177,6 +194,7 @@ Event = (
     | LeaseExpired
     | TimerFired
     | Decided
+    | ChildEnded
     | CancelRequested
     | Requeued
     | Repinned

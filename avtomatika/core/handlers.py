@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from avtomatika.blueprints.requests import Dispatch, HumanApproval, Parallel, Sleep, Transition
-from avtomatika.core import dispatching, waiting
+from avtomatika.blueprints.requests import Dispatch, HumanApproval, Parallel, Sleep, SubBlueprint, Transition
+from avtomatika.core import children, dispatching, waiting
 from avtomatika.core.effects import RecordHistory, RunHandler, SetTimer
 from avtomatika.core.events import HandlerFailed, HandlerReturned, TimerKind
 from avtomatika.core.job import Failure
@@ -64,6 +64,8 @@ def returned(step: Step, event: HandlerReturned) -> str:
             dispatching.fan_out(step, event.action)
         case Sleep():
             waiting.fall_asleep(step, event.action)
+        case SubBlueprint():
+            children.start(step, event.action)
         case HumanApproval():
             waiting.ask(step, event.action)
     return ""

@@ -128,6 +128,7 @@ class Job(Struct, frozen=True):
         failure: why it last failed, or None.
         webhook_url: where to send the outcome, or empty.
         parent_job_id: the job that waits for this one, or empty.
+        depth: how many jobs stand above it.
         source: how it came to be: ``api``, ``internal``, ``schedule``, ...
         tracing_context: W3C trace context.
         dispatch_timeout: default for its tasks, in seconds.
@@ -160,6 +161,7 @@ class Job(Struct, frozen=True):
     tracing_context: Mapping[str, str] = field(default_factory=dict)
     dispatch_timeout: float | None = None
     deadline_at: float | None = None
+    depth: int = 0
 
     @property
     def is_terminal(self) -> bool:

@@ -19,10 +19,12 @@ from avtomatika.core.effects import (
     FinishJob,
     RecordHistory,
     RunHandler,
+    SendMessage,
 )
 from avtomatika.core.job import Failure, FanOut, Job
 from avtomatika.core.retry import DEFAULT_RETRIES
 from avtomatika.core.states import JobStatus
+from avtomatika.core.waits import ChildWait
 
 _ENDING_EVENTS = {
     JobStatus.FINISHED: "job_completed",
@@ -33,6 +35,10 @@ _ENDING_EVENTS = {
 }
 
 
+CHILD_TOPIC, PARENT_TOPIC = "child", "parent"
+"""Topics of messages: what a job wants of its child, and how a child has ended."""
+
+
 class Limits(Struct, frozen=True):
     """The numbers that an engine decides by.
 
@@ -40,6 +46,7 @@ class Limits(Struct, frozen=True):
         retry: for tasks and handlers, where their own policies say nothing.
         max_transitions: changes of state after which a job is taken to be in a loop.
         task_timeout: seconds from a task's start to its result, where its dispatch does not say.
+        max_depth: how many jobs may stand above one that starts another.
         max_deliveries: how often one attempt is handed out to workers that never confirm it, before it counts as lost.
     """
 
@@ -47,6 +54,7 @@ class Limits(Struct, frozen=True):
     max_transitions: int = 1000
     task_timeout: float = 300.0
     max_deliveries: int = 5
+    max_depth: int = 32
 
 
 DEFAULT_LIMITS = Limits()
@@ -218,5 +226,26 @@ class Step:
         fan_out = self.job.fan_out
         # An aggregator that failed still needs the results that it joins, should somebody let the job go on.
         is_joined = fan_out is not None and fan_out.open == 0
+        self.dismiss()
         self.change(status=status, task_id="", fan_out=fan_out if is_joined else None, wait=None)
         self.add(CancelOpenTasks(), FinishJob())
+        if self.job.parent_job_id:
+            self.add(self._report(status))
+
+    def dismiss(self) -> None:
+        """Ends the child that the job waits for, if it does."""
+        wait = self._changes.get("wait", self.job.wait)
+        if isinstance(wait, ChildWait):
+            order = Document.of({"do": "cancel", "child": wait.child_id})
+            self.add(SendMessage(CHILD_TOPIC, order, key=wait.child_id))
+
+    def _report(self, status: JobStatus) -> SendMessage:
+        """Returns how this child has ended, for the job that waits for it."""
+        result, failure = self._changes.get("result"), self._changes.get("failure")
+        report = {
+            "child": self.job.id,
+            "status": str(status),
+            "result": result.value() if result is not None else None,
+            "failure": {"code": failure.code, "message": failure.message} if failure is not None else None,
+        }
+        return SendMessage(PARENT_TOPIC, Document.of(report), key=self.job.parent_job_id)

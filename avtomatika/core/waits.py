@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from avtomatika.blueprints.requests import EXPIRED
 
-__all__ = ["EXPIRED", "ApprovalWait", "SleepWait", "Wait"]
+__all__ = ["EXPIRED", "ApprovalWait", "ChildWait", "SleepWait", "Wait"]
 
 
 class SleepWait(Struct, frozen=True):
@@ -48,5 +48,21 @@ class ApprovalWait(Struct, frozen=True):
         return tuple(word for word in self.transitions if word != EXPIRED)
 
 
-Wait = SleepWait | ApprovalWait
+class ChildWait(Struct, frozen=True):
+    """A job that goes on when a job that it started has ended.
+
+    Args:
+        child_id: the other job.
+        blueprint: what that runs.
+        transitions: how it ends to the next state.
+        started_at: Unix seconds.
+    """
+
+    child_id: str
+    blueprint: str
+    transitions: Mapping[str, str]
+    started_at: float
+
+
+Wait = SleepWait | ApprovalWait | ChildWait
 """Any of them."""

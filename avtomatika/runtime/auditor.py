@@ -8,6 +8,7 @@ import logging
 from avtomatika.clock import Clock
 from avtomatika.core.job import Job
 from avtomatika.core.states import TERMINAL, JobStatus
+from avtomatika.core.waits import ChildWait
 from avtomatika.runtime.explain import is_stuck
 from avtomatika.storage.base import JobQuery, Storage
 
@@ -62,7 +63,8 @@ class Auditor:
         return self.stuck
 
     async def _is_stuck(self, job: Job) -> bool:
-        if not is_stuck(job, await self._storage.find_wake_up(job.id)):
+        child = await self._storage.find_job(job.wait.child_id) if isinstance(job.wait, ChildWait) else None
+        if not is_stuck(job, await self._storage.find_wake_up(job.id), child, await self._storage.now()):
             return False
         # The two were not read at one moment: only a job that has not moved in between is really stuck.
         again = await self._storage.find_job(job.id)

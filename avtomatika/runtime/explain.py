@@ -8,12 +8,17 @@ from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task
 from avtomatika.core.matching import is_qualified
 from avtomatika.core.states import JobStatus, TaskStatus
-from avtomatika.core.waits import EXPIRED, ApprovalWait, SleepWait
+from avtomatika.core.waits import EXPIRED, ApprovalWait, ChildWait, SleepWait
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Timer, WakeUp
 
+# Messages between a job and its child take seconds; when none has come for so long, something is wrong.
+_MAIL_PATIENCE = 600.0
 
-def explain(job: Job, wake_up: WakeUp, workers: Sequence[WorkerProfile], now: float) -> list[str]:
+
+def explain(
+    job: Job, wake_up: WakeUp, workers: Sequence[WorkerProfile], now: float, child: Job | None = None
+) -> list[str]:
     """Returns why the job stands where it stands, one sentence for each reason; never empty.
 
     Args:
@@ -21,6 +26,7 @@ def explain(job: Job, wake_up: WakeUp, workers: Sequence[WorkerProfile], now: fl
         wake_up: what will make it go on.
         workers: those that were heard of lately.
         now: the moment, Unix seconds.
+        child: the job that it waits for, or None if it waits for none or that is not there yet.
     """
     if job.is_terminal:
         return [f"The job is {job.status} since {_ago(job.updated_at, now)}: nothing more happens to it."]
@@ -29,6 +35,8 @@ def explain(job: Job, wake_up: WakeUp, workers: Sequence[WorkerProfile], now: fl
     if isinstance(job.wait, ApprovalWait):
         words = ", ".join(job.wait.decisions)
         reasons.append(f"It waits {_ago(job.wait.asked_at, now)} for a person to decide ({words}): {job.wait.message}")
+    if isinstance(job.wait, ChildWait):
+        reasons.append(_child(job.wait, child, now))
     reasons += [_timer(job, timer, now) for timer in wake_up.timers]
     if reasons:
         return reasons
@@ -40,13 +48,34 @@ def explain(job: Job, wake_up: WakeUp, workers: Sequence[WorkerProfile], now: fl
     ]
 
 
-def is_stuck(job: Job, wake_up: WakeUp) -> bool:
-    """Whether invariant W is broken: the job lives, and nothing will wake it."""
-    if job.is_terminal or job.status is JobStatus.WAITING_FOR_SUB_JOB:
+def is_stuck(job: Job, wake_up: WakeUp, child: Job | None = None, now: float = 0.0) -> bool:
+    """Whether invariant W is broken: the job lives, and nothing will wake it.
+
+    Args:
+        job: as stored.
+        wake_up: what will make it go on.
+        child: the job that it waits for, if that exists.
+        now: the moment, Unix seconds.
+    """
+    if job.is_terminal:
         return False
+    if job.status is JobStatus.WAITING_FOR_SUB_JOB and isinstance(job.wait, ChildWait):
+        if child is not None and not child.is_terminal:
+            return False
+        # A message is on its way between the two.
+        return now - (job.wait.started_at if child is None else child.updated_at) > _MAIL_PATIENCE
     if job.status is JobStatus.WAITING_FOR_HUMAN and isinstance(job.wait, ApprovalWait):
         return False
     return wake_up.ready_at is None and not wake_up.claimed_by and not wake_up.timers and not wake_up.tasks
+
+
+def _child(wait: ChildWait, child: Job | None, now: float) -> str:
+    name = f"job {wait.child_id} of blueprint '{wait.blueprint}'"
+    if child is None:
+        return f"It waits for {name}, which was asked for {_ago(wait.started_at, now)} ago and is not created yet."
+    if child.is_terminal:
+        return f"It waits for {name}, which is {child.status} since {_ago(child.updated_at, now)}; it hears so soon."
+    return f"It waits for {name}, which is {child.status} in state '{child.state}' since {_ago(child.updated_at, now)}."
 
 
 def _claim(wake_up: WakeUp, now: float) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from avtomatika.blueprints import ActionFactory, CompiledBlueprint, Handler, JobContext
+from avtomatika.blueprints.requests import SubBlueprint
 from avtomatika.clock import Clock
 from avtomatika.core import fan_outs
 from avtomatika.core.document import NULL, Document
@@ -278,6 +279,8 @@ class Runner:
             name = handler.name
             with self._tracer.handler(job):
                 returned = await self._invoke(handler, handler.arguments(context))
+            if isinstance(context.actions.requested, SubBlueprint):
+                self._registry.get(context.actions.requested.blueprint)  # a slip is told now, with what there is
             return HandlerReturned(
                 context.actions.requested,
                 Document.of(context.state_history, "state_history"),

@@ -13,6 +13,7 @@ from aiohttp import web
 from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.core.job import Job
 from avtomatika.core.states import TaskStatus
+from avtomatika.core.waits import ChildWait
 from avtomatika.errors import suggest
 from avtomatika.runtime.explain import explain
 from avtomatika.runtime.registry import Registry
@@ -136,7 +137,8 @@ async def explanation(request: web.Request) -> web.Response:
     storage = request.app[STORAGE_KEY]
     job = await request.app[JOBS_KEY].get(request.match_info["job_id"], request[CLIENT_KEY].name)
     wake_up = await storage.find_wake_up(job.id)
-    reasons = explain(job, wake_up, await storage.list_workers(), await storage.now())
+    child = await storage.find_job(job.wait.child_id) if isinstance(job.wait, ChildWait) else None
+    reasons = explain(job, wake_up, await storage.list_workers(), await storage.now(), child)
     return answer({"job_id": job.id, "status": job.status, "current_state": job.state, "reasons": reasons})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.core.job import Failure, Job, Task
 from avtomatika.core.states import JobStatus
-from avtomatika.core.waits import ApprovalWait, SleepWait
+from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Change, Progress
 
@@ -48,6 +48,8 @@ def job_view(
     }
     if isinstance(job.wait, SleepWait):
         view["sleep"] = {"until": job.wait.until, "then": job.wait.state}
+    if isinstance(job.wait, ChildWait):
+        view["sub_job"] = {"job_id": job.wait.child_id, "blueprint_name": job.wait.blueprint}
     if isinstance(job.wait, ApprovalWait):
         view["approval"] = {
             "message": job.wait.message,

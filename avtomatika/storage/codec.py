@@ -19,7 +19,7 @@ from avtomatika.core.document import Document
 from avtomatika.core.job import Client, Failure, FanOut, Job, Task
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
-from avtomatika.core.waits import ApprovalWait, SleepWait
+from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
 from avtomatika.errors import DocumentError, StorageError
 from avtomatika.protocol.messages import Skill, WorkerProfile
 from avtomatika.storage.base import Change, Message
@@ -172,7 +172,7 @@ _JOB = _Schema(
     status=_Kind(str, JobStatus),
     client=_nested(_Schema(Client)),
     fan_out=_nested(_Schema(FanOut, failure=_FAILURE)),
-    wait=_one_of(SleepWait, ApprovalWait),
+    wait=_one_of(SleepWait, ApprovalWait, ChildWait),
     failure=_FAILURE,
 )
 _JOB_DOCUMENTS = frozenset({"initial_data", "state_history", "result"})

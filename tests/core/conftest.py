@@ -9,7 +9,16 @@ import pytest
 from msgspec.structs import replace
 
 from avtomatika.blueprints.graph import Graph, State
-from avtomatika.blueprints.requests import Action, Dispatch, HumanApproval, Parallel, Sleep, TaskSpec, Transition
+from avtomatika.blueprints.requests import (
+    Action,
+    Dispatch,
+    HumanApproval,
+    Parallel,
+    Sleep,
+    SubBlueprint,
+    TaskSpec,
+    Transition,
+)
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.decide import decide
 from avtomatika.core.document import NULL, Document
@@ -23,10 +32,12 @@ from avtomatika.core.effects import (
     RecordHistory,
     RunHandler,
     SaveTask,
+    SendMessage,
     SetTimer,
 )
 from avtomatika.core.events import (
     CancelRequested,
+    ChildEnded,
     Decided,
     Event,
     HandlerFailed,
@@ -43,7 +54,7 @@ from avtomatika.core.events import (
 from avtomatika.core.job import Failure, Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
-from avtomatika.core.waits import ApprovalWait, SleepWait
+from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
 
 START = 1_700_000_000.0
 GRAPH = Graph(
@@ -75,6 +86,8 @@ class Machine:
         wake_at: when its handler is to run, or None.
         now: the moment; moved by hand.
         rows: the job's history.
+        orders: what it wanted of its children, in order.
+        told: what it told its parent.
         last: what the last event led to.
         seen: (status, event, status after it) of every event that counted.
     """
@@ -88,6 +101,8 @@ class Machine:
         self.timers: dict[tuple[TimerKind, str], float] = {}
         self.wake_at: float | None = None
         self.rows: list[RecordHistory] = []
+        self.orders: list[dict[str, Any]] = []
+        self.told: list[dict[str, Any]] = []
         self.last = Decision(self.job)
         self.seen: set[tuple[JobStatus, str, JobStatus]] = set()
 
@@ -169,6 +184,17 @@ class Machine:
         """Lets a person decide about the wait that the job is in, or about another one."""
         number = self.job.wait.number if isinstance(self.job.wait, ApprovalWait) else 0
         return self.feed(Decided(**{"wait": number, "decision": decision, "by": "Ada", "via": "token", **facts}))
+
+    def runs(self, blueprint: str = "invoices", data: Any = None, **ways: str) -> ChildWait:
+        """Lets the handler run another blueprint, and returns the wait; ``success`` leads to charge unless given."""
+        self.returns(SubBlueprint(blueprint, data or {}, ways or {"success": "charge"}))
+        assert isinstance(self.job.wait, ChildWait)
+        return self.job.wait
+
+    def child_ends(self, status: JobStatus = JobStatus.FINISHED, result: Any = None, **facts: Any) -> Decision:
+        """Lets the child that the job waits for end, or another one."""
+        child_id = self.job.wait.child_id if isinstance(self.job.wait, ChildWait) else "another"
+        return self.feed(ChildEnded(**{"child_id": child_id, "status": status, "result": Document.of(result), **facts}))
 
     def fans_out(self, *options: dict[str, Any], policy: str = "all", at_least: int = 0) -> list[Task]:
         """Lets the handler dispatch parallel tasks that ``join`` joins and returns them by index."""
@@ -332,6 +358,11 @@ class Machine:
                 self.timers[kind, task_id] = at
             case ClearTimer(kind, task_id):
                 self.timers.pop((kind, task_id), None)
+            case SendMessage("child", body):
+                self.orders.append(body.value())
+            case SendMessage("parent", body, key):
+                assert (key, self.job.is_terminal) == (self.job.parent_job_id, True)
+                self.told.append(body.value())
             case RecordHistory():
                 self.rows.append(effect)
             case FinishJob():
@@ -389,6 +420,12 @@ class Machine:
             case JobStatus.PENDING if isinstance(self.job.wait, SleepWait):
                 assert (self.open_tasks, self.wake_at) == ([], None)
                 assert self.timers[TimerKind.SLEEP, ""] == self.job.wait.until
+            case JobStatus.WAITING_FOR_SUB_JOB:
+                assert isinstance(self.job.wait, ChildWait)
+                assert (self.open_tasks, self.wake_at) == ([], None)
+                started = [order for order in self.orders if order["do"] == "start"]
+                assert started[-1]["child"] == self.job.wait.child_id
+                assert self.orders[-1]["do"] == "start", "the child was called off, and is waited for"
             case JobStatus.WAITING_FOR_HUMAN:
                 assert isinstance(self.job.wait, ApprovalWait)
                 assert (self.open_tasks, self.wake_at) == ([], None)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avtomatika.blueprints.requests import Dispatch, HumanApproval, Parallel, Sleep, TaskSpec, Transition
+from avtomatika.blueprints.requests import Dispatch, HumanApproval, Parallel, Sleep, SubBlueprint, TaskSpec, Transition
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.document import Document
 from avtomatika.core.events import (
+    ChildEnded,
     Decided,
     Event,
     HandlerFailed,
@@ -25,7 +26,7 @@ from avtomatika.core.events import (
 from avtomatika.core.job import Failure, Task
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
-from avtomatika.core.waits import ApprovalWait, SleepWait
+from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
 
 if TYPE_CHECKING:
     from tests.core.conftest import Machine
@@ -104,6 +105,19 @@ def answer(machine: Machine, dice: Dice) -> None:
     number = machine.job.wait.number if isinstance(machine.job.wait, ApprovalWait) else 1
     wait = dice.pick([number, number, number, number - 1])
     machine.feed(Decided(wait, dice.pick(["approved", "rejected", "expired", "perhaps"])))
+
+
+def delegate(machine: Machine, dice: Dice) -> None:
+    """The handler returns with another blueprint to run."""
+    ways = dice.pick([{"success": "charge"}, {"success": "start", "failure": "repair", "cancelled": "done"}])
+    machine.feed(HandlerReturned(SubBlueprint("other", {"n": 1}, ways), machine.job.state_history))
+
+
+def hear(machine: Machine, dice: Dice) -> None:
+    """A child has ended: most often the one that is waited for."""
+    status = dice.pick([JobStatus.FINISHED, JobStatus.FAILED, JobStatus.QUARANTINED, JobStatus.CANCELLED])
+    known = [order["child"] for order in machine.orders] or ["another"]
+    machine.feed(ChildEnded(dice.pick([known[-1], known[-1], known[0]]), status, Document.of({"n": 1})))
 
 
 def dispatch(machine: Machine, dice: Dice) -> None:
@@ -194,10 +208,11 @@ def cancel(machine: Machine, dice: Dice) -> None:
 
 
 Move = Callable[["Machine", Dice], None]
-STRAY: tuple[Move, ...] = (call, go, fail, report, expire, fire, wait, stray, answer, cancel)
+STRAY: tuple[Move, ...] = (call, go, fail, report, expire, fire, wait, stray, answer, hear, cancel)
 LIKELY: dict[JobStatus, tuple[Move, ...]] = {
     JobStatus.PENDING: (call, fire),
-    JobStatus.RUNNING: (dispatch, fan_out, dispatch, fan_out, nap, ask, go, fail),
+    JobStatus.RUNNING: (dispatch, fan_out, dispatch, fan_out, nap, ask, delegate, go, fail),
+    JobStatus.WAITING_FOR_SUB_JOB: (hear,),
     JobStatus.WAITING_FOR_HUMAN: (answer, answer, fire),
     JobStatus.WAITING_FOR_WORKER: (claim, report, claim, expire, confirm),
     JobStatus.WAITING_FOR_PARALLEL_TASKS: (claim, report, claim, expire, confirm, fire),
@@ -211,7 +226,7 @@ def move(machine: Machine, number: int) -> None:
     dice = Dice(number)
     likely = LIKELY.get(machine.job.status, STRAY)
     chosen = dice.pick(dice.pick([likely, likely, likely, STRAY]))
-    if machine.job.status is JobStatus.RUNNING or chosen not in {go, fail, nap, ask}:
+    if machine.job.status is JobStatus.RUNNING or chosen not in {go, fail, nap, ask, delegate}:
         chosen(machine, dice)
 
 
@@ -284,6 +299,8 @@ def help_on(machine: Machine) -> None:
     task = next(iter(machine.open_tasks), None)
     if isinstance(machine.job.wait, SleepWait):
         machine.fires(TimerKind.SLEEP)
+    elif isinstance(machine.job.wait, ChildWait):
+        machine.child_ends()
     elif isinstance(machine.job.wait, ApprovalWait):
         machine.decides("rejected")
     elif task is None:

@@ -15,6 +15,7 @@ from avtomatika.core.decide import IllegalTransitionError, decide
 from avtomatika.core.document import EMPTY
 from avtomatika.core.events import (
     CancelRequested,
+    ChildEnded,
     Decided,
     Event,
     HandlerFailed,
@@ -32,13 +33,13 @@ from avtomatika.core.events import (
 from avtomatika.core.job import Failure, Task
 from avtomatika.core.states import OPEN, REQUEUABLE, TERMINAL, TRANSITIONS, JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
+from avtomatika.core.waits import ChildWait
 
 if TYPE_CHECKING:
     from tests.core.conftest import Machine
 
-# Entered by actions that wait for a person or another job, and by no event at all; these rules are proved by hand-made
-# jobs.
-NOT_ENTERED = {JobStatus.WAITING_FOR_SUB_JOB, JobStatus.ERROR}
+# Entered by no event at all; what leads away from it is proved by a hand-made job.
+NOT_ENTERED = {JobStatus.ERROR}
 ONCE = Limits(RetryPolicy(attempts=1), max_deliveries=1)
 STUCK = replace(ONCE, max_transitions=0)
 TO_REPAIR = {"success": "charge", "failure": "repair"}
@@ -80,6 +81,12 @@ def asked(machine: Machine) -> Machine:
     return machine
 
 
+def parent(machine: Machine) -> Machine:
+    """Lets the job run another blueprint."""
+    machine.started(deadline_at=machine.now + 600).runs()
+    return machine
+
+
 def each(machine: Machine, act: Callable[[Task], object]) -> None:
     """Does the same to each open task."""
     for task in machine.open_tasks:
@@ -103,6 +110,14 @@ SCENARIOS: dict[str, Scenario] = {
     "asks, deadline": (DEFAULT, lambda m: asked(m).fires(TimerKind.JOB)),
     "asks, stray timer": (DEFAULT, lambda m: asked(m).feed(TimerFired(TimerKind.RETRY, "gone"))),
     "asks, cancel": (DEFAULT, lambda m: asked(m).cancel()),
+    "child, finished": (DEFAULT, lambda m: (parent(m), m.child_ends())),
+    "child, finished, in a loop": (STUCK, lambda m: (parent(m), m.child_ends())),
+    "child, failed": (DEFAULT, lambda m: (parent(m), m.child_ends(JobStatus.FAILED))),
+    "child, quarantined": (DEFAULT, lambda m: (parent(m), m.child_ends(JobStatus.QUARANTINED))),
+    "child, cancelled": (DEFAULT, lambda m: (parent(m), m.child_ends(JobStatus.CANCELLED))),
+    "child, deadline": (DEFAULT, lambda m: parent(m).fires(TimerKind.JOB)),
+    "child, stray timer": (DEFAULT, lambda m: parent(m).feed(TimerFired(TimerKind.RETRY, "gone"))),
+    "child, cancel": (DEFAULT, lambda m: parent(m).cancel()),
     "fault": (DEFAULT, lambda m: m.started().goes_to("nowhere")),
     "handler fails, retried": (DEFAULT, lambda m: (m.started().raises(), m.goes_to("charge"))),
     "handler fails for good": (ONCE, lambda m: m.started().raises()),
@@ -190,13 +205,18 @@ WAYS: dict[JobStatus, Callable[[Machine], object]] = {
     JobStatus.WAITING_FOR_PARALLEL_TASKS: branches,
     JobStatus.AWAITING_RETRY: given_up,
     JobStatus.WAITING_FOR_HUMAN: asked,
-    JobStatus.WAITING_FOR_SUB_JOB: lambda m: m.started(),
+    JobStatus.WAITING_FOR_SUB_JOB: parent,
     JobStatus.FINISHED: lambda m: m.started(),
     JobStatus.FAILED: lambda m: m.started(),
     JobStatus.QUARANTINED: lambda m: m.started(),
     JobStatus.CANCELLED: lambda m: m.started(),
     JobStatus.ERROR: lambda m: m.started(),
 }
+
+
+def child_of(machine: Machine) -> str:
+    """Returns the id of the child that the job waits for, if it does."""
+    return machine.job.wait.child_id if isinstance(machine.job.wait, ChildWait) else "none"
 
 
 def events_for(machine: Machine) -> list[Event]:
@@ -210,6 +230,7 @@ def events_for(machine: Machine) -> list[Event]:
         HandlerReturned(Transition("charge"), EMPTY),
         HandlerFailed("TRANSIENT_ERROR", "boom"),
         HandlerFailed("PERMANENT_ERROR", "boom"),
+        *(ChildEnded(child, status) for child in ("another", child_of(machine)) for status in sorted(TERMINAL)),
         Decided(0, "approved"),
         Decided(machine.job.version, "approved"),
         Decided(machine.job.version, "perhaps"),

@@ -15,10 +15,12 @@ from avtomatika.core.steps import Limits
 from avtomatika.history.sqlite import SQLiteHistory
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerProfile
 from avtomatika.runtime.approvals import Approvals
+from avtomatika.runtime.children import ChildCarrier, ParentCarrier
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.performer import Performer
+from avtomatika.runtime.postman import Postman
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.runner import Runner
 from avtomatika.runtime.sockets import Sockets
@@ -65,6 +67,11 @@ class System:
             self.storage, self.performer, self.historian, self.sockets, clock, ttl=120.0, lease=LEASE
         )
         self.runner = Runner(self.storage, self.performer, self.registry, clock, owner=owner, max_jobs=max_jobs)
+        self.postman = Postman(
+            self.storage,
+            clock,
+            [ChildCarrier(self.storage, self.performer, self.registry), ParentCarrier(self.performer)],
+        )
         self.watcher = Watcher(self.storage, self.performer, clock, 20.0, wake=self.runner.wake)
         self._runs = False
 
@@ -73,12 +80,14 @@ class System:
         await self.history.open()
         self.runner.start()
         self.watcher.start()
+        self.postman.start()
         self._runs = True
 
     async def stop(self, grace: float = 5.0) -> None:
         """Stops what was started."""
         if self._runs:
             self._runs = False
+            await self.postman.stop(grace)
             await self.watcher.stop()
             await self.runner.stop(grace)
             await self.history.close()

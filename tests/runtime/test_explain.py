@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Failure, Job, Task
 from avtomatika.core.states import JobStatus, TaskStatus
-from avtomatika.core.waits import ApprovalWait, SleepWait
+from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
 from avtomatika.protocol.messages import Skill, WorkerProfile
 from avtomatika.runtime.explain import explain, is_stuck
 from avtomatika.storage.base import Timer, WakeUp
@@ -59,6 +60,33 @@ def test_question_to_a_person_is_explained() -> None:
     assert told(led, timers=timers) == f"{question}\nUnless somebody decides, it goes on in state 'stop' in 60.0 s."
     assert not is_stuck(plain, WakeUp())
     assert is_stuck(a_job(JobStatus.WAITING_FOR_HUMAN), WakeUp())
+
+
+def test_child_is_explained() -> None:
+    """Whether it is there, and what it does."""
+    job = a_job(JobStatus.WAITING_FOR_SUB_JOB, wait=ChildWait("c1", "invoices", {"success": "done"}, NOW - 9))
+    child = Job("c1", "invoices", "v1", JobStatus.RUNNING, "sum", NOW - 8, NOW - 5)
+
+    def said(child: Job | None) -> str:
+        (sentence,) = explain(job, WakeUp(), (), NOW, child)
+        return sentence
+
+    assert said(None).endswith("which was asked for 9.0 s ago and is not created yet.")
+    assert said(child) == "It waits for job c1 of blueprint 'invoices', which is running in state 'sum' since 5.0 s."
+    assert said(replace(child, status=JobStatus.FAILED)).endswith("which is failed since 5.0 s; it hears so soon.")
+
+
+def test_parent_whose_child_is_silent_for_long_is_a_defect() -> None:
+    """Messages take seconds: a parent that has waited for minutes without any is stuck."""
+    job = a_job(JobStatus.WAITING_FOR_SUB_JOB, wait=ChildWait("c1", "invoices", {"success": "done"}, NOW))
+    child = Job("c1", "invoices", "v1", JobStatus.RUNNING, "sum", NOW, NOW)
+    ended = replace(child, status=JobStatus.FINISHED)
+
+    assert not is_stuck(job, WakeUp(), None, NOW + 60)
+    assert not is_stuck(job, WakeUp(), ended, NOW + 60)
+    assert not is_stuck(job, WakeUp(), child, NOW + 1e6)
+    assert is_stuck(job, WakeUp(), None, NOW + 601)
+    assert is_stuck(job, WakeUp(), ended, NOW + 601)
 
 
 @pytest.mark.parametrize(

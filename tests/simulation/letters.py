@@ -25,7 +25,7 @@ def with_letters(batch: Batch) -> Batch:
     if batch.job.version > 1 and not batch.finish:
         return batch
     job, body = batch.job, Document.of({"status": str(batch.job.status)})
-    letter = Message(f"{job.id}:{job.version}:0", TOPIC, job.id, "", body, batch.at, batch.at)
+    letter = Message(f"{job.id}:{job.version}:letter", TOPIC, job.id, "", body, batch.at, batch.at)
     return replace(batch, messages=[*batch.messages, letter])
 
 

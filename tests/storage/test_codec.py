@@ -13,7 +13,7 @@ from avtomatika.blueprints import RetryPolicy
 from avtomatika.core.document import Document
 from avtomatika.core.job import Client, Failure, FanOut, Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
-from avtomatika.core.waits import ApprovalWait, SleepWait
+from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
 from avtomatika.errors import DocumentError, StorageError
 from avtomatika.protocol.messages import Skill, WorkerProfile
 from avtomatika.storage.base import Message
@@ -64,9 +64,9 @@ def values(annotation: str) -> st.SearchStrategy:
     return KINDS[annotation]
 
 
-for nested in (Client, Failure, FanOut, Skill, SleepWait, ApprovalWait):
+for nested in (Client, Failure, FanOut, Skill, SleepWait, ApprovalWait, ChildWait):
     KINDS[nested.__name__] = records(nested)
-KINDS["Wait"] = KINDS["SleepWait"] | KINDS["ApprovalWait"]
+KINDS["Wait"] = KINDS["SleepWait"] | KINDS["ApprovalWait"] | KINDS["ChildWait"]
 KINDS["RetryPolicy"] = st.builds(
     RetryPolicy,
     attempts=st.none() | st.integers(1, 99),
