@@ -36,6 +36,8 @@ _HOMES = {
     "OrchestratorEngine": "engine",
     "RetryPolicy": "blueprints",
     "StateMachineBlueprint": "blueprints",
+    # What IPython looks for when a notebook says %load_ext avtomatika.
+    "load_ipython_extension": "notebook.magics",
 }
 
 

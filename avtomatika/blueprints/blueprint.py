@@ -15,6 +15,7 @@ from magic_filter import MagicFilter
 from avtomatika.blueprints import drawing, render
 from avtomatika.blueprints.conditions import Condition, condition_of
 from avtomatika.blueprints.context import JobContext
+from avtomatika.blueprints.export import ExportedHandler, module_text
 from avtomatika.blueprints.graph import Edge, EdgeKind, Graph, State
 from avtomatika.blueprints.handlers import Handler, name_of, plain_function
 from avtomatika.blueprints.literals import FunctionNode
@@ -383,6 +384,40 @@ class StateMachineBlueprint:
             return render.dot(self.graph)
         return render.write_picture(self.graph, output_filename, output_format)
 
+    def export(self, path: str | Path) -> Path:
+        """Writes the blueprint as a Python module that defines it as ``bp``, out of the cells of a notebook.
+
+        What the handlers use of the notebook comes along: imports, functions, classes, and constants that can be
+        written down. A data store begins empty there.
+
+        Args:
+            path: of the module, such as ``flow.py``; an existing file is replaced.
+
+        Returns:
+            The path.
+
+        Raises:
+            BlueprintError: a handler has no source, a condition is no text, or something that a handler uses cannot be
+                written down.
+        """
+        arguments = {
+            name: value
+            for name, value in (
+                ("name", self.name),
+                ("api_endpoint", self.api_endpoint),
+                ("api_version", self.api_version),
+                ("retry", self.retry),
+            )
+            if value is not None
+        }
+        handlers = [
+            _exported(registration) for registrations in self._registrations.values() for registration in registrations
+        ]
+        text = module_text(arguments, vars(self.data_stores), handlers, self)
+        file = Path(path)
+        file.write_text(text, encoding="utf-8")
+        return file
+
     def __repr__(self) -> str:
         endpoint = f", api_endpoint={self.api_endpoint!r}" if self.api_endpoint else ""
         return f"<StateMachineBlueprint {self.name!r}{endpoint}: {len(self._registrations)} states>"
@@ -436,6 +471,19 @@ class StateMachineBlueprint:
 
 
 Blueprint = StateMachineBlueprint
+
+
+def _exported(registration: _Registration) -> ExportedHandler:
+    options, handler = registration.options, registration.handler
+    given = {
+        "is_start": options.is_start,
+        "is_end": options.is_end,
+        "outcome": options.outcome,
+        "transitions": list(options.declared) if options.declared is not None else None,
+    }
+    decorator = "aggregator_for" if options.is_aggregator else "handler_for"
+    used = {name: value for name, value in given.items() if value or value == []}
+    return ExportedHandler(handler.state, handler.function, handler.condition, decorator, used)
 
 
 def _edges(read: ReadHandler) -> tuple[Edge, ...]:

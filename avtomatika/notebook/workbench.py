@@ -169,6 +169,11 @@ class Workbench(Bench):
             raise ConfigError("a workbench talks to its engine through the client API; leave ENABLE_CLIENT_API true.")
         return config
 
+    @classmethod
+    def running(cls) -> list[Workbench]:
+        """Returns the workbenches of this process that run, the newest last."""
+        return [bench for bench in cls._live.values() if bench.is_running]
+
     @staticmethod
     def connect(url: str, token: str, *, prefix: str = "api", live: bool | None = None) -> RemoteWorkbench:
         """Returns the same views over a running engine.
