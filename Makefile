@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # Processes that run tests side by side; PYTEST_ARGS="-n 0" runs them in one, for a debugger.
 TEST_PROCESSES ?= 2
 PARALLEL := -n $(TEST_PROCESSES) --dist worksteal
+# Without coverage, which would double their time and can count nothing of killed processes; one after the other, since
+# they start processes enough by themselves.
+PROOFS := tests/simulation tests/chaos tests/soak
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo lab test lint check packages bench clean help
@@ -34,10 +37,8 @@ lab: $(VENV)/demo.stamp  ## open JupyterLab on the quickstart notebook
 
 test: packages $(VENV)/test.stamp lint  ## everything that CI runs
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term --ignore=tests/simulation --ignore=tests/chaos $(PYTEST_ARGS)
-	@# Without coverage, which would double their time and can count nothing of killed processes; one after the other,
-	@# since they start processes enough by themselves.
-	$(BIN)/python -m pytest tests/simulation tests/chaos $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term $(PROOFS:%=--ignore=%) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PROOFS) $(PYTEST_ARGS)
 
 check: $(VENV)/test.stamp lint  ## the quick part of the tests
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not acceptance' $(PYTEST_ARGS)
