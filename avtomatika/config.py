@@ -308,6 +308,16 @@ class Config(BaseSettings):
         except ValidationError as error:
             raise _config_error(error) from None  # pydantic's error holds the tokens
 
+    @classmethod
+    def plain(cls, **values: Any) -> Config:
+        """Returns settings that the environment has no part in: those given, and defaults.
+
+        Raises:
+            ConfigError: a value is wrong, or there is no such setting.
+        """
+        defaults = {name: info.default for name, info in cls.model_fields.items() if info.default_factory is None}
+        return cls(**{**defaults, "INSTANCE_ID": _own_instance_id(), **values})
+
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
             _require_known(name)

@@ -28,9 +28,17 @@ PROMISED = [
     ("avtomatika.worker", "Worker"),
     ("avtomatika.client", "AsyncClient"),
     ("avtomatika.client", "Client"),
+    ("avtomatika.testing", "BlueprintTester"),
     ("avtomatika.testing", "FakeClock"),
 ]
-WITH_ALL = ["avtomatika", "avtomatika.app_keys", "avtomatika.context", "avtomatika.storage", "avtomatika.worker"]
+WITH_ALL = [
+    "avtomatika",
+    "avtomatika.app_keys",
+    "avtomatika.context",
+    "avtomatika.storage",
+    "avtomatika.testing",
+    "avtomatika.worker",
+]
 
 
 @pytest.mark.parametrize(("module", "name"), PROMISED)

@@ -24,6 +24,7 @@ from avtomatika.errors import AvtomatikaError
 from avtomatika.notebook import JobHandle, Workbench
 from avtomatika.notebook.processes import WorkerProcess
 from avtomatika.observability import metrics
+from avtomatika.testing import BlueprintTester, FakeWorker, TestedJob
 from avtomatika.worker import Context, TaskError, Worker, machine, settings
 from avtomatika.worker import __main__ as worker_command
 
@@ -225,8 +226,9 @@ def test_attributes_that_pages_use_exist(page: Any) -> None:
     """``wb.jobs`` and the like are no invention."""
     owners: dict[str, tuple[type, ...]] = {
         "wb": (Workbench,),
-        "job": (JobHandle,),
-        "worker": (Worker,),
+        "job": (JobHandle, TestedJob),
+        "t": (BlueprintTester,),
+        "worker": (Worker, FakeWorker),
         "actions": (ActionFactory,),
         "bp": (StateMachineBlueprint,),
         "engine": (OrchestratorEngine,),
@@ -244,6 +246,8 @@ def test_attributes_that_pages_use_exist(page: Any) -> None:
         "settings",
         "data_stores",
         "api_endpoint",
+        "calls",
+        "path",
     }
     instance |= {argument for argument in KNOWN_ARGUMENTS}  # noqa: C416 - a set of the fields of JobContext
     used = (re.match(r"(\w+)\.([a-z_]+)\b", word) for word in page.code_words)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from avtomatika.app_keys import RUNNER_KEY
 from avtomatika.blueprints import ActionFactory, StateMachineBlueprint
 from avtomatika.core.states import JobStatus
 from avtomatika.storage.sqlite import SQLiteStorage
-from avtomatika.testing import FakeClock
+from avtomatika.testing import BlueprintTester, FakeClock
 
-from .conftest import MakeSystem, System
+from .conftest import MakeSystem
 
 
 def sleeper() -> StateMachineBlueprint:
@@ -26,19 +27,18 @@ def sleeper() -> StateMachineBlueprint:
     return flow
 
 
-async def test_sleeping_job_goes_on_at_its_moment(system: System) -> None:
+async def test_sleeping_job_goes_on_at_its_moment() -> None:
     """Not a moment before, and no engine is busy meanwhile."""
-    system.add(sleeper())
-    job_id = await system.create()
-    await system.until(job_id, lambda job: job.wait is not None)
+    async with BlueprintTester(sleeper()) as t:
+        job = await t.submit()
 
-    await system.clock.advance(3599)
-    assert (await system.jobs.get(job_id)).status is JobStatus.PENDING
-    assert system.runner.active == 0
+        await t.advance(3599)
+        assert job.status == "pending"
+        assert t.engine.app[RUNNER_KEY].active == 0
 
-    await system.clock.advance(1)
-    assert (await system.ended(job_id)).status is JobStatus.FINISHED
-    assert (await system.rows(job_id)).count("sleep_started") == 1
+        await t.advance(1)
+        assert job.status == "finished"
+        assert (await job.events()).count("sleep_started") == 1
 
 
 async def test_sleep_outlives_the_engine(make_system: MakeSystem, clock: FakeClock, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fakes for the tests of whoever builds on this package: time that stands still until a test moves it.
+"""A clock for tests: time stands still until a test moves it.
 
 clock = FakeClock()
 storage = MemoryStorage(clock)
@@ -90,6 +90,30 @@ class FakeClock:
             alarm.set_result(None)
             await _let_run()
         self._now = max(self._now, target)
+        await _let_run()
+
+    async def leap(self, seconds: float) -> None:
+        """Moves the clock on in one movement and wakes, once, everybody whose moment has come.
+
+        Whoever looks for work every few seconds does so once and not thousands of times, so that a year passes as
+        fast as an hour. A sleeper sees the end of the stretch, not the moment that it asked for.
+
+        Args:
+            seconds: how far to move, 0 or more.
+
+        Raises:
+            ValueError: the clock would go back.
+        """
+        if seconds < 0:
+            raise ValueError(f"a FakeClock goes forward only; leap got {seconds!r} seconds, give 0 or more.")
+        await _let_run()
+        self._now += seconds
+        due = []
+        while self._alarms and self._alarms[0][0] <= self._now:
+            due.append(heapq.heappop(self._alarms)[2])
+        for alarm in due:
+            if not alarm.done():
+                alarm.set_result(None)
         await _let_run()
 
     def _alarm(self, seconds: float) -> asyncio.Future[None]:
