@@ -13,6 +13,7 @@ from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
 from avtomatika.observability.provider import open_spans
 from avtomatika.storage.base import Storage
 from avtomatika.storage.memory import MemoryStorage
+from avtomatika.webhooks.carrier import Signs
 
 _SCHEMES = ("memory", "sqlite", "redis", "rediss", "unix")
 
@@ -87,3 +88,21 @@ def make_tracer(config: Config, provider: Any = None) -> Tracer:
     from avtomatika.observability.tracing import SpanTracer
 
     return SpanTracer(spans)
+
+
+def make_signer(secret: str) -> Signs | None:
+    """Returns what signs webhooks, or None without a secret.
+
+    Raises:
+        ConfigError: the package that signs is not installed.
+    """
+    if not secret:
+        return None
+    try:
+        from avtomatika.webhooks.signer import Signer
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"WEBHOOK_SECRET is set, but a package is not installed here ({error.name}). Run "
+            "pip install 'avtomatika[webhooks]', or unset it."
+        ) from error
+    return Signer(secret)

@@ -22,7 +22,7 @@ from avtomatika.errors import ConfigError, suggest
 DEFAULT_CLIENT_TOKEN = "secure-orchestrator-token"  # noqa: S105 - public on purpose; bind_host keeps it on loopback
 DEFAULT_WORKER_TOKEN = "secure-worker-token"  # noqa: S105 - as above
 PUBLIC_TOKENS = frozenset({DEFAULT_CLIENT_TOKEN, DEFAULT_WORKER_TOKEN})
-_SECRETS = frozenset({"CLIENT_TOKEN", "GLOBAL_WORKER_TOKEN"})
+_SECRETS = frozenset({"CLIENT_TOKEN", "GLOBAL_WORKER_TOKEN", "WEBHOOK_SECRET"})
 _LOOPBACK = "127.0.0.1"
 
 # Somebody who sets one of these must hear that it does nothing here.
@@ -30,7 +30,6 @@ _OF_LATER_VERSIONS = (
     "SCHEDULES_CONFIG_PATH",
     "BLUEPRINTS_DIR",
     "S3_ENDPOINT_URL",
-    "WEBHOOK_SECRET",
 )
 
 _SECONDS = "a positive number of seconds"
@@ -217,6 +216,21 @@ class Config(BaseSettings):
         "Addresses or networks of proxies whose `X-Forwarded-For` counts, separated by commas.",
         "empty or such as 127.0.0.1, 10.0.0.0/8",
     )
+    WEBHOOK_SECRET: str = _setting(
+        "",
+        "Secret that webhooks are signed with (Standard Webhooks); best `whsec_` and base64. Empty signs none.",
+        "empty or a secret",
+    )
+    WEBHOOK_ALLOW_PRIVATE: bool = _setting(
+        False,
+        "Whether webhooks may go to loopback and private addresses. An engine that serves loopback only may.",
+        "true or false",
+    )
+    WEBHOOK_ALLOWED_HOSTS: str = _setting(
+        "",
+        "Hosts to which webhooks may go although their addresses are private, separated by commas.",
+        "empty or such as hooks.internal, *.svc.local, 10.0.0.7",
+    )
     ALLOW_DEFAULT_TOKENS: bool = _setting(
         False,
         "Whether the public default tokens may serve on other addresses than loopback. Then anyone who reaches the "
@@ -395,6 +409,11 @@ class Config(BaseSettings):
             return False
         # Nobody outside reaches loopback; whoever sets a limit means it there, too.
         return not _is_loopback(host) or any(name.startswith("RATE_LIMIT") for name in self.model_fields_set)
+
+    @staticmethod
+    def serves_loopback(host: str) -> bool:
+        """Returns whether a host that the server listens on is one that only this machine reaches."""
+        return _is_loopback(host)
 
     def refusal(self) -> str:
         """Returns why only this machine may be served, or an empty text.

@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from avtomatika.backends import make_history, make_meter, make_storage, make_tracer
+from avtomatika.backends import make_history, make_meter, make_signer, make_storage, make_tracer
 from avtomatika.blueprints import RetryPolicy, StateMachineBlueprint
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.config import PUBLIC_TOKENS, Config
@@ -69,6 +69,7 @@ from avtomatika.server.keys import (
     SOCKETS_KEY,
     STORAGE_KEY,
     STS_KEY,
+    TARGETS_KEY,
     TRACER_KEY,
     WORKER_TOKENS_KEY,
     WORKERS_KEY,
@@ -79,7 +80,10 @@ from avtomatika.server.limits import Limiter, Quotas, Rates
 from avtomatika.server.middleware.auth import CLIENT_HEADER, WORKER_HEADER
 from avtomatika.server.remote import parse_networks
 from avtomatika.server.sts import TokenService
+from avtomatika.server.targets import Targets
 from avtomatika.storage.base import Storage
+from avtomatika.webhooks.carrier import WebhookCarrier
+from avtomatika.webhooks.targets import TargetPolicy, parse_hosts
 
 log = logging.getLogger(__name__)
 
@@ -201,10 +205,11 @@ class OrchestratorEngine:
             wake=app[RUNNER_KEY].wake,
             meter=meter,
         )
+        self._webhooks = WebhookCarrier(self._clock, meter, make_signer(config.WEBHOOK_SECRET))
         self._postman = Postman(
             self._storage,
             self._clock,
-            [ChildCarrier(self._storage, performer, self._registry), ParentCarrier(performer)],
+            [self._webhooks, ChildCarrier(self._storage, performer, self._registry), ParentCarrier(performer)],
         )
         self._auditor = Auditor(self._storage, self._clock, config.AUDIT_INTERVAL_SECONDS)
         self._pulse = Pulse()
@@ -216,6 +221,7 @@ class OrchestratorEngine:
         app[WORKER_TOKENS_KEY] = TokenTable(WORKER_HEADER)
         app[STS_KEY] = TokenService(self._storage, config.STS_TOKEN_SECONDS)
         app[ACCESS_KEY] = Access(app[CLIENT_TOKENS_KEY], app[WORKER_TOKENS_KEY], app[STS_KEY], PUBLIC_TOKENS)
+        app[TARGETS_KEY] = Targets()
         app[LIMITER_KEY] = Limiter(self._storage, meter)
         app[QUOTAS_KEY] = Quotas(self._storage, meter, config.zone)
         self._files = FileWatch(self._clock)
@@ -369,6 +375,10 @@ class OrchestratorEngine:
         self._let_in(app[ACCESS_KEY])
         app[EXPOSURE_KEY].refusal = self.config.refusal()
         app[LIMITER_KEY].rates = self._rates()
+        self._webhooks.policy = app[TARGETS_KEY].policy = TargetPolicy(
+            self.config.WEBHOOK_ALLOW_PRIVATE or self.config.serves_loopback(self._host),
+            parse_hosts(self.config.WEBHOOK_ALLOWED_HOSTS),
+        )
         await self._storage.open()
         try:
             await self._history.open()
@@ -389,6 +399,7 @@ class OrchestratorEngine:
         await self._auditor.stop()
         await self._watcher.stop()
         await asyncio.gather(app[RUNNER_KEY].stop(_STOP_GRACE), self._postman.stop(_STOP_GRACE))
+        await self._webhooks.close()
         await app[HISTORIAN_KEY].stop()
         await self._history.close()
         await self._storage.close()

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "blueprints": {"errors"},
     "context": {"blueprints"},
     "core": {"blueprints", "protocol", "errors"},
+    "webhooks": {"core", "protocol", "storage.base", "observability.base", "errors", "clock", "version"},
     "storage": {"core", "protocol", "errors", "clock"},
     "history": {"core.history", "core.document", "protocol", "errors"},
     "payloads": {"protocol", "errors"},
@@ -59,6 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "storage.base",
         "history.base",
         "observability.base",
+        "webhooks",
         "errors",
         "log_context",
         "version",
@@ -92,7 +94,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "version",
     },
     "app_keys": EVERYTHING,
-    "backends": {"storage", "history", "observability", "config", "errors", "clock"},
+    "backends": {"storage", "history", "observability", "webhooks", "config", "errors", "clock"},
     "engine": EVERYTHING,
     "cli": EVERYTHING,
     "cli_check": EVERYTHING,
@@ -119,6 +121,7 @@ OPTIONAL = {
     "papermill": NOTHING,
     "prometheus_client": {"observability/metrics.py"},
     "redis": {"storage/redis"},
+    "standardwebhooks": {"webhooks/signer.py"},
 }
 
 

@@ -231,6 +231,8 @@ class Step:
         self.add(CancelOpenTasks(), FinishJob())
         if self.job.parent_job_id:
             self.add(self._report(status))
+        if self.job.webhook_url:
+            self.add(self._webhook(status))
 
     def dismiss(self) -> None:
         """Ends the child that the job waits for, if it does."""
@@ -249,3 +251,18 @@ class Step:
             "failure": {"code": failure.code, "message": failure.message} if failure is not None else None,
         }
         return SendMessage(PARENT_TOPIC, Document.of(report), key=self.job.parent_job_id)
+
+    def _webhook(self, status: JobStatus) -> SendMessage:
+        """Returns what tells the outcome to whoever asked for it."""
+        failure: Failure | None = self._changes.get("failure", self.job.failure)
+        has_failed = failure is not None and status not in {JobStatus.FINISHED, JobStatus.CANCELLED}
+        has_result = self._changes.get("has_result", self.job.has_result)
+        payload = {
+            "event": f"job_{JobStatus.FAILED if status is JobStatus.ERROR else status}",
+            "job_id": self.job.id,
+            "status": str(status),
+            "result": self._changes.get("result", self.job.result).value() if has_result else None,
+            "error": f"{failure.code}: {failure.message}" if failure and has_failed else None,
+        }
+        body = Document.of({"url": self.job.webhook_url, "payload": payload}, "webhook")
+        return SendMessage("webhook", body, key=self.job.webhook_url[:200])

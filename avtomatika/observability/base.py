@@ -81,6 +81,13 @@ class Meter:
             kind: ``client``, ``worker``, ``heartbeat``, ``poll``, ``auth`` or ``quota``.
         """
 
+    def webhook(self, outcome: str) -> None:
+        """A webhook was sent, or not.
+
+        Args:
+            outcome: ``delivered``, ``failed`` (this attempt) or ``given_up``.
+        """
+
     def write(self, sample: Sample, accept: str = "") -> tuple[bytes, str] | None:
         """Returns all numbers as text, and its content type; None if none are kept.
 

@@ -77,6 +77,8 @@ class PrometheusMeter(Meter):
         self._lease_expiries = counter("lease_expiries", "Claims of tasks that ended without a result.", "task_type")
         self._conflicts = counter("commit_conflicts", "Commits that lost against a faster one on the same job.")
         self._blocked = counter("ratelimit_blocked", "Calls that were refused or held off by a limit.", "kind")
+        self._webhooks = counter("webhooks", "Webhooks by what came of them.", "outcome")
+        self._webhook_failures = counter("webhook_failures", "Attempts at webhooks that failed.")
         self._queue_length = gauge("task_queue_length", "Tasks that wait for a worker.", "task_type")
         self._oldest = gauge("task_oldest_waiting_seconds", "Age of the oldest task that waits.", "task_type")
         self._jobs_present = gauge("jobs_present", "Jobs in the storage, by status.", "status")
@@ -130,6 +132,12 @@ class PrometheusMeter(Meter):
     def rate_limited(self, kind: str) -> None:
         """Counts the refusal."""
         self._blocked.labels(kind).inc()
+
+    def webhook(self, outcome: str) -> None:
+        """Counts the webhook."""
+        self._webhooks.labels(outcome).inc()
+        if outcome == "failed":
+            self._webhook_failures.inc()
 
     def write(self, sample: Sample, accept: str = "") -> tuple[bytes, str]:
         """Returns the numbers in the newest format that the asking side reads."""

@@ -30,6 +30,7 @@ from avtomatika.server.keys import (
     SETTINGS_KEY,
     SOCKETS_KEY,
     STORAGE_KEY,
+    TARGETS_KEY,
 )
 from avtomatika.server.middleware.tracing import trace_context
 from avtomatika.server.queries import encode_cursor, job_query, known_version, wait_seconds
@@ -49,6 +50,8 @@ async def create(request: web.Request) -> web.Response:
         raise _no_endpoint(request, registry)
     body = await read_object(request, request.app[SETTINGS_KEY].max_body)
     initial_data, options = _split(body)
+    if "initial_data" in body and body.get("webhook_url"):
+        options["webhook_url"] = await request.app[TARGETS_KEY].check(body["webhook_url"])
     quotas = request.app[QUOTAS_KEY]
     taken = await quotas.take(client.name, request.app[ACCESS_KEY].monthly_attempts(client.name))
     try:
@@ -187,12 +190,6 @@ def _split(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
         initial_data = {}
     if not isinstance(initial_data, dict):
         raise RequestError(400, "invalid_body", "'initial_data' must be a JSON object.")
-    if body.get("webhook_url"):
-        raise RequestError(
-            400,
-            "webhooks_unavailable",
-            "this engine delivers no webhooks; leave webhook_url out and wait with GET .../jobs/{id}?wait=30.",
-        )
     options = {name: _seconds(body, name) for name in ("dispatch_timeout", "result_timeout")}
     return initial_data, options
 

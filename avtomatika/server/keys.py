@@ -26,6 +26,7 @@ from avtomatika.security.tokens import TokenTable
 from avtomatika.server.access import Access, Proof
 from avtomatika.server.limits import Limiter, Quotas
 from avtomatika.server.sts import TokenService
+from avtomatika.server.targets import Targets
 from avtomatika.storage.base import Storage
 
 
@@ -88,6 +89,7 @@ CLIENT_TOKENS_KEY = web.AppKey("client_tokens", TokenTable[Client])
 WORKER_TOKENS_KEY = web.AppKey("worker_tokens", TokenTable[str])
 CLIENT_KEY = web.RequestKey("client", Client)
 """The client that a request's token belongs to."""
+TARGETS_KEY = web.AppKey("targets", Targets)
 LIMITER_KEY = web.AppKey("limiter", Limiter)
 QUOTAS_KEY = web.AppKey("quotas", Quotas)
 STS_KEY = web.AppKey("sts", TokenService)

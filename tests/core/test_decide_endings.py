@@ -9,7 +9,7 @@ import pytest
 from avtomatika.blueprints.graph import Graph, State
 from avtomatika.blueprints.requests import Transition
 from avtomatika.core.document import Document
-from avtomatika.core.effects import CancelOpenTasks, FinishJob, RecordHistory
+from avtomatika.core.effects import CancelOpenTasks, FinishJob, RecordHistory, SendMessage
 from avtomatika.core.states import JobStatus
 
 if TYPE_CHECKING:
@@ -81,3 +81,43 @@ def test_result_of_another_state_is_dropped(machine: Machine) -> None:
     machine.started().returns(Transition("done"), returned={"not": "this"})
 
     assert not machine.job.has_result
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "result"), [("done", "job_finished", {"n": 1}), ("charge_failed", "job_failed", {"n": 1})]
+)
+def test_end_is_told_to_the_webhook_after_everything_else(
+    machine: Machine, state: str, event: str, result: dict[str, Any]
+) -> None:
+    """The outcome leaves with the very commit that ends the job."""
+    machine.started(webhook_url="https://example.com/hook").goes_to(state)
+
+    machine.returns(returned=result)
+
+    told = machine.effects()[-1]
+    assert isinstance(told, SendMessage)
+    assert told.topic == "webhook"
+    body = told.body.value()
+    assert body["url"] == "https://example.com/hook"
+    payload = {"event": event, "job_id": machine.job.id, "status": str(machine.job.status), "result": result}
+    assert body["payload"] == {**payload, "error": None}
+
+
+def test_failure_is_told_with_its_reason(machine: Machine) -> None:
+    """A job that was quarantined says why."""
+    machine.started(webhook_url="https://example.com/hook")
+
+    machine.raises("no such shelf", "PERMANENT_ERROR")
+
+    payload = machine.effects()[-1].body.value()["payload"]
+    assert (payload["event"], payload["result"]) == ("job_quarantined", None)
+    assert payload["error"] == "PERMANENT_ERROR: no such shelf"
+
+
+def test_job_without_webhook_tells_nobody(machine: Machine) -> None:
+    """No message is written that nobody wants."""
+    machine.started().goes_to("done")
+
+    machine.returns()
+
+    assert not any(isinstance(effect, SendMessage) for effect in machine.effects())

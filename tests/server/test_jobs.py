@@ -106,7 +106,7 @@ async def test_unknown_endpoint_is_answered_with_a_guess(api: Api) -> None:
         ({"initial_data": {}, "result_timeout": "5"}, "invalid_body", "positive number of seconds; got '5'"),
         ({"initial_data": {}, "result_timeout": 0}, "invalid_body", "positive number of seconds; got 0"),
         ({"initial_data": {}, "dispatch_timeout": True}, "invalid_body", "positive number of seconds"),
-        ({"initial_data": {}, "webhook_url": "http://x"}, "webhooks_unavailable", "delivers no webhooks"),
+        ({"initial_data": {}, "webhook_url": "x"}, "invalid_webhook_url", "must begin with https:// or http://"),
         ({"n": 2**64}, "invalid_data", "initial_data.n cannot be stored"),
         ([], "invalid_body", "the body is a JSON array; expected an object"),
         ("x", "invalid_body", "the body is a JSON string"),

@@ -1,0 +1,1 @@
+"""Webhooks: telling the outcome of a job to whoever asked for it."""
