@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from avtomatika import loops
 from avtomatika.backends import make_history, make_meter, make_signer, make_storage, make_tracer
 from avtomatika.blueprints import RetryPolicy, StateMachineBlueprint
 from avtomatika.clock import Clock, SystemClock
@@ -345,8 +346,7 @@ class OrchestratorEngine:
         setup_logging(self.config.LOG_LEVEL, self.config.LOG_FORMAT, self.config.zone)
         serving = self._run()
         try:
-            # Not refused beforehand when a loop runs: where nest_asyncio is in force this works inside it.
-            asyncio.run(serving)
+            loops.run(serving)
         except RuntimeError as error:
             serving.close()
             if "running event loop" not in str(error):

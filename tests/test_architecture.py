@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": NOTHING,
     "errors": NOTHING,
     "clock": NOTHING,
+    "loops": NOTHING,
     "threads": NOTHING,
     "log_context": NOTHING,
     "toml_files": {"errors"},
