@@ -8,6 +8,7 @@ PARALLEL := -n $(TEST_PROCESSES) --dist worksteal
 # Without coverage, which would double their time and can count nothing of killed processes; one after the other, since
 # they start processes enough by themselves.
 PROOFS := tests/simulation tests/chaos tests/soak
+BENCH ?= chain claims creation round_trips storage history
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo lab test lint check packages bench clean help
@@ -51,8 +52,8 @@ lint: $(VENV)/test.stamp
 packages:  ## Debian packages that the tests use; elsewhere the tests that need them are skipped
 	@bash .ci/packages
 
-bench: $(VENV)/test.stamp  ## how fast it is here (benchmarks/ has more)
-	$(BIN)/python -m benchmarks.chain
+bench: $(VENV)/test.stamp  ## how fast it is here; BENCH="chain claims" runs some of benchmarks/
+	@for name in $(BENCH); do echo "--- $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .venvs build dist .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -22,10 +22,16 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     Raises:
         RuntimeError: an event loop runs here already.
     """
+    if _is_running():
+        # Not refused: where nest_asyncio is in force, asyncio.run works inside a running loop.
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        return runner.run(main)
+
+
+def _is_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            return runner.run(main)
-    # Not refused: where nest_asyncio is in force, asyncio.run works inside a running loop.
-    return asyncio.run(main)
+        return False
+    return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from avtomatika.clock import Clock
@@ -17,7 +17,7 @@ from avtomatika.core.job import Task
 from avtomatika.core.matching import choose, is_qualified
 from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.messages import WorkerProfile
-from avtomatika.storage.base import Signal, Storage, TaskClaim
+from avtomatika.storage.base import Queue, Signal, Storage, TaskClaim
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ class Dispatcher:
         # In the order in which they were parked; keyed by skill so that a signal looks only at polls that want it.
         self._parked: dict[str, dict[_Poll, None]] = {}
         self._turns: Counter[str] = Counter()
+        # Those in which tasks wait, as the last look and the signals since then tell.
+        self._queues: dict[str, Queue] = {}
         self._closed = False
         self._unsubscribe = storage.subscribe(self._on_signal, "task")
 
@@ -121,10 +123,12 @@ class Dispatcher:
         await self._storage.release_task(TaskClaim(task.id, task.attempt, task.worker_id))
 
     async def _claim(self, poll: _Poll) -> Task | None:
-        names = await self._queues(poll)
-        if not names:
-            return None
-        task = await self._storage.claim_task(poll.worker.worker_id, names, min(START_LEASE, self._lease))
+        # Most often a task waits in a queue that is known: then nobody need be asked for the others.
+        names = self._wanted(poll)
+        task = await self._take(poll, names)
+        if task is None:
+            self._queues = {queue.name: queue for queue in await self._storage.list_queues()}
+            task = await self._take(poll, self._wanted(poll))
         if task is not None:
             self._turns[task.type] += 1
             self._meter.task_claimed(task)
@@ -139,11 +143,16 @@ class Dispatcher:
             )
         return task
 
-    async def _queues(self, poll: _Poll) -> list[str]:
-        """Returns the queues that the worker qualifies for and in which tasks wait."""
+    async def _take(self, poll: _Poll, names: Sequence[str]) -> Task | None:
+        if not names:
+            return None
+        return await self._storage.claim_task(poll.worker.worker_id, names, min(START_LEASE, self._lease))
+
+    def _wanted(self, poll: _Poll) -> list[str]:
+        """Returns the queues that the worker qualifies for, of those in which tasks waited lately."""
         return [
             queue.name
-            for queue in await self._storage.list_queues()
+            for queue in self._queues.values()
             if queue.task_type in poll.skills
             and is_qualified(poll.worker, queue.task_type, queue.requirements, queue.max_cost)
         ]
@@ -165,6 +174,8 @@ class Dispatcher:
     def _on_signal(self, signal: Signal) -> None:
         """Wakes one poll for one queued task, chosen by the task's strategy."""
         queue = signal.queue
+        if queue is not None:
+            self._queues[queue.name] = queue
         task_type = queue.task_type if queue else signal.key.partition("#")[0]
         free = [
             poll

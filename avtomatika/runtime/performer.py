@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from weakref import WeakValueDictionary
 
 from avtomatika.core.decide import decide
 from avtomatika.core.effects import (
@@ -140,6 +142,9 @@ class Performer:
         self._storage = storage
         self._registry = registry
         self._limits = limits
+        # The results of a fan-out come all at once; without turns all but one would lose the race and begin again, and
+        # again. The state is protected by its version, not by these. A turn lives as long as somebody has it or waits.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def submit(self, job: Job, dedupe: Dedupe | None = None, records: Sequence[RecordWrite] = ()) -> Outcome:
         """Creates a job that stands at version 0, and writes records with it.
@@ -200,6 +205,13 @@ class Performer:
             JobNotFoundError: no such job.
             StorageError: the storage does not answer.
         """
+        turn = self._turns.get(job_id)
+        if turn is None:
+            self._turns[job_id] = turn = asyncio.Lock()
+        async with turn:
+            return await self._happen(job_id, find_event)
+
+    async def _happen(self, job_id: str, find_event: Callable[[Job], Awaitable[tuple[Event, Task | None]]]) -> Decision:
         for _ in range(_MAX_RACES):
             job = await self._storage.find_job(job_id)
             if job is None:

@@ -1,0 +1,130 @@
+"""What a claim costs when 10, 1,000 or 10,000 workers are registered: it must not grow with them.
+
+    python -m benchmarks.claims [--workers 10 1000 10000] [--claims 300] [--rounds 9] [--storage memory redis]
+
+A claim is what the engine does for a poll: find out who asks, look for the queues, take the first task under a lease.
+All registries exist side by side and take turns in each round, the order changing, so that what disturbs the machine
+disturbs each of them; the figure to look at is the ratio to the smallest registry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import statistics
+import time
+from contextlib import AsyncExitStack, ExitStack
+
+from avtomatika import loops
+from avtomatika.backends import make_storage
+from avtomatika.clock import SystemClock
+from avtomatika.config import Config
+from avtomatika.core.document import Document
+from avtomatika.core.job import Job, Task, job_fields
+from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.protocol.messages import Skill, WorkerProfile
+from avtomatika.runtime.dispatcher import Dispatcher
+from avtomatika.storage.base import Batch, Storage
+from benchmarks.setting import DURABILITY, describe, kind_of, storage_uri
+
+_TASKS_OF_A_JOB = 100
+_AT_A_TIME = 16
+
+
+class Registry:
+    """A storage with so many workers, and a dispatcher that hands tasks to them.
+
+    Args:
+        storage: opened and empty.
+        workers: how many.
+    """
+
+    def __init__(self, storage: Storage, workers: int) -> None:
+        self._storage = storage
+        self._workers = workers
+        self._dispatcher = Dispatcher(storage, SystemClock(), lease=60.0)
+        self._jobs = itertools.count()
+        self._turns = itertools.count()
+
+    async def fill(self) -> None:
+        """Registers the workers."""
+        for number in range(self._workers):
+            await self._storage.put_worker(WorkerProfile(f"w{number}", skills=(Skill("errand"),)), 3600.0)
+
+    async def queue(self, tasks: int) -> None:
+        """Lets so many tasks wait."""
+        now = await self._storage.now()
+        for first in range(0, tasks, _TASKS_OF_A_JOB):
+            job_id = f"job-{next(self._jobs)}"
+            job = Job(job_id, "errands", "v1", JobStatus.WAITING_FOR_PARALLEL_TASKS, "start", now, now, version=1)
+            waiting = [
+                Task(f"{job_id}-{n}", job_id, "errand", "errand", TaskStatus.QUEUED, now, Document.of({"n": n}))
+                for n in range(min(_TASKS_OF_A_JOB, tasks - first))
+            ]
+            await self._storage.commit(Batch(job, frozenset(job_fields()), now, queue_tasks=waiting))
+
+    async def claim(self, tasks: int) -> float:
+        """Lets workers take so many tasks, some of them at a time; returns the seconds of one."""
+        left = tasks
+
+        async def go_on() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                # Spread over all workers, as their polls are.
+                number = next(self._turns) * 7919 % self._workers
+                worker = await self._storage.find_worker(f"w{number}")
+                if worker is None or await self._dispatcher.next_task(worker, 0.0) is None:
+                    raise SystemExit("a worker is not known, or found no task")
+
+        began = time.perf_counter()
+        await asyncio.gather(*(go_on() for _ in range(_AT_A_TIME)))
+        return (time.perf_counter() - began) / tasks
+
+
+async def measure(uris: dict[int, str], options: argparse.Namespace) -> dict[int, list[float]]:
+    """Returns the seconds of a claim for each number of workers, round by round."""
+    async with AsyncExitStack() as stack:
+        registries = {}
+        for workers, uri in uris.items():
+            storage = make_storage(Config(STORAGE_URI=uri), SystemClock())
+            await storage.open()
+            stack.push_async_callback(storage.close)
+            registries[workers] = Registry(storage, workers)
+            await registries[workers].fill()
+        found: dict[int, list[float]] = {workers: [] for workers in uris}
+        for number in range(options.rounds + 1):
+            for workers in list(registries)[:: 1 if number % 2 else -1]:
+                await registries[workers].queue(options.claims)
+                took = await registries[workers].claim(options.claims)
+                if number:  # the first round only warms up
+                    found[workers].append(took)
+        return found
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--workers", type=int, nargs="+", default=[10, 1000, 10_000])
+    parser.add_argument("--claims", type=int, default=300, help="in a round")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--storage", nargs="+", default=["memory", "redis"], metavar="NAME")
+    options = parser.parse_args()
+    print(describe(f"{options.claims} claims, {_AT_A_TIME} at a time, {options.rounds} rounds"))
+    for storage in options.storage:
+        with ExitStack() as stack:
+            uris = {workers: stack.enter_context(storage_uri(storage)) for workers in options.workers}
+            found = loops.run(measure(uris, options))
+        first = options.workers[0]
+        for workers, seconds in found.items():
+            ratios = [one / base for one, base in zip(seconds, found[first], strict=True)]
+            print(
+                f"  {kind_of(storage):<7} ({DURABILITY[kind_of(storage)]}): {workers:6,} workers, median "
+                f"{statistics.median(seconds) * 1e6:5,.0f} µs a claim; {statistics.median(ratios):.2f} times the cost "
+                f"with {first} workers"
+            )
+
+
+if __name__ == "__main__":
+    main()

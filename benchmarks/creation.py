@@ -1,0 +1,70 @@
+"""How many jobs an engine creates over HTTP in a second, with the client in a process of its own.
+
+    python -m benchmarks.creation [--jobs 4000] [--lines 32] [--rounds 3] [--storage redis memory sqlite]
+
+Measured twice in each round: while the engine's handlers are busy, so that new jobs only queue up ("created"), and
+while the engine begins each new job at once and sends its first task ("created and begun": three commits instead of
+one). The figure to compare between machines is the ratio to a bare aiohttp server that answers the same requests and
+does nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+
+from avtomatika import loops
+from benchmarks import http_lines
+from benchmarks.engine_program import CLIENT_TOKEN
+from benchmarks.setting import DURABILITY, describe, kind_of, storage_uri
+
+_BODY = {"initial_data": {"customer": "c-1042", "note": "x" * 100}}
+_ACCEPTED = 202
+
+
+async def measure(port: int, path: str, options: argparse.Namespace) -> float:
+    """Returns accepted requests per second."""
+    created = http_lines.request("POST", path, {"X-Client-Token": CLIENT_TOKEN}, _BODY)
+
+    async def create(line: http_lines.Line) -> None:
+        status, body = await line.ask(created)
+        if status != _ACCEPTED:
+            raise SystemExit(f"a creation was answered {status}: {body.decode()}")
+
+    return await http_lines.rate(port, options.lines, options.jobs, create)
+
+
+def run_round(storage: str, options: argparse.Namespace) -> dict[str, tuple[float, float]]:
+    """Returns both rates, each with its ratio to the bare server beside it."""
+    found = {}
+    for name, arguments in {"created": ["--busy"], "created and begun": []}.items():
+        with storage_uri(storage) as uri, http_lines.engine(uri, *arguments) as ports:
+            bare = loops.run(measure(ports["bare"], "/", options))
+            own = loops.run(measure(ports["engine"], "/api/v1/orders", options))
+            found[name] = (own, own / bare)
+    return found
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=4000)
+    parser.add_argument("--lines", type=int, default=32, help="connections, each with one request at a time")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--storage", nargs="+", default=["redis", "memory"], metavar="NAME_OR_URI")
+    options = parser.parse_args()
+    print(describe(f"{options.jobs} jobs over {options.lines} connections, history off, {options.rounds} rounds"))
+    rounds = [{name: run_round(name, options) for name in options.storage} for _ in range(options.rounds)]
+    for storage in options.storage:
+        where = f"{kind_of(storage):<7} ({DURABILITY[kind_of(storage)]})"
+        for what in rounds[0][storage]:
+            rates = [one[storage][what][0] for one in rounds]
+            ratio = statistics.median(one[storage][what][1] for one in rounds)
+            print(
+                f"  {where}: median {statistics.median(rates):7,.0f} jobs/s {what} (from {min(rates):,.0f} to "
+                f"{max(rates):,.0f}); {ratio:.2f} of the bare server"
+            )
+
+
+if __name__ == "__main__":
+    main()

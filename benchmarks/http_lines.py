@@ -1,0 +1,114 @@
+"""HTTP connections that cost a client little, and an engine in a process of its own at their other end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Answer = tuple[int, bytes]
+
+
+class Line(asyncio.Protocol):
+    """One connection with one request at a time; it reads what aiohttp's server answers and nothing more."""
+
+    def __init__(self) -> None:
+        self._received = b""
+        self._answer: asyncio.Future[Answer] | None = None
+        self._transport: Any = None
+
+    @classmethod
+    async def open(cls, port: int) -> Line:
+        """Connects to a server on this machine."""
+        _, line = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+        return line
+
+    def close(self) -> None:
+        """Hangs up."""
+        if self._transport is not None:
+            self._transport.close()
+
+    async def ask(self, request: bytes) -> Answer:
+        """Sends a whole request; returns the status and the body of the answer."""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answer
+
+    def connection_made(self, transport: Any) -> None:
+        """Keeps the transport."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what came; an answer is whole when as much has come as its head says."""
+        self._received += data
+        head, found, body = self._received.partition(b"\r\n\r\n")
+        if not found:
+            return
+        size = head.lower().partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]
+        if len(body) >= int(size or 0) and self._answer is not None and not self._answer.done():
+            self._received = b""
+            self._answer.set_result((int(head[9:12]), body))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Lets the one who waits know."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(exc or ConnectionResetError("the server hung up"))
+
+
+def request(method: str, path: str, headers: dict[str, str], body: object = None) -> bytes:
+    """Returns a request as it is sent."""
+    content = b"" if body is None else json.dumps(body).encode()
+    lines = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(content)), **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + content
+
+
+async def rate(port: int, lines: int, number: int, work: Callable[[Line], Awaitable[None]]) -> float:
+    """Returns how many pieces of work are done in a second, on so many connections at a time.
+
+    Args:
+        port: of the server.
+        lines: connections.
+        number: how much work there is in all.
+        work: does one piece on a connection.
+    """
+    left = number
+
+    async def go_on(line: Line) -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            await work(line)
+
+    opened = [await Line.open(port) for _ in range(lines)]
+    began = time.perf_counter()
+    await asyncio.gather(*map(go_on, opened))
+    took = time.perf_counter() - began
+    for line in opened:
+        line.close()
+    return number / took
+
+
+@contextmanager
+def engine(uri: str, *options: str) -> Iterator[dict[str, int]]:
+    """Gives the ports of ``benchmarks.engine_program``, which ends with the block."""
+    command = [sys.executable, "-m", "benchmarks.engine_program", uri, *options]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            line = program.stdout.readline() if program.stdout else ""
+            if not line:
+                raise SystemExit("the engine of the benchmark did not start; its messages are above.")
+            ports: dict[str, int] = json.loads(line)
+            yield ports
+        finally:
+            if program.stdin:
+                program.stdin.close()
+            try:
+                program.wait(20)
+            except subprocess.TimeoutExpired:
+                program.kill()

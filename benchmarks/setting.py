@@ -1,0 +1,56 @@
+"""What every benchmark says of its setting, and the storages that it measures."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from avtomatika.version import __version__
+from tests.redis_server import RedisServer, find_program
+
+DURABILITY = {
+    "memory": "gone with the process",
+    "sqlite": "WAL, synchronous=FULL: survives a power cut",
+    "redis": "appendonly, appendfsync everysec: a crash of its machine may lose the last second",
+}
+"""What survives what, for each kind of storage."""
+
+
+def describe(what: str) -> str:
+    """Returns one line: the versions, the machine, how busy it was, and what is measured."""
+    extras = ", ".join(name for name in ("uvloop", "hiredis") if find_spec(name))
+    load = f"load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else "load unknown"
+    return (
+        f"avtomatika {__version__}, Python {platform.python_version()}, {extras or 'neither uvloop nor hiredis'}, "
+        f"{os.cpu_count()} cores ({load}), {what}"
+    )
+
+
+def kind_of(uri: str) -> str:
+    """Returns which kind of storage a URI means."""
+    return uri.partition(":")[0]
+
+
+@contextmanager
+def storage_uri(name: str) -> Iterator[str]:
+    """Gives the URI of a storage: ``memory``, ``sqlite`` and ``redis`` are new and empty, anything else is a URI."""
+    if name == "sqlite":
+        with tempfile.TemporaryDirectory(prefix="avtomatika-bench-") as folder:
+            yield f"sqlite:{Path(folder) / 'jobs.db'}"
+    elif name == "redis":
+        program = find_program()
+        if program is None:
+            raise SystemExit("redis-server is not installed here; install it, or give --storage redis://host:port.")
+        server = RedisServer(program)
+        try:
+            server.start()
+            yield f"redis://127.0.0.1:{server.port}"
+        finally:
+            server.remove()
+    else:
+        yield "memory:" if name == "memory" else name
