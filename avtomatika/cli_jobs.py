@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,8 @@ Token = Annotated[
 ]
 JobIds = Annotated[list[str], typer.Argument(help="Ids of jobs.")]
 JobId = Annotated[str, typer.Argument(help="Id of a job.")]
+State = Annotated[str | None, typer.Argument(help="The last time that it entered this state is meant.")]
+Sequence = Annotated[int | None, typer.Option(help="Or this row state_started of its history.")]
 _URL = "http://127.0.0.1:8080"
 
 
@@ -73,6 +75,47 @@ def approve(
     """Decide about a job that waits for a person."""
     Client(url, token).approve(job, decision, by=by, comment=comment)
     typer.echo(f"{job}: {decision}")
+
+
+@app.command()
+def rewind(
+    job: JobId, state: State = None, sequence: Sequence = None, url: Url = _URL, token: Token = DEFAULT_CLIENT_TOKEN
+) -> None:
+    """Start a job again from a state that it was in."""
+    Client(url, token).rewind(job, state, sequence=sequence)
+    typer.echo(f"{job}: rewound")
+
+
+@app.command()
+def fork(
+    job: JobId,
+    state: State = None,
+    sequence: Sequence = None,
+    initial: Annotated[list[str] | None, typer.Option(help="NAME=JSON: another member of the initial data.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=JSON: another member of its data.")] = None,
+    url: Url = _URL,
+    token: Token = DEFAULT_CLIENT_TOKEN,
+) -> None:
+    """Create a job that begins where this one once was, with other data."""
+    typer.echo(
+        Client(url, token).fork(
+            job, state, sequence=sequence, initial_data=_members(initial), state_history=_members(set_)
+        )
+    )
+
+
+def _members(given: list[str] | None) -> dict[str, Any]:
+    """Reads ``name=JSON``; what is no JSON is a text."""
+    members: dict[str, Any] = {}
+    for one in given or []:
+        name, sign, text = one.partition("=")
+        if not name or not sign:
+            raise typer.BadParameter(f"'{one}' is not NAME=JSON, such as kg=3 or city=Vigo")
+        try:
+            members[name] = json.loads(text)
+        except ValueError:
+            members[name] = text
+    return members
 
 
 @app.command()

@@ -36,6 +36,7 @@ from avtomatika.runtime.file_watch import FileWatch
 from avtomatika.runtime.health import Health
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
+from avtomatika.runtime.pasts import Pasts
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.postman import Postman
 from avtomatika.runtime.pulse import Pulse
@@ -63,6 +64,7 @@ from avtomatika.server.keys import (
     JOBS_KEY,
     LIMITER_KEY,
     METER_KEY,
+    PASTS_KEY,
     QUOTAS_KEY,
     REGISTRY_KEY,
     RUNNER_KEY,
@@ -172,6 +174,7 @@ class OrchestratorEngine:
         app[HISTORIAN_KEY] = historian
         app[REGISTRY_KEY] = self._registry
         app[JOBS_KEY] = Jobs(self._storage, performer, self._clock, self._tracer)
+        app[PASTS_KEY] = Pasts(self._storage, performer, self._registry, historian, self._history)
         app[APPROVALS_KEY] = Approvals(self._storage, performer)
         app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS, meter)
         app[SOCKETS_KEY] = Sockets(self._storage, self._clock)

@@ -12,6 +12,7 @@ AvtomatikaError
 ├── JobNotFoundError       no such job (or not of this client)
 ├── JobFailedError         the job that somebody waited for did not finish
 ├── JobStateError          the job's status does not allow the request
+├── PastStateError         the job was never in that state, or its history is not kept
 ├── DecisionError          a person decided something that was not offered
 ├── StorageError           the storage did not answer or refused
 ├── ProtocolError          a message of the worker protocol cannot be understood
@@ -44,6 +45,7 @@ __all__ = [
     "JobFailedError",
     "JobNotFoundError",
     "JobStateError",
+    "PastStateError",
     "ProtocolError",
     "StorageError",
     "ValidationError",
@@ -187,6 +189,35 @@ class JobStateError(AvtomatikaError):
     """The status of the job does not allow what was asked."""
 
     code = "job_state_conflict"
+
+
+class PastStateError(AvtomatikaError, LookupError):
+    """A job cannot start again from a moment of its past.
+
+    Args:
+        job_id: the job.
+        state: the state that was meant, or empty.
+        sequence: the row of history that was meant, or None.
+        known: the moments that there are, as (sequence, state); empty if that part of the history is not kept.
+    """
+
+    code = "unknown_past_state"
+
+    def __init__(self, job_id: str, state: str, sequence: int | None, known: Iterable[tuple[int, str]]) -> None:
+        self.job_id = job_id
+        self.known = tuple(known)
+        meant = f"state '{state}'" if sequence is None else f"row {sequence} of its history"
+        if not self.known:
+            super().__init__(
+                f"job '{job_id}' cannot start again from {meant}: its history of that time is not kept (any more). Set "
+                "HISTORY_DATABASE_URI to keep the history."
+            )
+            return
+        states = dict.fromkeys(one for _, one in self.known)
+        listed = ", ".join(f"{one} ({number})" for number, one in self.known[-20:])
+        super().__init__(
+            f"job '{job_id}' did not enter {meant}; it entered (rows in brackets): {listed}.{suggest(state, states)}"
+        )
 
 
 class DecisionError(AvtomatikaError, ValueError):

@@ -173,6 +173,23 @@ class Requests:
         path = f"/_public/webhooks/approval/{quote(job_id, safe='')}"
         return Request("POST", path, {"Content-Type": "application/json"}, body, job_id=job_id)
 
+    def rewind(self, job_id: str, state: str | None, sequence: int | None) -> Request:
+        """Asks to start a job again from its past."""
+        return self._of_past(job_id, "rewind", {"state": state, "sequence": sequence})
+
+    def fork(self, job_id: str, idempotency_key: str | None, body: Mapping[str, Any]) -> Request:
+        """Asks for a new job that begins where this one once was."""
+        return self._of_past(job_id, "fork", body, idempotency_key)
+
+    def _of_past(
+        self, job_id: str, action: str, body: Mapping[str, Any], idempotency_key: str | None = None
+    ) -> Request:
+        headers = {"Content-Type": "application/json"}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = _header_value("idempotency_key", idempotency_key)
+        given = {name: value for name, value in body.items() if value is not None}
+        return Request("POST", self._job_path(job_id, f"/{action}"), headers, _json_bytes(given), job_id=job_id)
+
     def explain(self, job_id: str) -> Request:
         """Asks what a job waits for."""
         return Request("GET", self._job_path(job_id, "/explain"), job_id=job_id)

@@ -179,6 +179,56 @@ class Client:
         """
         self._send(self._requests.approve(job_id, decision, by, comment))
 
+    def rewind(self, job_id: str, state: str | None = None, *, sequence: int | None = None) -> None:
+        """Starts the job again from a state that it was in, whatever it does now or however it ended.
+
+        Args:
+            job_id: from ``submit``.
+            state: the last time that it entered this state is meant.
+            sequence: or this row ``state_started`` of its history.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+            ClientError: with status 400: it never entered that state, or its history is not kept.
+        """
+        self._send(self._requests.rewind(job_id, state, sequence))
+
+    def fork(
+        self,
+        job_id: str,
+        state: str | None = None,
+        *,
+        sequence: int | None = None,
+        initial_data: Mapping[str, Any] | None = None,
+        state_history: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Creates a job that begins where this one once was, with other data; this one is left alone.
+
+        Args:
+            job_id: from ``submit``.
+            state: the last time that it entered this state is meant.
+            sequence: or this row ``state_started`` of its history.
+            initial_data: members to lay over those of this job.
+            state_history: members to lay over its data of that moment.
+            idempotency_key: the same key and data give the same job.
+
+        Returns:
+            The id of the new job.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+            ClientError: with status 400: it never entered that state, or its history is not kept.
+        """
+        body = {
+            "state": state,
+            "sequence": sequence,
+            "initial_data": initial_data,
+            "state_history": state_history,
+        }
+        request = self._requests.fork(job_id, idempotency_key, body)
+        return str(as_object(self._send(request), "job_id")["job_id"])
+
     def explain(self, job_id: str) -> list[str]:
         """Returns what the job waits for, who holds it and until when, in sentences.
 

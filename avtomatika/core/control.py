@@ -1,10 +1,10 @@
-"""What people and changed blueprints do to a job: requeue it, give it another version, let it pause."""
+"""What people and changed blueprints do to a job: requeue it, rewind it, give it another version, let it pause."""
 
 from __future__ import annotations
 
 from avtomatika.core.document import NULL
-from avtomatika.core.effects import RecordHistory, RunHandler
-from avtomatika.core.events import Repinned, Requeued, StateMissing
+from avtomatika.core.effects import CancelOpenTasks, ClearTimer, RecordHistory, RunHandler
+from avtomatika.core.events import Repinned, Requeued, Rewound, StateMissing, TimerKind
 from avtomatika.core.job import Failure
 from avtomatika.core.states import REQUEUABLE, JobStatus
 from avtomatika.core.steps import Step
@@ -22,7 +22,7 @@ def requeued(step: Step, event: Requeued) -> str:
     step.change(
         status=JobStatus.PENDING,
         attempt=1,
-        transitions=0,
+        loop_start=job.transitions,
         entered_at=step.now,
         deadline_at=None,
         failure=None,
@@ -30,6 +30,44 @@ def requeued(step: Step, event: Requeued) -> str:
         has_result=False,
     )
     step.add(RecordHistory("state_started", job.state), RunHandler(job.state, step.now))
+    return ""
+
+
+def rewound(step: Step, event: Rewound) -> str:
+    """The job starts again from a state that it was in; what it does now is given up."""
+    job = step.job
+    if event.state not in step.graph and step.graph.version == job.blueprint_version:
+        return "unknown_state"
+    step.record(
+        "job_rewound",
+        next_state=event.state,
+        details={"sequence": event.sequence, "status": str(job.status), **({"by": event.by} if event.by else {})},
+    )
+    step.dismiss()
+    if not job.is_terminal:
+        step.add(CancelOpenTasks(), ClearTimer(TimerKind.SLEEP), ClearTimer(TimerKind.APPROVAL))
+    step.change(
+        status=JobStatus.PENDING,
+        state=event.state,
+        state_history=event.state_history,
+        attempt=1,
+        # Another step than the one before: outside systems must not take it for a repetition.
+        transitions=job.transitions + 1,
+        loop_start=job.transitions + 1,
+        entered_at=step.now,
+        task_id="",
+        fan_out=event.fan_out,
+        wait=None,
+        # A job that had ended has missed its deadline, or had none to miss.
+        deadline_at=None if job.is_terminal else job.deadline_at,
+        failure=None,
+        result=NULL,
+        has_result=False,
+    )
+    step.add(
+        step.entrance(event.state, job.state, event.fan_out, state_history=event.state_history),
+        RunHandler(event.state, step.now),
+    )
     return ""
 
 

@@ -26,6 +26,7 @@ from avtomatika.core.events import (
     LeaseExpired,
     Repinned,
     Requeued,
+    Rewound,
     StateMissing,
     TaskReported,
     TimerFired,
@@ -66,7 +67,7 @@ def decide(job: Job, event: Event, graph: Graph, now: float, limits: Limits = DE
     Raises:
         IllegalTransitionError: a defect of the core.
     """
-    if job.is_terminal and not isinstance(event, Requeued):
+    if job.is_terminal and not isinstance(event, Requeued | Rewound):
         return Decision(job, ignored="job_cancelled" if job.status is JobStatus.CANCELLED else "stale_task")
     step = Step(job, graph, now, limits)
     ignored = _route(step, event)
@@ -81,7 +82,7 @@ def _route(step: Step, event: Event) -> str:
     """Lets the event change the step; returns why it does not, or an empty string."""
     match event:
         case JobSubmitted():
-            return handlers.submitted(step)
+            return handlers.submitted(step, event)
         case HandlerStarted():
             return handlers.started(step)
         case HandlerReturned():
@@ -110,6 +111,8 @@ def _control(step: Step, event: Event) -> str:
             return ""
         case Requeued():
             return control.requeued(step, event)
+        case Rewound():
+            return control.rewound(step, event)
         case Repinned():
             return control.repinned(step, event)
         case StateMissing():

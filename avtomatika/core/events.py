@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct
 
 from avtomatika.blueprints.requests import Action
 from avtomatika.core.document import NULL, Document
-from avtomatika.core.job import Failure, Task
+from avtomatika.core.job import Failure, FanOut, Task
 from avtomatika.core.states import JobStatus
 
 
 class JobSubmitted(Struct, frozen=True):
-    """Somebody created the job; it is at version 0."""
+    """Somebody created the job; it is at version 0.
+
+    Args:
+        state: where it begins; empty for the start.
+        tasks: ended tasks of another job, as its own: what an aggregator that it begins with joins.
+        details: further facts for the history.
+    """
+
+    state: str = ""
+    tasks: tuple[Task, ...] = ()
+    details: Mapping[str, Any] = {}
 
 
 class HandlerStarted(Struct, frozen=True):
@@ -163,6 +175,24 @@ class Requeued(Struct, frozen=True):
     by: str = ""
 
 
+class Rewound(Struct, frozen=True):
+    """Somebody wants the job to start again from a state that it was in.
+
+    Args:
+        state: where it goes on.
+        state_history: its data when it entered that state.
+        fan_out: what the handler of that state joins, or None.
+        sequence: number of the row of history that tells of that moment.
+        by: name of the client, for the history.
+    """
+
+    state: str
+    state_history: Document
+    fan_out: FanOut | None = None
+    sequence: int = 0
+    by: str = ""
+
+
 class Repinned(Struct, frozen=True):
     """The version that the job started with is not loaded any more; it goes on with another one.
 
@@ -197,6 +227,7 @@ Event = (
     | ChildEnded
     | CancelRequested
     | Requeued
+    | Rewound
     | Repinned
     | StateMissing
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from avtomatika.blueprints.requests import Dispatch, HumanApproval, Parallel, Sleep, SubBlueprint, Transition
 from avtomatika.core import children, dispatching, waiting
-from avtomatika.core.effects import RecordHistory, RunHandler, SetTimer
-from avtomatika.core.events import HandlerFailed, HandlerReturned, TimerKind
+from avtomatika.core.effects import RecordHistory, RunHandler, SaveTask, SetTimer
+from avtomatika.core.events import HandlerFailed, HandlerReturned, JobSubmitted, TimerKind
 from avtomatika.core.job import Failure
 from avtomatika.core.retry import Verdict, judge, retry_delay, spread
 from avtomatika.core.states import JobStatus
@@ -14,15 +14,17 @@ from avtomatika.core.steps import Step
 _EXPECTED = "actions.transition_to, actions.dispatch_task or actions.dispatch_parallel"
 
 
-def submitted(step: Step) -> str:
+def submitted(step: Step, event: JobSubmitted) -> str:
     """A new job waits for its first handler."""
     if step.job.version != 0:
         return "stale_task"
-    start = step.graph.start.name
+    start = event.state or step.graph.start.name
+    details = {"source": step.job.source, **event.details}
     step.change(status=JobStatus.PENDING, state=start, entered_at=step.now)
     step.add(
-        RecordHistory("job_created", start, state_history=step.job.state_history, details={"source": step.job.source}),
-        RecordHistory("state_started", start),
+        RecordHistory("job_created", start, state_history=step.job.state_history, details=details),
+        *(SaveTask(task) for task in event.tasks),
+        step.entrance(start, fan_out=step.job.fan_out),
         RunHandler(start, step.now),
     )
     if step.job.deadline_at is not None:

@@ -119,6 +119,7 @@ class Job(Struct, frozen=True):
         version: number of commits; the fencing token of every write.
         attempt: attempts at the current handler, from 1.
         transitions: changes of state so far.
+        loop_start: how many of them were made when a person last let it go on; those count towards no loop.
         entered_at: when the current state was entered.
         task_id: the single task that it waits for, or empty.
         fan_out: the parallel tasks that it waits for, or whose results the next handler joins; else None.
@@ -129,6 +130,7 @@ class Job(Struct, frozen=True):
         webhook_url: where to send the outcome, or empty.
         parent_job_id: the job that waits for this one, or empty.
         depth: how many jobs stand above it.
+        forked_from: the job whose past it began with, or empty.
         source: how it came to be: ``api``, ``internal``, ``schedule``, ...
         tracing_context: W3C trace context.
         dispatch_timeout: default for its tasks, in seconds.
@@ -162,6 +164,8 @@ class Job(Struct, frozen=True):
     dispatch_timeout: float | None = None
     deadline_at: float | None = None
     depth: int = 0
+    loop_start: int = 0
+    forked_from: str = ""
 
     @property
     def is_terminal(self) -> bool:

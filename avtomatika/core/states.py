@@ -111,6 +111,7 @@ _RULES: tuple[tuple[Iterable[JobStatus], str, frozenset[JobStatus]], ...] = (
     ((JobStatus.RUNNING,), "Repinned", frozenset({JobStatus.RUNNING})),
     ((JobStatus.RUNNING,), "StateMissing", frozenset({JobStatus.AWAITING_RETRY})),
     (tuple(sorted(REQUEUABLE)), "Requeued", frozenset({JobStatus.PENDING})),
+    (tuple(JobStatus), "Rewound", frozenset({JobStatus.PENDING})),
     (_LIVE, "CancelRequested", frozenset({JobStatus.CANCELLED})),
 )
 

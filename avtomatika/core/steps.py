@@ -139,12 +139,13 @@ class Step:
         if state not in self.graph and self.graph.version == self.job.blueprint_version:
             self.quarantine(self.unknown_state(state))
             return
-        if self.job.transitions >= self.limits.max_transitions:
+        made = self.job.transitions - self.job.loop_start
+        if made >= self.limits.max_transitions:
             self.fail(
                 Failure(
                     "LOOP_LIMIT_ERROR",
-                    f"the job made {self.job.transitions} transitions and would go on from '{self.job.state}' to "
-                    f"'{state}'; it seems to be in a loop. Check the condition that should end it, or raise "
+                    f"the job made {made} transitions and would go on from '{self.job.state}' to '{state}'; it seems "
+                    "to be in a loop. Check the condition that should end it, or raise "
                     "MAX_TRANSITIONS_PER_JOB.",
                     self.job.state,
                 )
@@ -161,10 +162,12 @@ class Step:
             fan_out=fan_out,
             wait=None,
         )
-        self.add(
-            RecordHistory("state_started", state, previous_state=self.job.state),
-            RunHandler(state, self.now),
-        )
+        self.add(self.entrance(state, self.job.state, fan_out), RunHandler(state, self.now))
+
+    def entrance(self, state: str, previous: str = "", fan_out: FanOut | None = None, **facts: Any) -> RecordHistory:
+        """Returns the row that tells of a state's beginning, with what a later rewind needs to find."""
+        details = {"fan_out": fan_out.id} if fan_out is not None else {}
+        return RecordHistory("state_started", state, previous_state=previous, details=details, **facts)
 
     def unknown_state(self, state: str) -> Failure:
         """Returns the failure of a transition to nowhere."""

@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import sys
 import textwrap
-from collections.abc import Collection, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Collection, Coroutine, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from avtomatika.blueprints import Graph
@@ -177,6 +177,55 @@ class JobHandle:
         self._call(self._requeue())
         return self
 
+    def rewind(self, state: str | None = None, *, sequence: int | None = None) -> JobHandle:
+        """Starts the job again from a state that it was in, whatever it does now or however it ended.
+
+        Args:
+            state: the last time that it entered this state is meant.
+            sequence: or this row ``state_started`` of its history.
+
+        Returns:
+            This handle, which follows the job again.
+
+        Raises:
+            ClientError: with status 400: it never entered that state.
+        """
+        self._call(self._again(self._desk.client.rewind(self.id, state, sequence=sequence)))
+        return self
+
+    def fork(
+        self,
+        state: str | None = None,
+        *,
+        sequence: int | None = None,
+        initial_data: Mapping[str, Any] | None = None,
+        state_history: Mapping[str, Any] | None = None,
+    ) -> JobHandle:
+        """Creates a job that begins where this one once was, with other data; this one is left alone.
+
+        Args:
+            state: the last time that it entered this state is meant.
+            sequence: or this row ``state_started`` of its history.
+            initial_data: members to lay over those of this job.
+            state_history: members to lay over its data of that moment.
+
+        Returns:
+            A handle of the new job.
+
+        Raises:
+            ClientError: with status 400: it never entered that state.
+        """
+        client = self._desk.client
+
+        async def forked() -> dict[str, Any]:
+            return await client.job(
+                await client.fork(
+                    self.id, state, sequence=sequence, initial_data=initial_data, state_history=state_history
+                )
+            )
+
+        return JobHandle(self._desk.background.call(forked(), 30.0), self.graph, self._desk)
+
     def history(self) -> pd.DataFrame:
         """Returns what happened so far, one row for each event."""
         return self._desk.read_history(self.id)
@@ -237,7 +286,11 @@ class JobHandle:
         await self._desk.client.cancel(self.id)
 
     async def _requeue(self) -> None:
-        await self._desk.client.requeue(self.id)
+        await self._again(self._desk.client.requeue(self.id))
+
+    async def _again(self, asking: Awaitable[None]) -> None:
+        """Lets a job go on that may have ended, and follows it again."""
+        await asking
         self._view = await self._desk.client.job(self.id)
         if self._ended.done():
             self._ended = self._desk.background.submit(self._follow())

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 # Each lost race means that another commit on the same job succeeded; more than this in a row is no race any more.
 _MAX_RACES = 100
+_SUBMITTED = JobSubmitted()
 
 
 def batch_of(
@@ -146,16 +147,23 @@ class Performer:
         # again. The state is protected by its version, not by these. A turn lives as long as somebody has it or waits.
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def submit(self, job: Job, dedupe: Dedupe | None = None, records: Sequence[RecordWrite] = ()) -> Outcome:
+    async def submit(
+        self,
+        job: Job,
+        dedupe: Dedupe | None = None,
+        records: Sequence[RecordWrite] = (),
+        event: JobSubmitted = _SUBMITTED,
+    ) -> Outcome:
         """Creates a job that stands at version 0, and writes records with it.
 
         Args:
             job: of an id that is not in use.
             dedupe: makes the creation happen once.
             records: what is written beside the job; Stale if one of them was written meanwhile.
+            event: where it begins and with what; the start, with nothing, if left out.
         """
         now = await self._storage.now()
-        decision = self._decide(job, JobSubmitted(), now)
+        decision = self._decide(job, event, now)
         outcome = await self._storage.commit(batch_of(job, decision, now, dedupe=dedupe, records=records))
         if isinstance(outcome, Committed):
             self._written(job, decision)

@@ -14,6 +14,7 @@ from avtomatika.server import (
     events,
     jobs,
     overview,
+    pasts,
     tasks,
     worker_protocol,
     worker_sockets,
@@ -73,6 +74,8 @@ def _add_client_routes(app: web.Application, root: str) -> None:
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}", jobs.get)
     app.router.add_post(f"{root}/v1/jobs/{{job_id}}/cancel", jobs.cancel)
     app.router.add_post(f"{root}/v1/jobs/{{job_id}}/requeue", jobs.requeue)
+    app.router.add_post(f"{root}/v1/jobs/{{job_id}}/rewind", pasts.rewind)
+    app.router.add_post(f"{root}/v1/jobs/{{job_id}}/fork", pasts.fork)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/explain", jobs.explanation)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/history", jobs.history)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/tasks", tasks.list_)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,12 +32,10 @@ from avtomatika.server.keys import (
 )
 from avtomatika.server.middleware.tracing import trace_context
 from avtomatika.server.queries import encode_cursor, job_query, known_version, wait_seconds
+from avtomatika.server.repetition import dedupe_of, refuse_conflict
 from avtomatika.server.views import job_view
-from avtomatika.storage.base import Dedupe
 
 _OPTIONS = frozenset({"initial_data", "webhook_url", "dispatch_timeout", "result_timeout"})
-_IDEMPOTENCY_SECONDS = 24 * 3600.0
-_MAX_KEY_LENGTH = 255
 
 
 async def create(request: web.Request) -> web.Response:
@@ -60,7 +56,7 @@ async def create(request: web.Request) -> web.Response:
             initial_data,
             client=client,
             source="api",
-            dedupe=_dedupe(request, client.name, blueprint.name, body),
+            dedupe=dedupe_of(request, client.name, blueprint.name, body),
             tracing_context=trace_context(request),
             **options,
         )
@@ -69,13 +65,7 @@ async def create(request: web.Request) -> web.Response:
         raise
     if earlier is not None:
         await quotas.give_back(taken)
-    if earlier is not None and earlier.fingerprint != _fingerprint(blueprint.name, body):
-        raise RequestError(
-            409,
-            "idempotency_conflict",
-            f"the Idempotency-Key was used for another request, which made job '{job_id}'. Use a new key for new data.",
-            job_id=job_id,
-        )
+    refuse_conflict(job_id, earlier, blueprint.name, body)
     return answer({"status": "accepted", "job_id": job_id}, 202)
 
 
@@ -201,24 +191,6 @@ def _seconds(body: Mapping[str, Any], name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise RequestError(400, "invalid_body", f"'{name}' must be a positive number of seconds; got {value!r}.")
     return float(value)
-
-
-def _dedupe(request: web.Request, client: str, blueprint: str, body: Mapping[str, Any]) -> Dedupe | None:
-    key = request.headers.get("Idempotency-Key")
-    if not key:
-        return None
-    if len(key) > _MAX_KEY_LENGTH:
-        raise RequestError(
-            400,
-            "invalid_header",
-            f"the Idempotency-Key has {len(key)} characters; at most {_MAX_KEY_LENGTH} are allowed.",
-        )
-    return Dedupe(f"create:{client}:{key}", _fingerprint(blueprint, body), _IDEMPOTENCY_SECONDS)
-
-
-def _fingerprint(blueprint: str, body: Mapping[str, Any]) -> str:
-    canonical = json.dumps([blueprint, body], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _in_zone(timestamp: str, zone: datetime.tzinfo) -> str:

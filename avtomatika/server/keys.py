@@ -17,6 +17,7 @@ from avtomatika.runtime.feed import Feed
 from avtomatika.runtime.health import Health
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
+from avtomatika.runtime.pasts import Pasts
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.runner import Runner
 from avtomatika.runtime.sampling import Sampler
@@ -84,6 +85,7 @@ METER_KEY = web.AppKey("meter", Meter)
 SAMPLER_KEY = web.AppKey("sampler", Sampler)
 SETTINGS_KEY = web.AppKey("settings", Settings)
 EXPOSURE_KEY = web.AppKey("exposure", Exposure)
+PASTS_KEY = web.AppKey("pasts", Pasts)
 APPROVALS_KEY = web.AppKey("approvals", Approvals)
 CLIENT_TOKENS_KEY = web.AppKey("client_tokens", TokenTable[Client])
 WORKER_TOKENS_KEY = web.AppKey("worker_tokens", TokenTable[str])

@@ -42,6 +42,7 @@ def job_view(
         "task_worker_id": task.worker_id or None if task else None,
         "parent_job_id": job.parent_job_id or None,
         "source": job.source,
+        "forked_from": job.forked_from or None,
         "client": job.client.name,
         "attempt": task.attempt if task else job.attempt,
         "version": job.version,

@@ -44,7 +44,17 @@ async def engine() -> AsyncIterator[OrchestratorEngine]:
     @hidden.handler_for("only", is_start=True, is_end=True)
     async def only() -> None: ...
 
-    for blueprint in (quick, patient, hidden):
+    asking = StateMachineBlueprint("asking", api_endpoint="/asking")
+
+    @asking.handler_for("ask", is_start=True)
+    async def ask(actions: ActionFactory) -> None:
+        actions.await_human_approval("Ship it?", {"approved": "shipped"})
+
+    @asking.handler_for("shipped", is_end=True)
+    async def shipped(approval: dict[str, Any]) -> dict[str, Any]:
+        return approval
+
+    for blueprint in (quick, patient, hidden, asking):
         engine.register_blueprint(blueprint)
     async with engine:
         yield engine
@@ -101,9 +111,37 @@ async def test_same_idempotency_key_gives_the_same_job(call: Any) -> None:
     assert caught.value.status == 409
 
 
+async def test_job_that_waits_for_a_person_is_approved(call: Any) -> None:
+    """The owner decides, under the client's name."""
+    job_id = await call("submit", "asking", {})
+    seen = await call("job", job_id)
+    while seen["status"] != "waiting_for_human":
+        seen = await call("job", job_id, 30, seen["version"])
+
+    await call("approve", job_id, "approved", comment="go")
+
+    result = (await call("wait", job_id))["result"]
+    assert (result["by"], result["comment"]) == ("default", "go")
+
+
+async def test_ended_job_is_rewound_and_forked(call: Any) -> None:
+    """A fork with a key is made once."""
+    job_id = await call("submit", "quick", {"number": 1})
+    ended = await call("wait", job_id)
+
+    await call("rewind", job_id, "start")
+    first = await call("fork", job_id, "done", initial_data={"number": 5}, idempotency_key="f-1")
+    again = await call("fork", job_id, "done", initial_data={"number": 5}, idempotency_key="f-1")
+
+    assert first == again
+    assert (await call("wait", first))["result"] == {"double": 10}
+    assert (await call("job", job_id))["version"] > ended["version"]
+    assert await call("tasks", job_id) == []
+
+
 async def test_overviews_have_their_shapes(call: Any) -> None:
     """Blueprints, graphs, workers, dashboard and status come as promised."""
-    assert {row["name"] for row in await call("blueprints")} == {"quick", "patient", "hidden"}
+    assert {row["name"] for row in await call("blueprints")} == {"quick", "patient", "hidden", "asking"}
     assert (await call("graph", "quick")).startswith("digraph")
     assert {state["name"] for state in (await call("graph", "quick", "json"))["states"]} == {"start", "done"}
     assert "start" in await call("graph", "quick", "mermaid")

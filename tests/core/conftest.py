@@ -46,6 +46,7 @@ from avtomatika.core.events import (
     JobSubmitted,
     LeaseExpired,
     Repinned,
+    Rewound,
     StateMissing,
     TaskReported,
     TimerFired,
@@ -121,7 +122,7 @@ class Machine:
         assert self.job.version == old.version + 1
         assert self.job.updated_at == self.now
         self._check_changes(old, event)
-        if isinstance(event, HandlerReturned | HandlerFailed | Repinned | StateMissing):
+        if isinstance(event, HandlerReturned | HandlerFailed | Repinned | StateMissing | Rewound):
             self.wake_at = None  # the claim under which the handler ran is consumed
         self._close_open_tasks()
         for effect in self.last.effects:
@@ -246,6 +247,10 @@ class Machine:
     def fails(self, code: str = "TRANSIENT_ERROR", **facts: Any) -> Decision:
         """Lets a worker report a failure."""
         return self.reports("failure", code=code, **facts)
+
+    def rewinds(self, state: str = "start", history: Any = None, **facts: Any) -> Decision:
+        """Lets the job start again from a state, with these data."""
+        return self.feed(Rewound(state, Document.of(history or {}), **facts))
 
     def cancel(self, by: str = "alice") -> Decision:
         """Cancels the job."""

@@ -201,6 +201,12 @@ def stray(machine: Machine, dice: Dice) -> None:
         machine.feed(TimerFired(dice.pick([TimerKind.RESULT, TimerKind.RETRY]), task.id, task))
 
 
+def rewind(machine: Machine, dice: Dice) -> None:
+    """Somebody lets a live job start again; seldom. Nothing else leads out of an end, and that is another law."""
+    if dice.pick([*[False] * 6, True]) and not machine.job.is_terminal:
+        machine.rewinds(dice.pick(["start", "charge", "join", "nowhere"]))
+
+
 def cancel(machine: Machine, dice: Dice) -> None:
     """Somebody cancels the job; seldom, for that is the end."""
     if dice.pick([*[False] * 4, True]):
@@ -208,7 +214,7 @@ def cancel(machine: Machine, dice: Dice) -> None:
 
 
 Move = Callable[["Machine", Dice], None]
-STRAY: tuple[Move, ...] = (call, go, fail, report, expire, fire, wait, stray, answer, hear, cancel)
+STRAY: tuple[Move, ...] = (rewind, call, go, fail, report, expire, fire, wait, stray, answer, hear, cancel)
 LIKELY: dict[JobStatus, tuple[Move, ...]] = {
     JobStatus.PENDING: (call, fire),
     JobStatus.RUNNING: (dispatch, fan_out, dispatch, fan_out, nap, ask, delegate, go, fail),

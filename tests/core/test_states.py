@@ -25,6 +25,7 @@ from avtomatika.core.events import (
     LeaseExpired,
     Repinned,
     Requeued,
+    Rewound,
     StateMissing,
     TaskReported,
     TimerFired,
@@ -118,6 +119,18 @@ SCENARIOS: dict[str, Scenario] = {
     "child, deadline": (DEFAULT, lambda m: parent(m).fires(TimerKind.JOB)),
     "child, stray timer": (DEFAULT, lambda m: parent(m).feed(TimerFired(TimerKind.RETRY, "gone"))),
     "child, cancel": (DEFAULT, lambda m: parent(m).cancel()),
+    "rewound, submitted": (DEFAULT, lambda m: (m.submit(), m.rewinds())),
+    "rewound, running": (DEFAULT, lambda m: (m.started().goes_to("charge"), m.rewinds())),
+    "rewound, asleep": (DEFAULT, lambda m: (asleep(m), m.rewinds())),
+    "rewound, single": (DEFAULT, lambda m: single(m).rewinds()),
+    "rewound, retry": (DEFAULT, lambda m: given_up(m).rewinds()),
+    "rewound, branches": (DEFAULT, lambda m: branches(m).rewinds()),
+    "rewound, asked": (DEFAULT, lambda m: asked(m).rewinds()),
+    "rewound, parent": (DEFAULT, lambda m: parent(m).rewinds()),
+    "rewound, finished": (DEFAULT, lambda m: (m.started().goes_to("done"), m.returns(), m.rewinds())),
+    "rewound, failed": (DEFAULT, lambda m: (m.started().goes_to("charge_failed"), m.returns(), m.rewinds())),
+    "rewound, quarantined": (DEFAULT, lambda m: (m.started().goes_to("nowhere"), m.rewinds())),
+    "rewound, cancelled": (DEFAULT, lambda m: (m.started().cancel(), m.rewinds())),
     "fault": (DEFAULT, lambda m: m.started().goes_to("nowhere")),
     "handler fails, retried": (DEFAULT, lambda m: (m.started().raises(), m.goes_to("charge"))),
     "handler fails for good": (ONCE, lambda m: m.started().raises()),
@@ -236,6 +249,8 @@ def events_for(machine: Machine) -> list[Event]:
         Decided(machine.job.version, "perhaps"),
         CancelRequested(),
         Requeued(),
+        Rewound("start", EMPTY),
+        Rewound("nowhere", EMPTY),
         Repinned("another version", "charge"),
         StateMissing("gone"),
         TimerFired(TimerKind.JOB),
@@ -274,7 +289,7 @@ def test_every_status_is_driven() -> None:
 def test_ended_jobs_have_no_transitions() -> None:
     """Nothing but a person leads out of an ended status, and every live one can be cancelled and can time out."""
     ways_out = {(status, event) for status, event in TRANSITIONS if status in TERMINAL}
-    assert ways_out == {(status, "Requeued") for status in REQUEUABLE}
+    assert ways_out == {(status, "Requeued") for status in REQUEUABLE} | {(status, "Rewound") for status in TERMINAL}
     for status in set(JobStatus) - TERMINAL:
         assert status.is_terminal is False
         assert TRANSITIONS[status, "CancelRequested"] == {JobStatus.CANCELLED}

@@ -19,6 +19,7 @@ from avtomatika.runtime.children import ChildCarrier, ParentCarrier
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
+from avtomatika.runtime.pasts import Pasts
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.postman import Postman
 from avtomatika.runtime.registry import Registry
@@ -61,6 +62,7 @@ class System:
         self.approvals = Approvals(self.storage, self.performer)
         self.history = SQLiteHistory("")
         self.historian = Historian(self.storage, self.history, clock)
+        self.pasts = Pasts(self.storage, self.performer, self.registry, self.historian, self.history)
         self.dispatcher = Dispatcher(self.storage, clock, LEASE)
         self.sockets = Sockets(self.storage, clock)
         self.workers = Workers(

@@ -34,6 +34,8 @@ CLIENTS = [
     ("POST", "/api/v1/jobs/requeue"),
     ("POST", "/api/v1/jobs/some/cancel"),
     ("POST", "/api/v1/jobs/some/requeue"),
+    ("POST", "/api/v1/jobs/some/rewind"),
+    ("POST", "/api/v1/jobs/some/fork"),
     ("GET", "/api/v1/jobs/some/explain"),
     ("GET", "/api/v1/jobs/some/history"),
     ("GET", "/api/v1/events"),
