@@ -152,6 +152,7 @@ class OrchestratorEngine:
             task_timeout=config.WORKER_TIMEOUT_SECONDS,
         )
         meter = make_meter()
+        self._storage.subscribe(lambda signal: meter.storage_lost(signal.key), "loss")
         performer = Performer(self._storage, self._registry, limits, meter, self._tracer)
         historian = Historian(self._storage, self._history, self._clock, keep)
         self.app = build_app(

@@ -34,6 +34,7 @@ class RedisServer:
         self._process: subprocess.Popen[str] | None = None
         self._reader = threading.Thread()
         self._prefixes = itertools.count(1)
+        self._copies = itertools.count(1)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
 
@@ -71,6 +72,17 @@ class RedisServer:
             self._reader.join(30)
         assert process.stdout is not None
         process.stdout.close()
+
+    def keep(self) -> Path:
+        """Copies what the server has written so far; returns the copy, for ``bring_back``."""
+        copy = self._folder.with_name(f"{self._folder.name}-kept-{next(self._copies)}")
+        shutil.copytree(self._folder, copy)
+        return copy
+
+    def bring_back(self, copy: Path) -> None:
+        """Puts an older copy in the place of what the server has written, while it is down."""
+        shutil.rmtree(self._folder)
+        copy.rename(self._folder)
 
     def forget(self) -> None:
         """Removes what the server has written, while it is down."""

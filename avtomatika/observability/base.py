@@ -88,6 +88,13 @@ class Meter:
             outcome: ``delivered``, ``failed`` (this attempt) or ``given_up``.
         """
 
+    def storage_lost(self, kind: str) -> None:
+        """The storage has lost what it had acknowledged.
+
+        Args:
+            kind: ``rolled_back`` for its last steps, ``gone`` for everything.
+        """
+
     def write(self, sample: Sample, accept: str = "") -> tuple[bytes, str] | None:
         """Returns all numbers as text, and its content type; None if none are kept.
 

@@ -79,6 +79,9 @@ class PrometheusMeter(Meter):
         self._blocked = counter("ratelimit_blocked", "Calls that were refused or held off by a limit.", "kind")
         self._webhooks = counter("webhooks", "Webhooks by what came of them.", "outcome")
         self._webhook_failures = counter("webhook_failures", "Attempts at webhooks that failed.")
+        self._losses = counter(
+            "storage_losses", "Times that the storage had lost what it had acknowledged; must be 0.", "kind"
+        )
         self._queue_length = gauge("task_queue_length", "Tasks that wait for a worker.", "task_type")
         self._oldest = gauge("task_oldest_waiting_seconds", "Age of the oldest task that waits.", "task_type")
         self._jobs_present = gauge("jobs_present", "Jobs in the storage, by status.", "status")
@@ -138,6 +141,10 @@ class PrometheusMeter(Meter):
         self._webhooks.labels(outcome).inc()
         if outcome == "failed":
             self._webhook_failures.inc()
+
+    def storage_lost(self, kind: str) -> None:
+        """Counts the loss."""
+        self._losses.labels(kind).inc()
 
     def write(self, sample: Sample, accept: str = "") -> tuple[bytes, str]:
         """Returns the numbers in the newest format that the asking side reads."""

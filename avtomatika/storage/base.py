@@ -351,9 +351,10 @@ class Signal(Struct, frozen=True):
     Args:
         kind: ``ready`` (a wake-up was queued or given back), ``task`` (a task was queued; one signal for each),
             ``timer`` (timers or leases were set), ``job`` (a job was committed), ``progress``, ``event`` (rows wait in
-            the outbox), ``message`` (messages wait in the outbox).
+            the outbox), ``message`` (messages wait in the outbox), ``loss`` (the backend has lost what it had
+            acknowledged).
         key: the queue's name for ``task``, the job's id for ``job`` and ``progress``, the topic for ``message`` (empty
-            for any), else empty.
+            for any), ``gone`` or ``rolled_back`` for ``loss``, else empty.
         at: when the earliest ``timer`` fires, a ``ready`` job or the earliest ``message`` is due; else 0.
         final: a ``job`` has ended.
         queue: for ``task``: the kind of task that was queued; its length and age may be unset.

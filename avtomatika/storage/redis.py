@@ -109,8 +109,8 @@ class RedisStorage(Storage):
         self._clock = clock
         self._keyspace = Keyspace(prefix)
         self._link = Link(redis_client, self._keyspace)
-        self._server = Server(self._link, self._keyspace)
         self._listeners = Listeners()
+        self._server = Server(self._link, lambda kind: self._listeners.tell([Signal("loss", kind)]))
         # One for each object: two storages in one process must hear each other.
         self._name = uuid.uuid4().hex
         self._line = SignalLine(
@@ -202,6 +202,7 @@ class RedisStorage(Storage):
         answer = await self._link.run("commit", arguments, job_id=batch.job.id, repeats=True)
         match answer:
             case [b"committed"]:
+                self._server.note(batch, arguments["call"])
                 self._listeners.tell(signals)
                 return Committed(batch.job.version)
             case [b"duplicate", job_id, fingerprint]:

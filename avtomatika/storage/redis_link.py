@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Connection = Any
 """A connection of redis-py, whose classes have no common public type."""
+
+Run = Callable[[str, dict[str, Any]], Awaitable[Any]]
+"""Runs a script with its arguments and returns what it answered."""
 
 _GROUP = 64
 # An engine that finds its server away for a moment (a restart, a failover) waits so long before it says so.
@@ -132,6 +135,10 @@ class Link:
         self._reading: asyncio.Task[None] | None = None
         self._is_open = False
         self._knows_scripts = False
+
+    greet: Callable[[Run], Awaitable[str]] | None = None
+    """Looks at a server that was connected to again, before anything else is sent to it; returns what it has lost, as a
+    sentence, or nothing. After a loss whatever waits was decided on what is not there any more, and fails."""
 
     @property
     def address(self) -> str:
@@ -273,7 +280,7 @@ class Link:
         if self._connection is not None:
             return True
         try:
-            self._connection = await self._connect_with_scripts()
+            self._connection, lost = await self._connect_again()
         except FAULTS as error:
             now = asyncio.get_running_loop().time()
             # A wrong password does not become right by waiting.
@@ -283,7 +290,24 @@ class Link:
             self._fail(late, self._sentence(error))
             return False
         log.info("connected to Redis at %s", self.address, extra={"action": "redis_connected"})
+        if lost:
+            self._fail_all(StorageError(f"{lost} This step was decided before that; it is to be decided anew."))
         return True
+
+    async def _connect_again(self) -> tuple[Connection, str]:
+        """Returns a new connection, and what the server has lost since the last one, or nothing."""
+        connection = await self._connect_with_scripts()
+
+        async def run(name: str, arguments: dict[str, Any]) -> Any:
+            call = _Call(pack(arguments), asyncio.get_running_loop().create_future(), False, 0.0, name)
+            await connection.send_packed_command([self._pack([call])], check_health=False)
+            return unpack(await connection.read_response())
+
+        try:
+            return connection, "" if self.greet is None else await self.greet(run)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
 
     async def _post(self, group: Sequence[_Call]) -> None:
         """Sends a group; calls of a script that serves many travel as one command."""

@@ -80,8 +80,10 @@ def test_meter_counts_conflicts_leases_and_handlers(meter: PrometheusMeter) -> N
     meter.conflict()
     meter.lease_ended(TASK)
     meter.handler_ran(NEW, 0.2, "raised")
+    meter.storage_lost("rolled_back")
 
     assert value(meter, "commit_conflicts_total") == 1
+    assert value(meter, "storage_losses_total", kind="rolled_back") == 1
     assert value(meter, "lease_expiries_total", task_type="resize") == 1
     labels = {"blueprint": "orders", "state": "start", "outcome": "raised"}
     assert value(meter, "handler_duration_seconds_sum", **labels) == 0.2

@@ -1,7 +1,7 @@
 -- Forgets jobs that ended before a moment, with all that they left. Which ones is known only here, so their keys are
 -- made here too.
 -- parts: numbers jobs wakes tasks messages records
--- keys: workers worker_ends counters counter_ends dedupe dedupe_ends timers progress
+-- keys: workers worker_ends counters counter_ends dedupe dedupe_ends timers progress purged
 
 prune(K.workers, K.worker_ends, 1000)
 prune(K.dedupe, K.dedupe_ends, 1000)
@@ -31,5 +31,9 @@ for _, id in ipairs(purged) do
   redis.call('HDEL', K.facts, id)
   redis.call('ZREM', K.ended, id)
   redis.call('DEL', key, key .. ':tasks', key .. ':open', key .. ':timers')
+end
+-- Up to when jobs may be missing because they were forgotten.
+if #purged > 0 and B.before > tonumber(redis.call('GET', K.purged) or '-inf') then
+  redis.call('SET', K.purged, exactly(B.before))
 end
 return cmsgpack.pack({purged, {}})
