@@ -22,7 +22,7 @@ from avtomatika.errors import ConfigError, suggest
 DEFAULT_CLIENT_TOKEN = "secure-orchestrator-token"  # noqa: S105 - public on purpose; bind_host keeps it on loopback
 DEFAULT_WORKER_TOKEN = "secure-worker-token"  # noqa: S105 - as above
 PUBLIC_TOKENS = frozenset({DEFAULT_CLIENT_TOKEN, DEFAULT_WORKER_TOKEN})
-_SECRETS = frozenset({"CLIENT_TOKEN", "GLOBAL_WORKER_TOKEN", "WEBHOOK_SECRET"})
+_SECRETS = frozenset({"CLIENT_TOKEN", "GLOBAL_WORKER_TOKEN", "TASK_SIGNING_KEY", "WEBHOOK_SECRET"})
 _LOOPBACK = "127.0.0.1"
 
 # Somebody who sets one of these must hear that it does nothing here.
@@ -68,6 +68,7 @@ def _setting(default: Any, meaning: str, allowed: str, **limits: Any) -> Any:
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LogFormat = Literal["json", "text"]
+SignatureMode = Literal["off", "verify", "require"]
 AuthMode = Literal["mixed", "mtls-only", "token-only"]
 
 
@@ -150,6 +151,20 @@ class Config(BaseSettings):
         "Secret that workers send as `X-Worker-Token`. The default is public: set your own.",
         _TOKEN,
         pattern=r"^[\x21-\x7e]{1,1024}$",
+    )
+    WORKER_SIGNATURES: Annotated[SignatureMode, BeforeValidator(_lower)] = _setting(
+        "verify",
+        "What becomes of the signatures that workers of 1.0b12 and later make of their messages: a wrong one is "
+        "refused (`verify`), so is a missing one of a worker that has registered with one (`require`), or none is "
+        "looked at (`off`).",
+        "off, verify or require",
+    )
+    TASK_SIGNING_KEY: str = _setting(
+        "",
+        "Secret that tasks are signed with; workers of 1.0b19 and later check it if they have the same in "
+        "`ORCHESTRATOR_SECRET_KEY`. Empty signs nothing.",
+        "empty or 1 to 1024 printable ASCII characters without spaces",
+        pattern=r"^[\x21-\x7e]{0,1024}$",
     )
     CLIENTS_CONFIG_PATH: str = _setting(
         "",

@@ -69,6 +69,7 @@ from avtomatika.server.keys import (
     REGISTRY_KEY,
     RUNNER_KEY,
     SAMPLER_KEY,
+    SIGNATURES_KEY,
     SOCKETS_KEY,
     STORAGE_KEY,
     STS_KEY,
@@ -82,6 +83,7 @@ from avtomatika.server.keys import (
 from avtomatika.server.limits import Limiter, Quotas, Rates
 from avtomatika.server.middleware.auth import CLIENT_HEADER, WORKER_HEADER
 from avtomatika.server.remote import parse_networks
+from avtomatika.server.signatures import Signatures
 from avtomatika.server.sts import TokenService
 from avtomatika.server.targets import Targets
 from avtomatika.storage.base import Storage
@@ -178,6 +180,7 @@ class OrchestratorEngine:
         app[PASTS_KEY] = Pasts(self._storage, performer, self._registry, historian, self._history)
         app[APPROVALS_KEY] = Approvals(self._storage, performer)
         app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS, meter)
+        app[SIGNATURES_KEY] = Signatures()
         app[SOCKETS_KEY] = Sockets(self._storage, self._clock)
         app[HEALTH_KEY] = Health(self._storage, config.INSTANCE_ID)
         app[FEED_KEY] = Feed(self._storage, self._clock)
@@ -382,6 +385,9 @@ class OrchestratorEngine:
         self._webhooks.policy = app[TARGETS_KEY].policy = TargetPolicy(
             self.config.WEBHOOK_ALLOW_PRIVATE or self.config.serves_loopback(self._host),
             parse_hosts(self.config.WEBHOOK_ALLOWED_HOSTS),
+        )
+        app[SIGNATURES_KEY].configure(
+            self.config.WORKER_SIGNATURES, self.config.GLOBAL_WORKER_TOKEN, self.config.TASK_SIGNING_KEY
         )
         await self._storage.open()
         try:

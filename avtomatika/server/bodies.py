@@ -103,7 +103,15 @@ async def read_json(request: web.Request, limit: int) -> Any:
     Raises:
         RequestError: it is too large (413) or no JSON (400).
     """
-    body = await read_bytes(request, limit)
+    return decode_json(await read_bytes(request, limit))
+
+
+def decode_json(body: bytes) -> Any:
+    """Returns the decoded JSON, or None if there is nothing.
+
+    Raises:
+        RequestError: it is no JSON (400).
+    """
     if not body.strip():
         return None
     try:

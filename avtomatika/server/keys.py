@@ -26,6 +26,7 @@ from avtomatika.runtime.workers import Workers
 from avtomatika.security.tokens import TokenTable
 from avtomatika.server.access import Access, Proof
 from avtomatika.server.limits import Limiter, Quotas
+from avtomatika.server.signatures import Signatures
 from avtomatika.server.sts import TokenService
 from avtomatika.server.targets import Targets
 from avtomatika.storage.base import Storage
@@ -96,5 +97,8 @@ LIMITER_KEY = web.AppKey("limiter", Limiter)
 QUOTAS_KEY = web.AppKey("quotas", Quotas)
 STS_KEY = web.AppKey("sts", TokenService)
 ACCESS_KEY = web.AppKey("access", Access)
+SIGNATURES_KEY = web.AppKey("signatures", Signatures)
+RAW_KEY = web.RequestKey("raw", bytes)
+"""The body of a worker's message as it was sent."""
 WORKER_KEY = web.RequestKey("worker", Proof)
 """What a worker's token or certificate proves."""

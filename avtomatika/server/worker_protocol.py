@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from avtomatika.core.job import message_of
 from avtomatika.log_context import log_context
-from avtomatika.protocol.answers import event_accepted
+from avtomatika.protocol.answers import IgnoredReason, event_accepted, ignored
 from avtomatika.protocol.heartbeats import parse_heartbeat
 from avtomatika.protocol.identity import claimed_worker_id
 from avtomatika.protocol.polls import POLL_GRACE, parse_poll, waits_when_refused
@@ -22,11 +22,22 @@ from avtomatika.protocol.registration import parse_register
 from avtomatika.protocol.results import parse_result
 from avtomatika.protocol.tasks import encode_task
 from avtomatika.protocol.worker_events import parse_event
-from avtomatika.server.bodies import RequestError, answer, read_json
+from avtomatika.security.signatures import Kind
+from avtomatika.server.bodies import RequestError, answer, decode_json, read_bytes
 from avtomatika.server.encoding import compress
-from avtomatika.server.keys import DISPATCHER_KEY, LIMITER_KEY, SETTINGS_KEY, STORAGE_KEY, TRACER_KEY, WORKERS_KEY
+from avtomatika.server.keys import (
+    DISPATCHER_KEY,
+    LIMITER_KEY,
+    RAW_KEY,
+    SETTINGS_KEY,
+    SIGNATURES_KEY,
+    STORAGE_KEY,
+    TRACER_KEY,
+    WORKERS_KEY,
+)
 from avtomatika.server.middleware.calm import HELD_SECONDS
 from avtomatika.server.senders import sender
+from avtomatika.server.signed import refused_signature, require_signature
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +49,7 @@ async def register(request: web.Request) -> web.Response:
     body = await _body(request)
     profile = parse_register(body, await request.app[STORAGE_KEY].now())
     await request.app[LIMITER_KEY].worker(sender(request, profile.worker_id))
+    await require_signature(request, Kind.REGISTER, request[RAW_KEY], body, profile.worker_id)
     return answer(await request.app[WORKERS_KEY].register(profile))
 
 
@@ -49,6 +61,7 @@ async def heartbeat(request: web.Request) -> web.Response:
         await request.app[LIMITER_KEY].heartbeat(worker_id)
     except RequestError as error:
         raise await _without_harm(request, worker_id, body, error) from None
+    await require_signature(request, Kind.HEARTBEAT, request[RAW_KEY], body, worker_id)
     return answer(await request.app[WORKERS_KEY].heartbeat(parse_heartbeat(worker_id, body)))
 
 
@@ -120,7 +133,7 @@ async def _hold(request: web.Request, worker_id: str, seconds: float) -> web.Str
     if task is None:
         return web.Response(status=204)
     message = replace(message_of(task), tracing_context=request.app[TRACER_KEY].for_worker(task))
-    response = answer(encode_task(message))
+    response = answer(request.app[SIGNATURES_KEY].sign_task(encode_task(message)))
     await compress(request, response)
     try:
         await response.prepare(request)
@@ -139,6 +152,9 @@ async def result(request: web.Request) -> web.Response:
     body = await _body(request)
     told = parse_result(body)
     worker_id = sender(request, told.worker_id)
+    refusal = await refused_signature(request, Kind.RESULT, request[RAW_KEY], body, worker_id)
+    if refusal:
+        return answer(ignored(IgnoredReason.WORKER_MISMATCH, refusal))
     try:
         with log_context(job_id=told.job_id, task_id=told.task_id, worker_id=worker_id):
             return answer(await request.app[WORKERS_KEY].result(told, worker_id))
@@ -159,9 +175,12 @@ async def event(request: web.Request) -> web.Response:
     told = parse_event(body)
     worker_id = sender(request, told.worker_id)
     await request.app[LIMITER_KEY].worker(worker_id)
+    await require_signature(request, Kind.EVENT, request[RAW_KEY], body, worker_id)
     await request.app[WORKERS_KEY].event(told, worker_id)
     return answer(event_accepted())
 
 
 async def _body(request: web.Request) -> Any:
-    return await read_json(request, request.app[SETTINGS_KEY].max_result)
+    """Returns the decoded body, and keeps it as it was sent: signatures are made over that."""
+    raw = request[RAW_KEY] = await read_bytes(request, request.app[SETTINGS_KEY].max_result)
+    return decode_json(raw)

@@ -15,10 +15,12 @@ from avtomatika.protocol.codec import loads
 from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.worker_events import parse_event
 from avtomatika.runtime.sockets import Socket
+from avtomatika.security.signatures import Kind
 from avtomatika.server.access import Proof
 from avtomatika.server.bodies import RequestError
 from avtomatika.server.keys import SETTINGS_KEY, SOCKETS_KEY, WORKERS_KEY
 from avtomatika.server.senders import claimed_sender, require_match
+from avtomatika.server.signed import require_signature
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +50,11 @@ async def connect(request: web.Request) -> web.WebSocketResponse:
 async def _hear(request: web.Request, socket: Socket, text: str) -> None:
     """Takes one message; from what it says, a connection without a name may get one."""
     try:
-        event = parse_event(loads(text))
+        body = loads(text)
+        event = parse_event(body)
         if event.worker_id:
             require_match(event.worker_id, Proof((socket.worker,)))
+            await require_signature(request, Kind.EVENT, text.encode(), body, event.worker_id)
         holder = await request.app[WORKERS_KEY].event(event, event.worker_id or socket.worker)
     except (AvtomatikaError, RequestError) as error:
         log.warning(

@@ -74,6 +74,8 @@ async def test_worker_of_each_generation_does_a_task(api: Api, generation: str, 
     headers = headers_of(generation, "w1")
     body = golden(f"{generation}_register", worker_id="w1", **skills_of(generation))
     beat = golden(f"{generation}_heartbeat", status="idle", current_tasks=[], **skills_of(generation))
+    for message in (body, beat):
+        message.pop("security", None)  # it was signed as it was pinned
     if "worker_id" in beat:
         beat["worker_id"] = "w1"
 

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from aiohttp import web
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
 from avtomatika.client import AsyncClient
 from avtomatika.protocol.messages import Heartbeat, Result
-from avtomatika.server.keys import WORKERS_KEY
+from avtomatika.server.keys import SIGNATURES_KEY, WORKERS_KEY
 from avtomatika.storage import MemoryStorage
 
 from .releases import Release
@@ -26,6 +26,7 @@ from .releases import Release
 HERE = Path(__file__).parent
 WORKER_TOKEN = "a-worker-secret"
 CLIENT_TOKEN = "a-client-secret"
+TASK_KEY = "the-key-of-tasks"
 RETRIES = 2
 PATIENCE = 60.0
 """Seconds until a test gives up; nothing is measured by it."""
@@ -123,6 +124,7 @@ class Records:
         goodbyes: workers that said that they go.
         refused: calls with another token than the right one: token and path, counted.
         odd: answers that workers take badly: their status and path.
+        signatures: workers, with the kinds of their messages whose signatures were right, or refused.
         cut: jobs whose next result is taken and not answered; the connection is cut instead.
     """
 
@@ -130,6 +132,7 @@ class Records:
     goodbyes: set[str] = field(default_factory=set)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     odd: list[tuple[int, str]] = field(default_factory=list)
+    signatures: dict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     cut: set[str] = field(default_factory=set)
 
 
@@ -173,6 +176,8 @@ class Field:
             RETRY_DELAY_SECONDS=0.01,
             RETRY_MAX_DELAY_SECONDS=0.05,
             TASK_LEASE_SECONDS=4.0,
+            WORKER_SIGNATURES="require",
+            TASK_SIGNING_KEY=TASK_KEY,
             # These workers hang up after ten seconds and do not say so.
             WORKER_POLL_TIMEOUT_SECONDS=5.0,
         )
@@ -180,6 +185,7 @@ class Field:
         self._engine.register_blueprint(blueprint())
         self._engine.app.middlewares.insert(0, self._watch)
         self._spy(self._engine.app[WORKERS_KEY])
+        self._spy_on_signatures(self._engine.app[SIGNATURES_KEY])
         await self._engine.start()
         self._client = await AsyncClient(self.url, CLIENT_TOKEN).__aenter__()
 
@@ -230,6 +236,18 @@ class Field:
             return answer
 
         workers.result, workers.heartbeat = result, heartbeat
+
+    def _spy_on_signatures(self, signatures: Any) -> None:
+        check = signatures.refusal
+
+        async def refusal(kind: str, raw: bytes, body: Any, worker_id: str, *rest: Any, **more: Any) -> str:
+            before = signatures.verified
+            told: str = await check(kind, raw, body, worker_id, *rest, **more)
+            if told or signatures.verified > before:
+                self.records.signatures[worker_id].add((str(kind), told or "right"))
+            return told
+
+        signatures.refusal = refusal
 
     # --- workers ---
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from avtomatika.core.states import TaskStatus
 
-from .field import RETRIES, Field, Seat, SlowTask, until
+from .field import RETRIES, TASK_KEY, Field, Seat, SlowTask, until
 
 
 class Impossible(Exception):  # noqa: N818 - no error but an answer
@@ -188,6 +188,9 @@ async def late_success_is_ignored(field: Field, seat: Seat) -> None:
     """A function that works on in spite of the cancellation changes nothing; the worker hears why."""
     task, job_id = await _begun(field, seat.plain.worker_id, stubborn=True)
     await field.client.cancel(job_id)
+    if seat.release.hears_heartbeats:
+        # Told while it sends the result, it would stop the sending.
+        await until(lambda: task.was_interrupted, "the function is interrupted")
     task.end()
     await _ignored(field, job_id, "success")
     assert (await field.client.job(job_id))["status"] == "cancelled"
@@ -219,6 +222,25 @@ async def wrong_token_is_refused(field: Field, seat: Seat) -> None:
     assert after - before < 30, f"{after - before} calls while others had two heartbeats"
     assert not any("auth" in path for told, path in calls if told == token)
     assert worker.worker_id not in {one["worker_id"] for one in await field.client.workers()}
+
+
+async def signs_its_messages(field: Field, seat: Seat) -> None:
+    """The engine demands signatures and finds all of them right: of registrations, heartbeats, results, events."""
+    if not seat.release.signs:
+        raise Impossible("this release does not sign")
+    seen = field.records.signatures[seat.plain.worker_id]
+    assert seen == {(kind, "right") for kind in ("register", "heartbeat", "result", "event")}, seen
+
+
+async def takes_signed_tasks(field: Field, seat: Seat) -> None:
+    """A worker that demands signed tasks does them, whatever is in their params."""
+    if not seat.release.checks_signatures:
+        raise Impossible("this release does not look at the signatures of tasks")
+    worker = field.start_worker(seat.python, f"{seat.name}-strict", ORCHESTRATOR_SECRET_KEY=TASK_KEY)
+    params = {"whole": 5.0, "share": 0.25, "tiny": 0.00001, "none": None, "nested": {"ключ": [1, None, {"a": None}]}}
+    job = await field.done(f"echo-{worker.worker_id}", params)
+    assert (job["status"], job["result"]["answer"]["echo"]["share"]) == ("finished", 0.25), job
+    await asyncio.to_thread(worker.kill)
 
 
 async def survives_a_restart(field: Field, seat: Seat) -> AsyncIterator[None]:
@@ -325,6 +347,8 @@ TOGETHER: dict[str, Promise] = {
     "late success": late_success_is_ignored,
     "lost answer": result_is_sent_again,
     "wrong token": wrong_token_is_refused,
+    "signatures": signs_its_messages,
+    "signed tasks": takes_signed_tasks,
 }
 """What is tried while the engine runs, by the name that the table gives it."""
 RESTARTS: dict[str, RestartPromise] = {"restart": survives_a_restart, "empty memory": survives_an_empty_memory}

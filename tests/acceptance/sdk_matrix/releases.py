@@ -52,6 +52,16 @@ class Release:
         return self.number >= 4
 
     @property
+    def signs(self) -> bool:
+        """Whether it signs its messages."""
+        return self.number >= 12
+
+    @property
+    def checks_signatures(self) -> bool:
+        """Whether it checks the signatures of tasks."""
+        return self.number >= 19
+
+    @property
     def gives_bare_data(self) -> bool:
         """Whether data of a result may be no object."""
         return self.number >= 12
