@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from avtomatika import cli_check, cli_jobs, cli_messages
+from avtomatika import cli_check, cli_jobs, cli_messages, cli_schedules
 from avtomatika.blueprints import StateMachineBlueprint, dot, mermaid
 from avtomatika.blueprints.drawing import svg
 from avtomatika.engine import OrchestratorEngine
@@ -29,6 +29,7 @@ app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_messages.app, name="messages")
 app.command()(cli_check.check)
 app.command()(cli_check.token)
+app.command()(cli_schedules.schedules)
 
 _WRONG = 2
 

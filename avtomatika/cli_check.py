@@ -12,6 +12,7 @@ from avtomatika.config import PUBLIC_TOKENS, Config
 from avtomatika.engine import OrchestratorEngine
 from avtomatika.errors import AvtomatikaError
 from avtomatika.loading import load_object
+from avtomatika.schedules import read_schedules
 from avtomatika.security.clients import read_clients
 from avtomatika.security.tls import server_context
 from avtomatika.security.tokens import PRINTABLE, hash_of, new_token
@@ -51,6 +52,7 @@ def token(
 
 def _checks(target: str) -> Iterator[_Check]:
     """Yields what is to be checked; what cannot be read at all ends it."""
+    engine: OrchestratorEngine | None = None
     if target:
         engine = load_object(target, OrchestratorEngine, "engine")
         names = [blueprint.name for blueprint in engine.app[REGISTRY_KEY]]
@@ -65,6 +67,10 @@ def _checks(target: str) -> Iterator[_Check]:
     if config.WORKERS_CONFIG_PATH:
         workers = config.WORKERS_CONFIG_PATH
         yield lambda: f"{workers}: {len(read_workers(workers, PUBLIC_TOKENS))} workers or patterns"
+    if config.SCHEDULES_CONFIG_PATH:
+        schedules = config.SCHEDULES_CONFIG_PATH
+        known = {blueprint.name: blueprint for blueprint in engine.app[REGISTRY_KEY]} if engine else None
+        yield lambda: f"{schedules}: {len(read_schedules(schedules, config.zone, known))} schedules"
     if config.TLS_ENABLED:
         yield lambda: _tls(config)
 

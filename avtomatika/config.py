@@ -27,7 +27,6 @@ _LOOPBACK = "127.0.0.1"
 
 # Somebody who sets one of these must hear that it does nothing here.
 _OF_LATER_VERSIONS = (
-    "SCHEDULES_CONFIG_PATH",
     "BLUEPRINTS_DIR",
     "S3_ENDPOINT_URL",
 )
@@ -199,6 +198,12 @@ class Config(BaseSettings):
     )
     TLS_REQUIRE_CLIENT_CERT: bool = _setting(
         False, "Whether connections without a client certificate are refused.", "true or false"
+    )
+    SCHEDULES_CONFIG_PATH: str = _setting(
+        "",
+        "File of schedules, `schedules.toml`: jobs that are made by the clock. A change of the file takes effect "
+        "without a restart.",
+        "empty or the path of a file",
     )
     STS_TOKEN_SECONDS: int = _setting(
         3600,

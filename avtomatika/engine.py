@@ -43,9 +43,11 @@ from avtomatika.runtime.pulse import Pulse
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.runner import Runner
 from avtomatika.runtime.sampling import Sampler
+from avtomatika.runtime.scheduler import Scheduler
 from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
+from avtomatika.schedules import read_schedules
 from avtomatika.security.tls import load_certificate, server_context
 from avtomatika.security.tokens import TokenTable
 from avtomatika.server import refusals
@@ -69,6 +71,7 @@ from avtomatika.server.keys import (
     REGISTRY_KEY,
     RUNNER_KEY,
     SAMPLER_KEY,
+    SCHEDULER_KEY,
     SIGNATURES_KEY,
     SOCKETS_KEY,
     STORAGE_KEY,
@@ -229,6 +232,7 @@ class OrchestratorEngine:
         app[WORKER_TOKENS_KEY] = TokenTable(WORKER_HEADER)
         app[STS_KEY] = TokenService(self._storage, config.STS_TOKEN_SECONDS)
         app[ACCESS_KEY] = Access(app[CLIENT_TOKENS_KEY], app[WORKER_TOKENS_KEY], app[STS_KEY], PUBLIC_TOKENS)
+        app[SCHEDULER_KEY] = Scheduler(self._storage, app[JOBS_KEY], self._registry, self._clock)
         app[TARGETS_KEY] = Targets()
         app[LIMITER_KEY] = Limiter(self._storage, meter)
         app[QUOTAS_KEY] = Quotas(self._storage, meter, config.zone)
@@ -380,6 +384,7 @@ class OrchestratorEngine:
     async def _serve(self, app: web.Application) -> AsyncIterator[None]:
         """Starts the background work before the first request, and ends it after the last one."""
         self._let_in(app[ACCESS_KEY])
+        self._plan(app[SCHEDULER_KEY])
         app[EXPOSURE_KEY].refusal = self.config.refusal()
         app[LIMITER_KEY].rates = self._rates()
         self._webhooks.policy = app[TARGETS_KEY].policy = TargetPolicy(
@@ -403,7 +408,9 @@ class OrchestratorEngine:
         self._pulse.start()
         self._postman.start()
         self._files.start()
+        app[SCHEDULER_KEY].start()
         yield
+        await app[SCHEDULER_KEY].stop()
         await self._files.stop()
         await self._pulse.stop()
         await self._auditor.stop()
@@ -430,6 +437,19 @@ class OrchestratorEngine:
                 again = functools.partial(read, path)
                 self._files.add([path], again)
                 again()
+
+    def _plan(self, scheduler: Scheduler) -> None:
+        """Reads the schedules, and again whenever their file changes."""
+        path = self.config.SCHEDULES_CONFIG_PATH
+        if not path:
+            return
+
+        def read() -> None:
+            blueprints = {blueprint.name: blueprint for blueprint in self._registry}
+            scheduler.replace(read_schedules(path, self.config.zone, blueprints))
+
+        self._files.add([path], read)
+        read()
 
     def _rates(self) -> Rates | None:
         config = self.config

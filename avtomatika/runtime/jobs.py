@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avtomatika.blueprints import CompiledBlueprint
@@ -17,7 +17,7 @@ from avtomatika.core.states import REQUEUABLE, JobStatus
 from avtomatika.errors import JobNotFoundError, JobStateError
 from avtomatika.observability.base import UNTRACED, Tracer
 from avtomatika.runtime.performer import Performer
-from avtomatika.storage.base import Dedupe, Duplicate, Signal, Storage
+from avtomatika.storage.base import Committed, Dedupe, Duplicate, RecordWrite, Signal, Storage
 
 
 class Jobs:
@@ -77,10 +77,73 @@ class Jobs:
         Raises:
             DocumentError: the data hold something that cannot be stored.
         """
+        job = await self._new_job(
+            str(uuid.uuid4()),
+            blueprint,
+            initial_data,
+            client,
+            source,
+            webhook_url,
+            dispatch_timeout,
+            result_timeout,
+            tracing_context or {},
+        )
+        outcome = await self._performer.submit(job, dedupe)
+        if isinstance(outcome, Duplicate):
+            return outcome.job_id, outcome
+        return job.id, None
+
+    async def create_once(
+        self,
+        job_id: str,
+        blueprint: CompiledBlueprint,
+        initial_data: Mapping[str, Any],
+        *,
+        records: Sequence[RecordWrite] = (),
+        client: Client = INTERNAL,
+        source: str = "internal",
+        dispatch_timeout: float | None = None,
+        result_timeout: float | None = None,
+    ) -> bool:
+        """Creates a job under an id that says what it is for, and writes records in the same commit.
+
+        Args:
+            job_id: its id.
+            blueprint: what it runs.
+            initial_data: a mapping.
+            records: what is written with it.
+            client: who creates it.
+            source: how it came to be.
+            dispatch_timeout: default for its tasks, seconds.
+            result_timeout: seconds until the job must have ended.
+
+        Returns:
+            Whether it was created; False if there is such a job already, or a record was written meanwhile.
+
+        Raises:
+            DocumentError: the data hold something that cannot be stored.
+        """
+        job = await self._new_job(
+            job_id, blueprint, initial_data, client, source, "", dispatch_timeout, result_timeout, {}
+        )
+        return isinstance(await self._performer.submit(job, records=records), Committed)
+
+    async def _new_job(
+        self,
+        job_id: str,
+        blueprint: CompiledBlueprint,
+        initial_data: Mapping[str, Any],
+        client: Client,
+        source: str,
+        webhook_url: str,
+        dispatch_timeout: float | None,
+        result_timeout: float | None,
+        tracing_context: Mapping[str, str],
+    ) -> Job:
         now = await self._storage.now()
         start = blueprint.graph.start.name
-        job = Job(
-            id=str(uuid.uuid4()),
+        return Job(
+            id=job_id,
             blueprint=blueprint.name,
             blueprint_version=blueprint.graph.version,
             status=JobStatus.PENDING,
@@ -93,12 +156,8 @@ class Jobs:
             webhook_url=webhook_url,
             dispatch_timeout=dispatch_timeout,
             deadline_at=now + result_timeout if result_timeout is not None else None,
-            tracing_context=dict(self._tracer.new_job(blueprint.name, tracing_context or {})),
+            tracing_context=dict(self._tracer.new_job(blueprint.name, tracing_context)),
         )
-        outcome = await self._performer.submit(job, dedupe)
-        if isinstance(outcome, Duplicate):
-            return outcome.job_id, outcome
-        return job.id, None
 
     async def get(self, job_id: str, client: str | None = None) -> Job:
         """Returns a job.

@@ -15,6 +15,7 @@ from avtomatika.server import (
     jobs,
     overview,
     pasts,
+    schedules,
     tasks,
     worker_protocol,
     worker_sockets,
@@ -87,6 +88,7 @@ def _add_client_routes(app: web.Application, root: str) -> None:
     app.router.add_get(f"{root}/v1/workers", overview.workers)
     app.router.add_get(f"{root}/v1/workers/catalog", overview.catalog)
     app.router.add_get(f"{root}/v1/dashboard", overview.dashboard)
+    app.router.add_get(f"{root}/v1/schedules", schedules.list_)
     app.router.add_post(f"{root}/v1/admin/reload-workers", admin.reload_workers)
     # Last: blueprints can be registered while the engine runs, so their endpoints are looked up, not routed.
     app.router.add_post(f"{root}/{{path:.+}}", jobs.create)

@@ -21,6 +21,7 @@ from avtomatika.runtime.pasts import Pasts
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.runner import Runner
 from avtomatika.runtime.sampling import Sampler
+from avtomatika.runtime.scheduler import Scheduler
 from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.workers import Workers
 from avtomatika.security.tokens import TokenTable
@@ -92,6 +93,7 @@ CLIENT_TOKENS_KEY = web.AppKey("client_tokens", TokenTable[Client])
 WORKER_TOKENS_KEY = web.AppKey("worker_tokens", TokenTable[str])
 CLIENT_KEY = web.RequestKey("client", Client)
 """The client that a request's token belongs to."""
+SCHEDULER_KEY = web.AppKey("scheduler", Scheduler)
 TARGETS_KEY = web.AppKey("targets", Targets)
 LIMITER_KEY = web.AppKey("limiter", Limiter)
 QUOTAS_KEY = web.AppKey("quotas", Quotas)

@@ -144,5 +144,7 @@ async def test_task_is_signed_where_there_is_a_key(start_api: Any) -> None:
 
     task = await api.take()
 
-    text = next(signed_texts(json.dumps({name: task[name] for name in task if name not in {"sig", "attempt"}}), Kind.RESULT))
+    text = next(
+        signed_texts(json.dumps({name: task[name] for name in task if name not in {"sig", "attempt"}}), Kind.RESULT)
+    )
     assert task["sig"] == sign(key_of("example-key"), text.replace("1.0", "1"))
