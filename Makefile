@@ -11,7 +11,7 @@ PROOFS := tests/simulation tests/chaos tests/soak
 BENCH ?= chain claims creation round_trips storage history
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo lab test lint check packages bench clean help
+.PHONY: demo lab notebooks test lint check packages bench clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -32,6 +32,9 @@ $(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 demo: $(VENV)/demo.stamp  ## run the quickstart notebook and print its summary
 	$(BIN)/python notebooks/run.py notebooks/quickstart.ipynb
+
+notebooks: $(VENV)/demo.stamp  ## run all notebooks; what they show is in build/notebooks
+	$(BIN)/python notebooks/run.py notebooks/*.ipynb
 
 lab: $(VENV)/demo.stamp  ## open JupyterLab on the quickstart notebook
 	$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/quickstart.ipynb

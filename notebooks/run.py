@@ -1,6 +1,6 @@
-"""Runs a notebook from beginning to end, and keeps the executed notebook and an HTML copy of it.
+"""Runs notebooks from beginning to end, and keeps the executed notebooks and an HTML copy of each.
 
-    python notebooks/run.py notebooks/quickstart.ipynb [--output build/notebooks]
+    python notebooks/run.py notebooks/quickstart.ipynb ... [--output build/notebooks]
 
 Exits with 1 if a cell failed; the executed notebook then shows which one.
 """
@@ -32,21 +32,29 @@ class LocalKernelManager(AsyncKernelManager):
 
 
 def main() -> int:
-    """Runs the notebook named on the command line."""
+    """Runs the notebooks named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("notebook", type=Path)
+    parser.add_argument("notebooks", type=Path, nargs="+")
     parser.add_argument("--output", type=Path, default=Path("build/notebooks"))
     arguments = parser.parse_args()
     output = arguments.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
-    executed, page = output / arguments.notebook.name, output / f"{arguments.notebook.stem}.html"
-    summary = output / f"{arguments.notebook.stem}.json"
+    codes = [run(notebook, output) for notebook in arguments.notebooks]
+    return max(codes)
+
+
+def run(notebook: Path, output: Path) -> int:
+    """Runs one notebook; returns 1 if a cell failed."""
+    executed, page = output / notebook.name, output / f"{notebook.stem}.html"
+    summary = output / f"{notebook.stem}.json"
     summary.unlink(missing_ok=True)
+    # The quickstart writes down what it found, for whoever runs it.
+    parameters = {"summary_file": str(summary)} if "summary_file" in papermill.inspect_notebook(str(notebook)) else {}
     try:
         papermill.execute_notebook(
-            str(arguments.notebook),
+            str(notebook),
             str(executed),
-            parameters={"summary_file": str(summary)},
+            parameters=parameters,
             cwd=str(output),
             kernel_name="python3",
             progress_bar=True,
@@ -54,7 +62,7 @@ def main() -> int:
             kernel_manager_class=LocalKernelManager,
         )
     except PapermillExecutionError as error:
-        print(f"\nCell {error.cell_index} of {arguments.notebook} failed: {error.ename}: {error.evalue}")
+        print(f"\nCell {error.cell_index} of {notebook} failed: {error.ename}: {error.evalue}")
         print(f"The executed notebook shows where: {executed}")
         return 1
     with warnings.catch_warnings():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from avtomatika.blueprints import Graph
-from avtomatika.client import AsyncClient
+from avtomatika.client import TERMINAL_STATUSES, AsyncClient
 from avtomatika.notebook.analysis import timeline
 from avtomatika.notebook.background import BackgroundLoop
 from avtomatika.notebook.boards import Board
@@ -43,7 +43,11 @@ class Bench:
             JobNotFoundError: there is none of that id.
         """
         view = self._background.call(self._client.job(job_id), CALL_SECONDS)
-        return JobHandle(view, self._graph(view["blueprint_name"], view["blueprint_version"]), self._desk)
+        graph = self._graph(view["blueprint_name"], view["blueprint_version"])
+        # What has ended is shown whole from the start; of what goes on, the history is heard of in a moment.
+        has_ended = view["status"] in TERMINAL_STATUSES
+        events = self._background.call(self._client.history(job_id), CALL_SECONDS) if has_ended else ()
+        return JobHandle(view, graph, self._desk, events)
 
     def _graph(self, blueprint: str, version: str) -> Graph | None:
         """Returns the graph that the jobs of a version have, or None."""

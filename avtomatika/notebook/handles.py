@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import sys
 import textwrap
-from collections.abc import Awaitable, Collection, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Collection, Coroutine, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from avtomatika.blueprints import Graph
@@ -33,17 +33,20 @@ class JobHandle:
         job: as the API returned it.
         graph: of its blueprint, or None if it is not known.
         desk: of the workbench.
+        events: its history as far as it is known, oldest first.
 
     Attributes:
         id: the job's id.
         graph: of its blueprint, or None.
     """
 
-    def __init__(self, job: Mapping[str, Any], graph: Graph | None, desk: Desk) -> None:
+    def __init__(
+        self, job: Mapping[str, Any], graph: Graph | None, desk: Desk, events: Sequence[dict[str, Any]] = ()
+    ) -> None:
         self.id = str(job["id"])
         self.graph = graph
         self._view = dict(job)
-        self._events: list[dict[str, Any]] = []
+        self._events = list(events)
         self._desk = desk
         self._ended = desk.background.submit(self._follow())
 

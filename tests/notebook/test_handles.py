@@ -219,6 +219,15 @@ def test_text_is_short_and_stable(workbench: Workbench, doubling: StateMachineBl
     assert job._repr_mimebundle_()["text/plain"] == repr(job)
 
 
+def test_handle_of_an_ended_job_knows_its_history_at_once(
+    workbench: Workbench, doubling: StateMachineBlueprint
+) -> None:
+    """The first look at an old job shows all of it."""
+    ended = workbench.submit(doubling, {"number": 1}).wait(30)
+
+    assert [event["event_type"] for event in workbench.job(ended.id).events][-1] == "job_completed"
+
+
 def test_handles_show_themselves_without_network_in_every_phase(
     workbench: Workbench, waiting: JobHandle, doubling: StateMachineBlueprint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
