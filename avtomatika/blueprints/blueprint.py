@@ -384,6 +384,27 @@ class StateMachineBlueprint:
             return render.dot(self.graph)
         return render.write_picture(self.graph, output_filename, output_format)
 
+    def module_text(self) -> str:
+        """Returns the text of a Python module that defines the blueprint as ``bp``, as ``export`` writes it.
+
+        Raises:
+            BlueprintError: as ``export`` does.
+        """
+        arguments = {
+            name: value
+            for name, value in (
+                ("name", self.name),
+                ("api_endpoint", self.api_endpoint),
+                ("api_version", self.api_version),
+                ("retry", self.retry),
+            )
+            if value is not None
+        }
+        handlers = [
+            _exported(registration) for registrations in self._registrations.values() for registration in registrations
+        ]
+        return module_text(arguments, vars(self.data_stores), handlers, self)
+
     def export(self, path: str | Path) -> Path:
         """Writes the blueprint as a Python module that defines it as ``bp``, out of the cells of a notebook.
 
@@ -400,22 +421,8 @@ class StateMachineBlueprint:
             BlueprintError: a handler has no source, a condition is no text, or something that a handler uses cannot be
                 written down.
         """
-        arguments = {
-            name: value
-            for name, value in (
-                ("name", self.name),
-                ("api_endpoint", self.api_endpoint),
-                ("api_version", self.api_version),
-                ("retry", self.retry),
-            )
-            if value is not None
-        }
-        handlers = [
-            _exported(registration) for registrations in self._registrations.values() for registration in registrations
-        ]
-        text = module_text(arguments, vars(self.data_stores), handlers, self)
         file = Path(path)
-        file.write_text(text, encoding="utf-8")
+        file.write_text(self.module_text(), encoding="utf-8")
         return file
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WIDTH = 760
-_LEFT, _RIGHT, _ROW, _HEAD = 170, 90, 20, 34
+_LEFT, _RIGHT, _ROW, _HEAD = 170, 130, 20, 34
 _MAX_ROWS = 200
 BAR_COLOURS = {
     BarKind.STATE: LIGHT["start"],

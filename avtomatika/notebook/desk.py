@@ -29,6 +29,7 @@ class Desk:
         changes: yields a job now and after each change until it has ended.
         read_history: returns a job's history as a DataFrame.
         sources: returns the handlers of a version of a blueprint, by its name and version, as far as they are known.
+        modules: returns the text of a module that defines a blueprint, by its name; BlueprintError says why it cannot.
         logs: returns the newest log lines about a job.
     """
 
@@ -40,4 +41,5 @@ class Desk:
     changes: Callable[[str], AsyncIterator[dict[str, Any]]]
     read_history: Callable[[str], pd.DataFrame]
     sources: Callable[[str, str], Sources]
+    modules: Callable[[str], str]
     logs: Callable[[str], list[str]]

@@ -8,12 +8,14 @@ import importlib
 import sys
 import textwrap
 from collections.abc import Awaitable, Collection, Coroutine, Generator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avtomatika.blueprints import Graph
 from avtomatika.client import TERMINAL_STATUSES
-from avtomatika.errors import AvtomatikaError, ClientError, JobFailedError
+from avtomatika.errors import AvtomatikaError, BlueprintError, ClientError, JobFailedError
 from avtomatika.notebook import answers, job_page
+from avtomatika.notebook.capsule import write_capsule
 from avtomatika.notebook.desk import Desk
 
 if TYPE_CHECKING:
@@ -233,6 +235,26 @@ class JobHandle:
         """Returns what happened so far, one row for each event."""
         return self._desk.read_history(self.id)
 
+    def capsule(self, path: str | Path) -> Path:
+        """Writes one offline notebook of the job: graph, timeline, data, errors, and a cell that replays it.
+
+        Args:
+            path: of the notebook, such as ``incident.ipynb``; an existing file is replaced.
+
+        Returns:
+            The path.
+
+        Raises:
+            ClientError: the engine does not tell the job's history.
+        """
+        events = self._desk.background.call(self._desk.client.history(self.id), 30.0)
+        module, reason = "", ""
+        try:
+            module = self._desk.modules(str(self._view["blueprint_name"]))
+        except BlueprintError as error:
+            reason = str(error)
+        return write_capsule(path, self.view, events, self.graph, module, reason)
+
     # --- how it looks ---
 
     def __repr__(self) -> str:
@@ -302,8 +324,8 @@ class JobHandle:
         """Answers a live view; called in the workbench's loop.
 
         Args:
-            question: ``{"do": ...}`` with ``cancel``, ``requeue``, ``approve`` and a ``decision``, ``moment`` and a
-                ``sequence``, or ``state`` and a ``name``.
+            question: ``{"do": ...}`` with ``cancel``, ``requeue``, ``approve`` and a ``decision``, ``moment`` or
+                ``fork`` and a ``sequence``, or ``state`` and a ``name``.
 
         Raises:
             ValueError: the question is none of these.
@@ -318,6 +340,8 @@ class JobHandle:
                 await self._requeue()
             case {"do": "approve", "decision": str(decision)}:
                 await self._desk.client.approve(self.id, decision)
+            case {"do": "fork", "sequence": int(sequence)}:
+                return {"done": "fork", "job": await self._fork_at(sequence)}
             case {"do": "moment", "sequence": int(sequence)}:
                 return answers.moment(await self._known_events(), sequence, self.graph)
             case {"do": "state", "name": str(name)}:
@@ -327,6 +351,17 @@ class JobHandle:
             case _:
                 raise ValueError(f"a job view cannot ask for {question.get('do')!r}.")
         return {"done": question["do"]}
+
+    async def _fork_at(self, sequence: int) -> str:
+        """Forks the job at the last state that it entered up to an event; returns the id of the new job."""
+        entered = [
+            int(event["sequence"])
+            for event in await self._known_events()
+            if event["event_type"] == "state_started" and int(event["sequence"]) <= sequence
+        ]
+        if not entered:
+            raise ValueError("the job had entered no state at that moment; choose a later one.")
+        return await self._desk.client.fork(self.id, sequence=entered[-1])
 
     async def _known_events(self) -> list[dict[str, Any]]:
         """Returns the history as last heard; asks for it if nothing was heard yet."""

@@ -13,7 +13,7 @@ from aiohttp import web
 from avtomatika.blueprints import Graph
 from avtomatika.blueprints.render import graph_from_dict
 from avtomatika.client import AsyncClient
-from avtomatika.errors import AvtomatikaError
+from avtomatika.errors import AvtomatikaError, BlueprintError
 from avtomatika.notebook.background import BackgroundLoop
 from avtomatika.notebook.bench import CALL_SECONDS, Bench
 from avtomatika.notebook.desk import Desk
@@ -68,6 +68,7 @@ class RemoteWorkbench(Bench):
                 self._client.events,
                 self.history,
                 lambda _blueprint, _version: {},
+                _no_module,
                 lambda _job_id: [],
             )
             self._undo = undo.pop_all()
@@ -140,3 +141,7 @@ async def _serve(gate: Gate) -> web.AppRunner:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     return runner
+
+
+def _no_module(blueprint: str) -> str:
+    raise BlueprintError(f"the handlers of '{blueprint}' are where its engine runs.")

@@ -138,6 +138,7 @@ class Workbench(Bench):
                 self._changes,
                 self.history,
                 self._sources,
+                self._module,
                 lambda job_id: self._ring.lines(_LOG_LINES, about=job_id),
             )
             self._undo = undo.pop_all()
@@ -299,6 +300,12 @@ class Workbench(Bench):
         registry = self.engine.app[REGISTRY_KEY]
         found = registry.find_version(blueprint, version) or registry.find(blueprint)
         return sources_of(found) if found is not None else {}
+
+    def _module(self, blueprint: str) -> str:
+        known = self._blueprints.get(blueprint)
+        if known is None:
+            raise BlueprintError(f"blueprint '{blueprint}' was not registered with wb.register.")
+        return known.module_text()
 
     async def _changes(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
         """Yields the job now and after each change, until it has ended.

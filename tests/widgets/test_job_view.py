@@ -180,6 +180,17 @@ def test_decision_is_given_with_a_button(
     assert job.wait(20).state == "kept"
 
 
+def test_job_is_forked_from_a_moment_of_its_history(workbench: Workbench, job: JobHandle, view: FakeComm) -> None:
+    """A new job begins in the state of that moment, and this one goes on; before the first state there is nothing."""
+    _ask(view, {"do": "state", "name": "ask"}, "notebook")
+
+    told = _ask(view, {"do": "fork", "sequence": 3}, "notebook")
+
+    assert workbench.job(told["job"]).view["forked_from"] == job.id
+    assert "entered no state" in _ask(view, {"do": "fork", "sequence": 1}, "notebook")["error"]
+    assert not job.is_terminal
+
+
 def test_capability_is_never_in_a_trait(view: FakeComm) -> None:
     """What is saved with a notebook must open nothing."""
     secret = view.wait_for("gate")["capability"]

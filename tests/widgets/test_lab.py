@@ -231,6 +231,8 @@ def test_history_can_be_gone_through_and_a_whole_engine_watched(page: Any, lab: 
     view.get_by_role("tab", name="Data").click()
     view.locator(".avt-table", has_text="boxes").wait_for()
     assert view.locator("g.state.current").get_attribute("data-state") == "pack"
+    view.get_by_role("button", name="fork from here").click()
+    view.locator("code", has_text="wb.job(").wait_for()
     notebook.screenshot("history")
     view.get_by_role("tab", name="Data").press("ArrowLeft")
     assert view.get_by_role("tab", name="Events").get_attribute("aria-selected") == "true"
@@ -238,7 +240,7 @@ def test_history_can_be_gone_through_and_a_whole_engine_watched(page: Any, lab: 
     notebook.run(2)
     board = notebook.cell(2).locator(".avt")
     rows = board.locator("table[aria-label=jobs] tbody tr")
-    board.get_by_text("41 jobs").wait_for()
+    board.get_by_text("42 jobs").wait_for()
     assert rows.count() == 15
     board.get_by_label("next page").click()
     board.get_by_text("2 / 3").wait_for()

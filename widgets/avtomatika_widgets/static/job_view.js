@@ -181,11 +181,19 @@ function jobView({ model, signal, ask, trouble }) {
   const slider = h("input", { type: "range", min: 1, max: 1, value: 1, "aria-label": "moment of the history" });
   const where = h("output", { class: "avt-quiet" });
   const back = h("button", { class: "avt-plain", type: "button", hidden: true }, "back to now");
-  const travel = h("div", { class: "avt-travel" }, h("span", { class: "avt-quiet" }, "history"), slider, where, back);
+  const forked = h("span", { class: "avt-quiet", role: "status" });
+  const fork = h("button", { class: "avt-button fork", type: "button", hidden: true, title: "a new job that begins in this state, with the data of this moment", onclick: async () => {
+    fork.disabled = true;
+    const answer = await ask({ do: "fork", sequence: moment.sequence });
+    fork.disabled = false;
+    trouble.show(answer.error ?? "");
+    if (answer.job) fill(forked, ["forked: ", h("code", {}, `wb.job("${answer.job}")`)]);
+  } }, "fork from here");
+  const travel = h("div", { class: "avt-travel" }, h("span", { class: "avt-quiet" }, "history"), slider, where, back, fork, forked);
   const last = () => model.get("events").at(-1)?.[0] ?? 0;
   const drawMoment = () => {
     const now = moment === null;
-    back.hidden = now;
+    back.hidden = fork.hidden = now;
     travel.classList.toggle("past", !now);
     where.textContent = now ? `${last()} events` : `#${moment.sequence} ${moment.event}, after ${took(moment.after)}`;
     picture.light(now ? model.get("lit") : (moment.lit ?? {}));
