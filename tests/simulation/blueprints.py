@@ -1,4 +1,4 @@
-"""The blueprints that are run: a chain, a loop, a task, a tour of tasks, a fan-out.
+"""The blueprints that are run: a chain, a loop, a task, a tour of tasks, a fan-out, a sleep, a question, a child.
 
 Each handler leaves a mark in the job's data. A step that counted twice, or not at all, leaves a path that no job can
 take.
@@ -161,5 +161,70 @@ def _fan() -> StateMachineBlueprint:
     return flow
 
 
-BLUEPRINTS: tuple[CompiledBlueprint, ...] = tuple(make().compile() for make in (_chain, _loop, _send, _tour, _fan))
+def _nap() -> StateMachineBlueprint:
+    flow = StateMachineBlueprint("nap")
+
+    @flow.handler_for("doze", is_start=True)
+    async def doze(context: JobContext) -> None:
+        plan = await mark(context)
+        context.actions.sleep(plan["seconds"], "wake")
+
+    @flow.handler_for("wake")
+    async def wake(context: JobContext) -> None:
+        await mark(context)
+        context.actions.transition_to("done")
+
+    @flow.handler_for("done", is_end=True)
+    async def done(context: JobContext) -> None:
+        await mark(context)
+
+    return flow
+
+
+def _question() -> StateMachineBlueprint:
+    flow = StateMachineBlueprint("question")
+
+    @flow.handler_for("ask", is_start=True)
+    async def ask(context: JobContext) -> None:
+        plan = await mark(context)
+        context.actions.await_human_approval(
+            "Really?", {"yes": "agreed", "no": "refused", "expired": "late"}, timeout_seconds=plan["patience"]
+        )
+
+    @flow.handler_for("agreed", transitions=["done"])
+    @flow.handler_for("refused", transitions=["done"])
+    @flow.handler_for("late", transitions=["done"])
+    async def answered(context: JobContext) -> None:
+        await mark(context)
+        context.actions.transition_to("done")
+
+    @flow.handler_for("done", is_end=True)
+    async def done(context: JobContext) -> None:
+        await mark(context)
+
+    return flow
+
+
+def _nest() -> StateMachineBlueprint:
+    flow = StateMachineBlueprint("nest")
+
+    @flow.handler_for("begin", is_start=True)
+    async def begin(context: JobContext) -> None:
+        plan = await mark(context)
+        context.actions.run_blueprint("send", plan["child"], {"success": "done", "failure": "repair"})
+
+    @flow.handler_for("repair", transitions=["done"])
+    async def repair(context: JobContext) -> None:
+        await mark(context)
+        context.actions.transition_to("done")
+
+    @flow.handler_for("done", is_end=True)
+    async def done(context: JobContext) -> None:
+        await mark(context)
+
+    return flow
+
+
+_MAKERS = (_chain, _loop, _send, _tour, _fan, _nap, _question, _nest)
+BLUEPRINTS: tuple[CompiledBlueprint, ...] = tuple(make().compile() for make in _MAKERS)
 """All of them; an engine registers them under their names."""

@@ -40,10 +40,15 @@ async def check_run(
         jobs = by_number.pop(client.plan.number, [])
         for fault in _check_creation(client.plan, client.fate, jobs):
             world.violated(fault)
-        for job in jobs:
+        children = by_number.pop(client.plan.child.number, []) if client.plan.child else []
+        for fault in _check_children(jobs, children):
+            world.violated(fault)
+        for job in (*jobs, *children):
+            plan = client.plan.child if job.parent_job_id and client.plan.child else client.plan
             rows = history.rows.get(job.id, {})
-            for fault in JobCheck(world, storage, client.plan, client.fate, job, rows).faults():
-                world.violated(f"job {job.id} ({client.plan.blueprint}): {fault}")
+            fate = Fate() if job.parent_job_id else client.fate
+            for fault in JobCheck(world, storage, plan, fate, job, rows).faults():
+                world.violated(f"job {job.id} ({plan.blueprint}): {fault}")
     if by_number:
         world.violated(f"jobs that nobody asked for: {by_number}")
 
@@ -56,6 +61,26 @@ async def check_letters(world: World, storage: WatchedStorage, receiver: Receive
         world.violated(f"messages are lost: {lost}")
     if unknown := [message_id for message_id in receiver.received if message_id not in storage.sent]:
         world.violated(f"messages were received that nobody sent: {unknown}")
+
+
+def _check_children(parents: Sequence[Job], children: Sequence[Job]) -> list[str]:
+    """A job has one child at most, and has heard how that one ended; one that ended otherwise has called it off."""
+    faults = []
+    by_parent: dict[str, list[Job]] = {}
+    for child in children:
+        by_parent.setdefault(child.parent_job_id, []).append(child)
+    for parent in parents:
+        own = by_parent.pop(parent.id, [])
+        heard = parent.state_history.value().get("send")
+        if len(own) > 1:
+            faults.append(f"job {parent.id} has the children {[child.id for child in own]}")
+        if heard and [(child.id, str(child.status)) for child in own] != [(heard["job_id"], heard["status"])]:
+            faults.append(f"job {parent.id} heard of {heard}, and has {own}")
+        if parent.status is JobStatus.FINISHED and parent.blueprint == "nest" and not heard:
+            faults.append(f"job {parent.id} finished without hearing of its child")
+    if by_parent:
+        faults.append(f"children of nobody: {by_parent}")
+    return faults
 
 
 def _check_creation(plan: Plan, fate: Fate, jobs: Sequence[Job]) -> list[str]:
@@ -104,7 +129,7 @@ class JobCheck:
         """Returns what is wrong."""
         if not self._job.is_terminal:
             return [f"is {self._job.status} in '{self._job.state}' and does not end"]
-        found = self._check_rows() or self._check_path() or self._check_results()
+        found = self._check_rows() or self._check_path() or self._check_results() or self._check_question()
         end = self._check_end()
         if end:
             found.append(end)
@@ -202,7 +227,7 @@ class JobCheck:
             case JobStatus.FINISHED:
                 possible = self._may_finish()
             case JobStatus.CANCELLED:
-                possible = self._plan.cancel_after is not None or job.id in self._world.told_cancelled
+                possible = self._may_be_cancelled()
             case JobStatus.FAILED:
                 possible = self._may_fail(code)
             case JobStatus.QUARANTINED:
@@ -211,9 +236,40 @@ class JobCheck:
                 possible = False
         return "" if possible else f"ended as {job.status} ({job.failure}), which its plan does not allow"
 
+    def _may_be_cancelled(self) -> bool:
+        """Somebody asked for it: its client, its worker, its parent or its child."""
+        told = self._world.told_cancelled
+        heard = self._data.get("send", {})
+        return (
+            self._plan.cancel_after is not None
+            or self._job.id in told
+            or heard.get("job_id") in told
+            or bool(self._job.parent_job_id)
+        )
+
+    def _check_question(self) -> list[str]:
+        """A question was answered once at most, as somebody did or because nobody did in time."""
+        answers = [row for row in self._rows if row.type == "approval_received"]
+        if len(answers) > 1:
+            return [f"was answered {len(answers)} times"]
+        path = self._data.get("path", [])
+        said = {"yes": "agreed", "no": "refused"}
+        taken = [said[row.details["decision"]] for row in answers]
+        found = [state for state in path if state in {"agreed", "refused"}]
+        # The last one entered may not have left its mark.
+        if found and found != taken:
+            return [f"went to {found}, but was told {taken}"]
+        if [said[decision] for decision in self._fate.decided] not in ([], taken):
+            return [f"said to have taken {self._fate.decided}, and has {taken}"]
+        if "late" in path and not any(row.type == "approval_expired" for row in self._rows):
+            return ["was late without its time being over"]
+        return []
+
     def _may_finish(self) -> bool:
         """It may, unless a handler always raises or the loop has no end; a way round a task needs a reason."""
         plan, path = self._plan, self._data["path"]
+        if plan.blueprint == "nest":
+            return ("repair" in path) == (self._data["send"]["status"] != "finished")
         if plan.is_endless or any(plan.data["stumbles"].get(state, 0) >= ATTEMPTS for state in path):
             return False
         if "repair" in path:

@@ -45,7 +45,11 @@ class SimulatedClient:
         if self.plan.cancel_after is not None:
             await asyncio.sleep(self.plan.cancel_after)
             await self._cancel(self.fate.job_ids[0])
-        await self._watch(self.fate.job_ids[0])
+        answering = [
+            asyncio.ensure_future(self._answer(self.fate.job_ids[0], decision, after))
+            for decision, after in self.plan.data.get("answers", ())
+        ]
+        await asyncio.gather(self._watch(self.fate.job_ids[0]), *answering)
 
     # --- creation ---
 
@@ -92,6 +96,16 @@ class SimulatedClient:
             self.fate.cancelled = True
         except JobStateError:
             self._world.note("job %s cannot be cancelled any more", self.plan.number)
+
+    async def _answer(self, job_id: str, decision: str, after: float) -> None:
+        """Decides about the job some time after its creation, if it asks then."""
+        await asyncio.sleep(after)
+        try:
+            await self._surely(lambda: self._call("decide", lambda engine: engine.approvals.decide(job_id, decision)))
+            self._world.note("job %s: somebody says %s", self.plan.number, decision)
+            self.fate.decided.append(decision)
+        except JobStateError:
+            self._world.note("job %s does not ask", self.plan.number)
 
     async def _watch(self, job_id: str) -> None:
         while not self.fate.ended_as:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.steps import Limits
 from avtomatika.errors import JobNotFoundError, JobStateError
+from avtomatika.runtime.approvals import Approvals
+from avtomatika.runtime.children import ChildCarrier, ParentCarrier
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
@@ -81,7 +83,9 @@ class SimulatedEngine:
         self.workers = Workers(storage, performer, self.historian, sockets, self.clock, ttl=60.0, lease=30.0)
         self.runner = Runner(storage, performer, self.registry, self.clock, owner=owner, max_jobs=5)
         self.watcher = Watcher(storage, performer, self.clock, 20.0, wake=self.runner.wake)
-        self.postman = Postman(storage, self.clock, [LetterCarrier(receiver)])
+        self.approvals = Approvals(storage, performer)
+        carriers = [ChildCarrier(storage, performer, self.registry), ParentCarrier(performer)]
+        self.postman = Postman(storage, self.clock, [LetterCarrier(receiver), *carriers])
         self.historian.start()
         self.runner.start()
         self.watcher.start()

@@ -39,6 +39,12 @@ class Plan:
     cancel_after: float | None = None
 
     @property
+    def child(self) -> Plan | None:
+        """The plan of the job that this one starts, if it starts one."""
+        data = self.data.get("child")
+        return Plan(data["number"], "send", data, "", self.at) if data else None
+
+    @property
     def scripts(self) -> list[list[str]]:
         """What each attempt of each of its tasks comes to; the last word counts for all that follow."""
         scripts: list[list[str]] = self.data["scripts"]
@@ -78,12 +84,14 @@ class Fate:
         cancelled: the engine said that the job is cancelled.
         ended_as: the terminal status that it read, or empty.
         version: the newest version that it read.
+        decided: decisions that the engine said it has taken.
     """
 
     job_ids: list[str] = field(default_factory=list)
     cancelled: bool = False
     ended_as: str = ""
     version: int = 0
+    decided: list[str] = field(default_factory=list)
 
 
 _STATES = {
@@ -92,16 +100,34 @@ _STATES = {
     "send": ("ask", "repair", "done"),
     "tour": ("ask", "collect", "done"),
     "fan": ("split", "join", "repair", "done"),
+    "nap": ("doze", "wake", "done"),
+    "question": ("ask", "agreed", "refused", "late", "done"),
+    "nest": ("begin", "repair", "done"),
 }
+_DRAWN = ("chain", "loop", "send", "tour", "fan") * 2 + ("nap", "question", "nest")
 
 
 def draw_plans(draw: random.Random) -> list[Plan]:
     """Returns the plans of one run."""
-    return [_draw_plan(draw, number) for number in range(draw.randint(4, 7))]
+    return [_draw_plan(draw, number) for number in range(draw.randint(5, 8))]
 
 
 def _draw_plan(draw: random.Random, number: int) -> Plan:
-    blueprint = draw.choice(tuple(_STATES))
+    blueprint = draw.choice(_DRAWN)
+    data = _draw_data(draw, number, blueprint)
+    return Plan(
+        number,
+        blueprint,
+        data,
+        key=f"key-{number}" if draw.random() < 0.7 else "",
+        at=draw.uniform(0.0, 45.0),
+        result_timeout=draw.uniform(1.0, 40.0) if draw.random() < 0.08 else None,
+        cancel_after=draw.choice((0.0, draw.uniform(0.0, 20.0))) if draw.random() < 0.12 else None,
+    )
+
+
+def _draw_data(draw: random.Random, number: int, blueprint: str) -> dict[str, Any]:
+    """Returns the initial data of a job."""
     states = _STATES[blueprint]
     data: dict[str, Any] = {"number": number, "pauses": {}, "stumbles": {}, "scripts": [], "options": {}}
     if draw.random() < 0.5:
@@ -117,15 +143,17 @@ def _draw_plan(draw: random.Random, number: int) -> Plan:
         data["route"] = draw.random() < 0.6
         data["scripts"] = [_draw_script(draw) for _ in range(1 if blueprint == "send" else draw.randint(1, 4))]
         data["options"] = _draw_options(draw)
-    return Plan(
-        number,
-        blueprint,
-        data,
-        key=f"key-{number}" if draw.random() < 0.7 else "",
-        at=draw.uniform(0.0, 45.0),
-        result_timeout=draw.uniform(1.0, 40.0) if draw.random() < 0.08 else None,
-        cancel_after=draw.choice((0.0, draw.uniform(0.0, 20.0))) if draw.random() < 0.12 else None,
-    )
+    if blueprint == "nap":
+        data["seconds"] = draw.choice((0.0, draw.uniform(0.1, 5.0), draw.uniform(5.0, 90.0)))
+    if blueprint == "question":
+        data["patience"] = draw.uniform(5.0, 60.0)
+        # Some people answer at once, some too late or never, and some twice and differently.
+        data["answers"] = [
+            [draw.choice(("yes", "no")), draw.uniform(0.0, 70.0)] for _ in range(draw.choice((0, 1, 1, 1, 2)))
+        ]
+    if blueprint == "nest":
+        data["child"] = _draw_data(draw, -1 - number, "send")
+    return data
 
 
 def _draw_script(draw: random.Random) -> list[str]:

@@ -13,7 +13,7 @@ from avtomatika.errors import StorageError
 from avtomatika.storage.base import Batch, Committed, JobClaim, Listener, Outcome, Signal
 from avtomatika.storage.memory import MemoryStorage
 
-from .letters import with_letters
+from .letters import TOPIC, with_letters
 from .loop import Process
 from .world import Run, World
 
@@ -94,7 +94,7 @@ class WatchedStorage(MemoryStorage):
         if await self.find_job(job.id) != job:
             self._violated(job, "is not stored as it was committed")
         self._known[job.id] = job
-        self.sent.update(dict.fromkeys(message.id for message in batch.messages))
+        self.sent.update(dict.fromkeys(message.id for message in batch.messages if message.topic == TOPIC))
         if batch.ready is not None:
             self._deliveries[job.id] = int(batch.keep_claim)
         for task in (*batch.save_tasks, *batch.queue_tasks):
