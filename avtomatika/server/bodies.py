@@ -77,6 +77,9 @@ def _badly_encoded(request: web.Request) -> RequestError:
 
 
 async def _read_some(request: web.Request) -> bytes:
+    if request.content.is_eof():
+        # Small bodies come with their heads. Two time limits that nobody needs took a twentieth of a creation's time.
+        return request.content.read_nowait()
     try:
         # The machine's clock on purpose: this is about the network, not about jobs.
         async with asyncio.timeout(_SILENCE_SECONDS):
