@@ -1,10 +1,12 @@
 """What a claim costs when 10, 1,000 or 10,000 workers are registered: it must not grow with them.
 
-    python -m benchmarks.claims [--workers 10 1000 10000] [--claims 300] [--rounds 9] [--storage memory redis]
+    python -m benchmarks.claims [--workers 10 1000 10000] [--polling 10] [--claims 300] [--rounds 15] [--storage ...]
 
 A claim is what the engine does for a poll: find out who asks, look for the queues, take the first task under a lease.
-All registries exist side by side and take turns in each round, the order changing, so that what disturbs the machine
-disturbs each of them; the figure to look at is the ratio to the smallest registry.
+The same number of workers poll, spread over all that are registered. All registries exist side by side and take turns
+in each round, the order changing, so that what disturbs the machine disturbs each of them; the figure to look at is
+the ratio to the smallest registry. With ``--polling 10000`` every worker polls in turn: what is dearer then is the
+memory of the machine, which no longer has each of them in the processor's cache.
 """
 
 from __future__ import annotations
@@ -38,11 +40,13 @@ class Registry:
     Args:
         storage: opened and empty.
         workers: how many.
+        polling: how many of them poll.
     """
 
-    def __init__(self, storage: Storage, workers: int) -> None:
+    def __init__(self, storage: Storage, workers: int, polling: int) -> None:
         self._storage = storage
         self._workers = workers
+        self._polling = [number * workers // polling for number in range(polling)]
         self._dispatcher = Dispatcher(storage, SystemClock(), lease=60.0)
         self._jobs = itertools.count()
         self._turns = itertools.count()
@@ -72,8 +76,7 @@ class Registry:
             nonlocal left
             while left > 0:
                 left -= 1
-                # Spread over all workers, as their polls are.
-                number = next(self._turns) * 7919 % self._workers
+                number = self._polling[next(self._turns) % len(self._polling)]
                 worker = await self._storage.find_worker(f"w{number}")
                 if worker is None or await self._dispatcher.next_task(worker, 0.0) is None:
                     raise SystemExit("a worker is not known, or found no task")
@@ -91,7 +94,7 @@ async def measure(uris: dict[int, str], options: argparse.Namespace) -> dict[int
             storage = make_storage(Config(STORAGE_URI=uri), SystemClock())
             await storage.open()
             stack.push_async_callback(storage.close)
-            registries[workers] = Registry(storage, workers)
+            registries[workers] = Registry(storage, workers, min(options.polling, workers))
             await registries[workers].fill()
         found: dict[int, list[float]] = {workers: [] for workers in uris}
         for number in range(options.rounds + 1):
@@ -107,11 +110,16 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[10, 1000, 10_000])
+    parser.add_argument("--polling", type=int, default=10, help="workers that poll, spread over the registered ones")
     parser.add_argument("--claims", type=int, default=300, help="in a round")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--storage", nargs="+", default=["memory", "redis"], metavar="NAME")
     options = parser.parse_args()
-    print(describe(f"{options.claims} claims, {_AT_A_TIME} at a time, {options.rounds} rounds"))
+    print(
+        describe(
+            f"{options.claims} claims, {_AT_A_TIME} at a time, {options.polling} workers poll, {options.rounds} rounds"
+        )
+    )
     for storage in options.storage:
         with ExitStack() as stack:
             uris = {workers: stack.enter_context(storage_uri(storage)) for workers in options.workers}
