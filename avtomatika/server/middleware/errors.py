@@ -51,8 +51,12 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except AvtomatikaError as error:
         status = status_of(error)
-        if status >= 500:
-            log.exception("a request failed", extra={"action": "request_failed", "path": request.path})
+        facts = {"action": "request_failed", "path": request.path}
+        if status == 503:
+            # One line each: while a storage is away there are many, and where it was called from says nothing.
+            log.warning("a request was refused: %s", error, extra=facts)
+        elif status >= 500:
+            log.exception("a request failed", extra=facts)
         response = answer({"error": str(error), "code": error.code}, status)
         if status == 503:
             response.headers["Retry-After"] = "5"
