@@ -258,7 +258,7 @@ class ClientError(AvtomatikaError):
     """The server refused a request.
 
     Args:
-        status: HTTP status code.
+        status: HTTP status code, or 0 if there was no answer.
         error_code: the stable word from the server's answer.
         message: the server's sentence.
     """
@@ -267,7 +267,7 @@ class ClientError(AvtomatikaError):
         self.status = status
         self.code = error_code
         self.message = message
-        super().__init__(f"{message} (HTTP {status}, {error_code})")
+        super().__init__(f"{message} (HTTP {status}, {error_code})" if status else message)
 
 
 class ConnectionFailedError(ClientError, ConnectionError):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task
 from avtomatika.core.matching import is_qualified
-from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.core.states import REQUEUABLE, JobStatus, TaskStatus
 from avtomatika.core.waits import EXPIRED, ApprovalWait, ChildWait, SleepWait
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Timer, WakeUp
@@ -29,7 +29,7 @@ def explain(
         child: the job that it waits for, or None if it waits for none or that is not there yet.
     """
     if job.is_terminal:
-        return [f"The job is {job.status} since {_ago(job.updated_at, now)}: nothing more happens to it."]
+        return _ended(job, now)
     reasons = [*_claim(wake_up, now), *_ready(job, wake_up, now)]
     reasons += [_task(task, workers, now) for task in wake_up.tasks]
     if isinstance(job.wait, ApprovalWait):
@@ -46,6 +46,15 @@ def explain(
             "with the job's history; cancel the job and create it anew."
         )
     ]
+
+
+def _ended(job: Job, now: float) -> list[str]:
+    reasons = [f"The job is {job.status} since {_ago(job.updated_at, now)}: nothing more happens to it."]
+    if job.failure is not None and job.status is not JobStatus.FINISHED:
+        reasons.append(f"The last failure: {job.failure.code}: {job.failure.message}")
+    if job.status in REQUEUABLE:
+        reasons.append(f"Once that is mended, it can go on: avtomatika jobs requeue {job.id}")
+    return reasons
 
 
 def is_stuck(job: Job, wake_up: WakeUp, child: Job | None = None, now: float = 0.0) -> bool:

@@ -137,6 +137,16 @@ def test_end_is_explained() -> None:
     assert told(a_job(JobStatus.FINISHED)) == "The job is finished since 30.0 s: nothing more happens to it."
 
 
+def test_end_in_quarantine_is_explained() -> None:
+    """Why it stopped, and what lets it go on."""
+    lines = told(a_job(JobStatus.QUARANTINED, failure=Failure("PERMANENT_ERROR", "boom"))).splitlines()
+
+    assert lines[1:] == [
+        "The last failure: PERMANENT_ERROR: boom",
+        "Once that is mended, it can go on: avtomatika jobs requeue j1",
+    ]
+
+
 def test_job_that_nothing_wakes_is_told_to_be_a_defect() -> None:
     """The auditor finds the same."""
     job = a_job(JobStatus.RUNNING)

@@ -47,6 +47,7 @@ CLIENTS = [
     ("GET", "/api/v1/workers"),
     ("GET", "/api/v1/workers/catalog"),
     ("GET", "/api/v1/dashboard"),
+    ("GET", "/api/v1/schedules"),
     ("POST", "/api/v1/admin/reload-workers"),
     ("POST", "/api/v1/quick"),
 ]
