@@ -53,6 +53,26 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _limits_of(text: str) -> dict[str, int]:
+    """Returns what ``TASK_CONCURRENCY`` says.
+
+    Raises:
+        ValueError: a part of it is no type and number.
+    """
+    limits = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, equals, number = part.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name.strip()) or int(number) < 1:
+            raise ValueError(part)
+        limits[name.strip()] = int(number)
+    return limits
+
+
+def _readable_limits(text: str) -> str:
+    _limits_of(text)
+    return text
+
+
 def _own_instance_id() -> str:
     # Host name and process id are not enough: a restarted container has both again, and would take the claims of its
     # dead predecessor for its own.
@@ -286,6 +306,25 @@ class Config(BaseSettings):
         60.0, "Seconds between two looks for workers that fell silent.", _SECONDS, gt=0
     )
     WORKER_TTL_SECONDS: float = _setting(120.0, "How long a silent worker is still listed.", _SECONDS, gt=0)
+    WORKER_MIN_REPUTATION: float = _setting(
+        0.0,
+        "Workers whose reputation is below it get no tasks until it has recovered; 0 gives tasks to all.",
+        "a number from 0 to 1",
+        ge=0,
+        le=1,
+    )
+    TASK_CONCURRENCY: Annotated[str, AfterValidator(_readable_limits)] = _setting(
+        "",
+        "How many tasks of a type may run at a time, over all workers and engines.",
+        "empty, or types and whole numbers from 1 such as render=4,mail=10",
+    )
+    PRIORITY_AGEING_SECONDS: float = _setting(
+        0.0,
+        "Seconds of waiting that weigh as much as one unit of priority, so that no task waits for ever behind more "
+        "urgent ones. 0 lets priority alone decide, and age among equals.",
+        "a number of seconds from 0",
+        ge=0,
+    )
     TASK_LEASE_SECONDS: float = _setting(
         60.0,
         "How long a task stays a worker's after its last heartbeat; then another worker gets it. Several heartbeats "
@@ -383,6 +422,10 @@ class Config(BaseSettings):
     def cors_origins(self) -> frozenset[str]:
         """Returns the origins that ``CORS_ORIGINS`` names, as browsers write them."""
         return frozenset(origin.strip().lower() for origin in self.CORS_ORIGINS.split(",") if origin.strip())
+
+    def task_concurrency(self) -> dict[str, int]:
+        """Returns how many tasks of a type may run at a time, for the types that ``TASK_CONCURRENCY`` names."""
+        return _limits_of(self.TASK_CONCURRENCY)
 
     def storage_uri(self) -> str:
         """Returns where jobs are kept: ``STORAGE_URI``, or what ``REDIS_HOST`` means where only that is set."""

@@ -33,6 +33,9 @@ _TASK_OPTIONS = (
     "dispatch_timeout",
     "result_timeout",
     "retry",
+    "concurrency_key",
+    "concurrency_limit",
+    "affinity_seconds",
 )
 
 
@@ -160,6 +163,9 @@ class ActionFactory:
         dispatch_timeout: float | None = None,
         result_timeout: float | None = None,
         retry: RetryPolicy | Mapping[str, Any] | None = None,
+        concurrency_key: str | None = None,
+        concurrency_limit: int = 1,
+        affinity_seconds: float = 0.0,
     ) -> None:
         """Send a task to a worker; its result's status chooses the next state from ``transitions``.
 
@@ -182,6 +188,9 @@ class ActionFactory:
             dispatch_timeout,
             result_timeout,
             RetryPolicy.of(retry),
+            concurrency_key,
+            concurrency_limit,
+            affinity_seconds,
         )
         if not self._sent:
             self._request(Dispatch(spec))

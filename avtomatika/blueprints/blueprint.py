@@ -156,6 +156,7 @@ class StateMachineBlueprint:
         data_stores: what the handlers share: a dict becomes a ``DataStore``, any other object stays what it is.
         retry: how failed attempts at its tasks and handlers are repeated, as a ``RetryPolicy`` or a dict of its parts;
             what it leaves open is as the engine's settings say.
+        concurrency: type of task to how many of them all of its jobs together may have running at a time.
 
     Raises:
         BlueprintError: a name or an endpoint is malformed.
@@ -168,6 +169,7 @@ class StateMachineBlueprint:
         api_version: str | None = None,
         data_stores: Mapping[str, Any] | None = None,
         retry: RetryPolicy | Mapping[str, Any] | None = None,
+        concurrency: Mapping[str, int] | None = None,
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise BlueprintError(
@@ -178,6 +180,7 @@ class StateMachineBlueprint:
         self.api_endpoint = _checked_endpoint(api_endpoint)
         self.api_version = _checked_version(api_version)
         self.retry = _checked_retry(retry)
+        self.concurrency = _checked_concurrency(concurrency)
         self.data_stores = SimpleNamespace()
         self._registrations: dict[str, list[_Registration]] = {}
         self._migrations: dict[str, str] = {}
@@ -397,6 +400,7 @@ class StateMachineBlueprint:
                 ("api_endpoint", self.api_endpoint),
                 ("api_version", self.api_version),
                 ("retry", self.retry),
+                ("concurrency", self.concurrency or None),
             )
             if value is not None
         }
@@ -462,7 +466,7 @@ class StateMachineBlueprint:
         }
         states = tuple(self._state(name, reads) for name, reads in handlers.items())
         edges = dict.fromkeys(edge for reads in handlers.values() for read in reads for edge in _edges(read))
-        return Graph(self.name, states, tuple(edges), self.retry), handlers
+        return Graph(self.name, states, tuple(edges), self.retry, self.concurrency), handlers
 
     def _state(self, name: str, reads: list[ReadHandler]) -> State:
         is_end = any(read.is_end for read in reads)
@@ -611,6 +615,18 @@ def _checked_version(version: str | None) -> str | None:
     if version is not None and not (isinstance(version, str) and _SEGMENT.fullmatch(version)):
         raise BlueprintError(f"api_version is one part of a path, such as 'v1'; got {version!r}.")
     return version
+
+
+def _checked_concurrency(concurrency: Mapping[str, int] | None) -> dict[str, int]:
+    limits = {} if concurrency is None else concurrency
+    if not isinstance(limits, Mapping) or not all(
+        isinstance(name, str) and type(limit) is int and limit >= 1 for name, limit in limits.items()
+    ):
+        raise BlueprintError(
+            "concurrency is a dict of type of task to how many may run at a time, a whole number from 1, such as "
+            f"{{'render': 2}}; got {concurrency!r}."
+        )
+    return dict(limits)
 
 
 def _checked_retry(retry: RetryPolicy | Mapping[str, Any] | None) -> RetryPolicy | None:

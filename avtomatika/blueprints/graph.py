@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -87,12 +87,14 @@ class Graph:
         states: in order of definition.
         edges: in order of appearance.
         retry: the blueprint's policy of retries, or None; no part of its version.
+        concurrency: type of task to how many of them the blueprint's jobs may have running; no part of its version.
     """
 
     name: str
     states: tuple[State, ...]
     edges: tuple[Edge, ...] = ()
     retry: RetryPolicy | None = None
+    concurrency: Mapping[str, int] = field(default_factory=dict, hash=False)
     _by_name: dict[str, State] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

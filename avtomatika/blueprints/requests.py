@@ -22,6 +22,7 @@ OUTCOMES = ("success", "failure", "cancelled", "finished", "failed", "quarantine
 """The words that may lead on from a child job."""
 # The identifier rule of the worker protocol (section 4.3); a worker refuses any other name, so it is refused here.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_MAX_KEY = 256
 
 
 class Transition(Struct, frozen=True):
@@ -45,6 +46,9 @@ class TaskSpec(Struct, frozen=True):
         dispatch_timeout: seconds that the task may wait for a worker; None for no limit.
         result_timeout: seconds from dispatch to the result, waiting included; None for no limit.
         retry: how failed attempts are repeated, as a policy or a dict of its parts; None for the blueprint's way.
+        concurrency_key: tasks of this type that share it run one after the other, or ``concurrency_limit`` at a time.
+        concurrency_limit: how many of them may run at once.
+        affinity_seconds: how long the task is kept for the worker that did the job's last task, if that worker lives.
     """
 
     task_type: str
@@ -58,6 +62,9 @@ class TaskSpec(Struct, frozen=True):
     dispatch_timeout: float | None = None
     result_timeout: float | None = None
     retry: RetryPolicy | None = None
+    concurrency_key: str | None = None
+    concurrency_limit: int = 1
+    affinity_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.task_type, str) or not _IDENTIFIER.fullmatch(self.task_type):
@@ -89,7 +96,31 @@ class TaskSpec(Struct, frozen=True):
                 raise ActionError(
                     f"{name} of task '{self.task_type}' must be a positive number of seconds; got {value!r}."
                 )
+        self._check_sharing()
         force_setattr(self, "retry", RetryPolicy.of(self.retry))
+
+    def _check_sharing(self) -> None:
+        """Checks what the task shares with others: a limit, and a worker."""
+        key, limit = self.concurrency_key, self.concurrency_limit
+        if key is not None and not (isinstance(key, str) and 0 < len(key) <= _MAX_KEY):
+            raise ActionError(
+                f"concurrency_key of task '{self.task_type}' must be a text of 1 to {_MAX_KEY} characters; got {key!r}."
+            )
+        if not (_is_number(limit) and isinstance(limit, int) and limit >= 1):
+            raise ActionError(
+                f"concurrency_limit of task '{self.task_type}' must be a whole number from 1; got {limit!r}."
+            )
+        if key is None and limit != 1:
+            raise ActionError(
+                f"concurrency_limit={limit} of task '{self.task_type}' says how many tasks of one concurrency_key may "
+                "run; give a key as well. A limit for all tasks of a type is set with concurrency={...} of the "
+                "blueprint, or with TASK_CONCURRENCY."
+            )
+        if not (_is_number(self.affinity_seconds) and self.affinity_seconds >= 0):
+            raise ActionError(
+                f"affinity_seconds of task '{self.task_type}' must be a number of seconds from 0; "
+                f"got {self.affinity_seconds!r}."
+            )
 
 
 def _is_number(value: Any) -> bool:

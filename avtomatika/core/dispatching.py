@@ -79,15 +79,42 @@ def _first_dispatch(step: Step, task: Task) -> None:
         step.add(SetTimer(TimerKind.RESULT, task.deadline_at, task.id))
 
 
+def limits_of(step: Step, spec: TaskSpec) -> dict[str, int]:
+    """Returns how many tasks may be claimed at a time that share something with this one, by what they share."""
+    name, own = spec.task_type, step.graph.concurrency.get(spec.task_type)
+    common = step.limits.concurrency.get(name)
+    limits = {} if common is None else {f"type:{name}": common}
+    if own is not None:
+        limits[f"blueprint:{step.graph.name}:{name}"] = own
+    if spec.concurrency_key is not None:
+        limits[f"key:{name}:{spec.concurrency_key}"] = spec.concurrency_limit
+    return limits
+
+
+def urgency(priority: float, created_at: float, ageing: float) -> float | None:
+    """Returns what a task is queued by where waiting weighs, or None where it does not.
+
+    Each ``ageing`` seconds of waiting raise a task by one unit of priority. All tasks that wait age alike, so the order
+    between two of them never changes: it is that of priority minus creation, fixed when a task is made.
+
+    Args:
+        priority: of the task.
+        created_at: Unix seconds.
+        ageing: seconds of waiting that weigh as much as one unit of priority, or 0.
+    """
+    return priority - created_at / ageing if ageing else None
+
+
 def _task(step: Step, spec: TaskSpec, index: int) -> Task:
     job = step.job
+    limits = limits_of(step, spec)
     timeout = spec.timeout_seconds if spec.timeout_seconds is not None else step.limits.task_timeout
     task = Task(
         # Derived from job, version and index, so that a commit repeated after an ambiguous error makes the same task.
         id=f"{job.id}-{job.version + 1}-{index}",
         job_id=job.id,
         type=spec.task_type,
-        queue=queue_name(spec.task_type, spec.resource_requirements, spec.max_cost),
+        queue=queue_name(spec.task_type, spec.resource_requirements, spec.max_cost, limits),
         status=TaskStatus.QUEUED,
         created_at=step.now,
         params=Document.of(dict(spec.params), f"params of task '{spec.task_type}'"),
@@ -102,6 +129,10 @@ def _task(step: Step, spec: TaskSpec, index: int) -> Task:
         deadline_at=step.now + spec.result_timeout if spec.result_timeout is not None else None,
         tracing_context=job.tracing_context,
         retry=spec.retry,
+        urgency=urgency(spec.priority, step.now, step.limits.ageing),
+        limits=limits,
+        preferred=job.last_worker,
+        affinity_seconds=spec.affinity_seconds,
     )
     # Found here, where the handler can be named: a malformed task would stop the worker that fetches it.
     encode_task(message_of(task))

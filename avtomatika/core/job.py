@@ -135,6 +135,7 @@ class Job(Struct, frozen=True):
         tracing_context: W3C trace context.
         dispatch_timeout: default for its tasks, in seconds.
         deadline_at: when the whole job times out, or None.
+        last_worker: who did its last task, or empty.
     """
 
     id: str
@@ -166,6 +167,7 @@ class Job(Struct, frozen=True):
     depth: int = 0
     loop_start: int = 0
     forked_from: str = ""
+    last_worker: str = ""
 
     @property
     def is_terminal(self) -> bool:
@@ -206,6 +208,10 @@ class Task(Struct, frozen=True):
         failure: why the last attempt failed, or None.
         ended_at: when it got its final status, or None.
         retry: its own policy of retries, or None.
+        urgency: its place in the queue, higher first, where that is not its priority alone.
+        limits: name of what it shares with other tasks to how many of them may be claimed at a time.
+        preferred: the worker that did the job's last task, or empty.
+        affinity_seconds: how long other workers leave it to that one.
     """
 
     id: str
@@ -237,6 +243,15 @@ class Task(Struct, frozen=True):
     failure: Failure | None = None
     ended_at: float | None = None
     retry: RetryPolicy | None = None
+    urgency: float | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+    preferred: str = ""
+    affinity_seconds: float = 0.0
+
+    @property
+    def rank(self) -> float:
+        """What it is queued by, higher first; then older, then first queued."""
+        return self.priority if self.urgency is None else self.urgency
 
     @property
     def wire_id(self) -> str:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from avtomatika.protocol.messages import WorkerProfile
 
 
-def queue_name(task_type: str, requirements: Mapping[str, Any] | None, max_cost: float | None) -> str:
+def queue_name(
+    task_type: str,
+    requirements: Mapping[str, Any] | None,
+    max_cost: float | None,
+    limits: Mapping[str, int] | None = None,
+) -> str:
     """Returns the queue in which a task waits: its type, and a digest of what else it needs, if anything.
 
-    So a worker's claim looks at heads of queues that it qualifies for, and never skips over single tasks.
+    So a worker's claim looks at heads of queues that it qualifies for, and never skips over single tasks: neither over
+    those that it may not do, nor over those that a limit holds up.
     """
-    if not requirements and max_cost is None:
+    if not requirements and max_cost is None and not limits:
         return task_type
-    needs = json.dumps([requirements, max_cost], sort_keys=True, default=str)
+    needs = json.dumps([requirements, max_cost, *([limits] if limits else [])], sort_keys=True, default=str)
     return f"{task_type}#{hashlib.sha256(needs.encode()).hexdigest()[:12]}"
 
 
@@ -92,7 +98,16 @@ def _has_all(have: Mapping[str, str], wanted: Any) -> bool:
     return True
 
 
-def choose(strategy: str, task_type: str, workers: Sequence[WorkerProfile], turn: int) -> int:
+def choose(
+    strategy: str,
+    task_type: str,
+    workers: Sequence[WorkerProfile],
+    turn: int,
+    *,
+    preferred: str = "",
+    held: Mapping[str, int] | None = None,
+    reputation: Callable[[str], float] = lambda _worker_id: 1.0,
+) -> int:
     """Chooses among free, qualified workers.
 
     Args:
@@ -101,9 +116,12 @@ def choose(strategy: str, task_type: str, workers: Sequence[WorkerProfile], turn
         task_type: the skill.
         workers: at least one, in the order in which they began to wait.
         turn: how many tasks of this type were handed out before, for ``round_robin``.
+        preferred: the worker that did the job's last task, which is taken among equals.
+        held: worker id to number of tasks that it holds, for ``least_connections``; what the workers told if None.
+        reputation: of a worker by its id, above 0 and at most 1, for ``best_value``.
 
     Returns:
-        The index of the chosen worker; of equals the one that has waited longest.
+        The index of the chosen worker; of equals the preferred one, else the one that has waited longest.
     """
     if strategy == "round_robin":
         order = sorted(range(len(workers)), key=lambda i: workers[i].worker_id)
@@ -112,10 +130,18 @@ def choose(strategy: str, task_type: str, workers: Sequence[WorkerProfile], turn
     def rank(index: int) -> tuple[float, ...]:
         worker = workers[index]
         cost = worker.costs.get(task_type, 0.0)
-        if strategy == "least_connections":
-            return (len(worker.current_tasks or ()), index)
-        if strategy in {"cheapest", "best_value"}:
-            return (cost, index)
-        return (task_type not in worker.hot, cost, index)
+        last = (worker.worker_id != preferred, index)
+        match strategy:
+            case "least_connections":
+                told = len(worker.current_tasks or ())
+                return (told if held is None else held.get(worker.worker_id, 0), *last)
+            case "cheapest":
+                return (cost, *last)
+            case "best_value":
+                good = reputation(worker.worker_id)
+                # Among workers that cost nothing, the better reputation is the better value.
+                return (cost / good, -good, *last)
+            case _:
+                return (task_type not in worker.hot, cost, *last)
 
     return min(range(len(workers)), key=rank)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from avtomatika.blueprints.graph import Graph, State
@@ -48,6 +48,8 @@ class Limits(Struct, frozen=True):
         task_timeout: seconds from a task's start to its result, where its dispatch does not say.
         max_depth: how many jobs may stand above one that starts another.
         max_deliveries: how often one attempt is handed out to workers that never confirm it, before it counts as lost.
+        concurrency: type of task to how many of them may be claimed at a time, by all workers together.
+        ageing: seconds of waiting that weigh as much as one unit of priority; 0 for priority alone, then age.
     """
 
     retry: RetryPolicy = DEFAULT_RETRIES
@@ -55,6 +57,8 @@ class Limits(Struct, frozen=True):
     task_timeout: float = 300.0
     max_deliveries: int = 5
     max_depth: int = 32
+    concurrency: Mapping[str, int] = field(default_factory=dict)
+    ageing: float = 0.0
 
 
 DEFAULT_LIMITS = Limits()

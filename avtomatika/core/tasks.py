@@ -106,6 +106,8 @@ def _succeeded(step: Step, task: Task, event: TaskReported) -> None:
     if not task.fan_out and word in task.transitions:
         # Laid over the job's data before the row is recorded, so that the row shows what the result changed.
         merge_data(step, task, event.data)
+    if event.worker_id != step.job.last_worker and word != "cancelled":
+        step.change(last_worker=event.worker_id)
     started_at = task.claimed_at if task.claimed_at is not None else step.now
     step.record(
         "task_finished",

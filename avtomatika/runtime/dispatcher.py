@@ -7,16 +7,19 @@ is queued, the strategy of that task chooses among the parked polls that qualify
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from avtomatika.clock import Clock
 from avtomatika.core.job import Task
 from avtomatika.core.matching import choose, is_qualified
+from avtomatika.errors import StorageError
 from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.runtime.reputations import Reputations
 from avtomatika.storage.base import Queue, Signal, Storage, TaskClaim
 
 log = logging.getLogger(__name__)
@@ -24,6 +27,10 @@ log = logging.getLogger(__name__)
 # A claim that no heartbeat has confirmed ends after this: longer than the 15 s between two heartbeats of any published
 # worker, so that a task that did arrive is confirmed in time, and one whose answer was lost is soon handed on.
 START_LEASE = 20.0
+# So often a poll looks again while a limit may hold up what it qualifies for, should nobody tell of a free place.
+_LIMIT_PAUSE = 2.0
+# Of so many polls at most it is asked what their workers hold.
+_COUNTED = 64
 
 
 @dataclass(eq=False)
@@ -44,10 +51,19 @@ class Dispatcher:
         clock: for parking.
         lease: seconds that a claim lasts once a heartbeat confirmed it; no unconfirmed claim lasts longer.
         meter: counts what is handed out.
+        reputations: of the workers; None to ask for none.
     """
 
-    def __init__(self, storage: Storage, clock: Clock, lease: float, meter: Meter = SILENT) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Clock,
+        lease: float,
+        meter: Meter = SILENT,
+        reputations: Reputations | None = None,
+    ) -> None:
         self._meter = meter
+        self._reputations = Reputations(storage, clock) if reputations is None else reputations
         self._storage = storage
         self._clock = clock
         self._lease = lease
@@ -57,7 +73,8 @@ class Dispatcher:
         # Those in which tasks wait, as the last look and the signals since then tell.
         self._queues: dict[str, Queue] = {}
         self._closed = False
-        self._unsubscribe = storage.subscribe(self._on_signal, "task")
+        self._choosing: set[asyncio.Task[None]] = set()
+        self._unsubscribe = storage.subscribe(self._on_signal, "task", "slot")
 
     @property
     def parked(self) -> int:
@@ -68,6 +85,8 @@ class Dispatcher:
         """Answers all parked polls with nothing, and parks no more."""
         self._closed = True
         self._unsubscribe()
+        for choosing in self._choosing:
+            choosing.cancel()
         for polls in list(self._parked.values()):
             for poll in polls:
                 poll.woken.set()
@@ -101,16 +120,17 @@ class Dispatcher:
         try:
             while not is_gone():
                 poll.woken.clear()
-                task = await self._claim(poll)
+                task, is_held_up = await self._claim(poll)
                 if task is not None:
                     return task
                 left = ends_at - self._clock.now()
                 if self._closed or left <= 0:
                     return None
                 try:
-                    await self._clock.wait_for(poll.woken.wait(), left)
+                    await self._clock.wait_for(poll.woken.wait(), min(left, _LIMIT_PAUSE) if is_held_up else left)
                 except TimeoutError:
-                    return None
+                    if not is_held_up:
+                        return None
             return None
         finally:
             self._unpark(poll)
@@ -122,13 +142,18 @@ class Dispatcher:
         """Puts back a task whose answer could not be written to the worker."""
         await self._storage.release_task(TaskClaim(task.id, task.attempt, task.worker_id))
 
-    async def _claim(self, poll: _Poll) -> Task | None:
+    async def _claim(self, poll: _Poll) -> tuple[Task | None, bool]:
+        """Returns a task, and if there is none, whether a limit may hold one up that the worker could do."""
+        await self._reputations.refresh()
+        if self._reputations.is_barred(poll.worker.worker_id):
+            return None, False
         # Most often a task waits in a queue that is known: then nobody need be asked for the others.
-        names = self._wanted(poll)
-        task = await self._take(poll, names)
+        task = await self._take(poll, self._wanted(poll))
+        wanted: list[Queue] = []
         if task is None:
             self._queues = {queue.name: queue for queue in await self._storage.list_queues()}
-            task = await self._take(poll, self._wanted(poll))
+            wanted = self._wanted(poll)
+            task = await self._take(poll, wanted)
         if task is not None:
             self._turns[task.type] += 1
             self._meter.task_claimed(task)
@@ -141,17 +166,18 @@ class Dispatcher:
                     "worker_id": poll.worker.worker_id,
                 },
             )
-        return task
+        return task, any(queue.limits for queue in wanted)
 
-    async def _take(self, poll: _Poll, names: Sequence[str]) -> Task | None:
-        if not names:
+    async def _take(self, poll: _Poll, queues: Sequence[Queue]) -> Task | None:
+        if not queues:
             return None
+        names = [queue.name for queue in queues]
         return await self._storage.claim_task(poll.worker.worker_id, names, min(START_LEASE, self._lease))
 
-    def _wanted(self, poll: _Poll) -> list[str]:
+    def _wanted(self, poll: _Poll) -> list[Queue]:
         """Returns the queues that the worker qualifies for, of those in which tasks waited lately."""
         return [
-            queue.name
+            queue
             for queue in self._queues.values()
             if queue.task_type in poll.skills
             and is_qualified(poll.worker, queue.task_type, queue.requirements, queue.max_cost)
@@ -172,26 +198,85 @@ class Dispatcher:
                     del self._parked[skill]
 
     def _on_signal(self, signal: Signal) -> None:
-        """Wakes one poll for one queued task, chosen by the task's strategy."""
+        """Wakes one poll for one queued task, chosen by the task's strategy, or for one place under a limit."""
+        if signal.queue is not None:
+            self._queues[signal.queue.name] = signal.queue
+        if signal.kind == "slot":
+            self._wake_next(signal.key)
+        elif signal.preferred and signal.patience:
+            self._choose_soon(self._wake_preferred(signal))
+        elif signal.strategy == "least_connections":
+            self._choose_soon(self._wake_least_busy(signal))
+        else:
+            self._wake(signal)
+
+    def _free(self, signal: Signal) -> list[_Poll]:
+        """Returns the sleeping polls that qualify for the task that was queued, the oldest first."""
         queue = signal.queue
-        if queue is not None:
-            self._queues[queue.name] = queue
-        task_type = queue.task_type if queue else signal.key.partition("#")[0]
-        free = [
+        return [
             poll
-            for poll in self._parked.get(task_type, ())
+            for poll in self._parked.get(_type_of(signal), ())
             if not poll.woken.is_set()
             and not poll.is_gone()
-            and (queue is None or is_qualified(poll.worker, task_type, queue.requirements, queue.max_cost))
+            and not self._reputations.is_barred(poll.worker.worker_id)
+            and (queue is None or is_qualified(poll.worker, queue.task_type, queue.requirements, queue.max_cost))
         ]
+
+    def _wake(self, signal: Signal, held: Mapping[str, int] | None = None) -> None:
+        free, task_type = self._free(signal), _type_of(signal)
         if not free:
             return
-        index = choose(signal.strategy, task_type, [poll.worker for poll in free], self._turns[task_type])
+        index = choose(
+            signal.strategy,
+            task_type,
+            [poll.worker for poll in free],
+            self._turns[task_type],
+            preferred=signal.preferred,
+            held=held,
+            reputation=self._reputations.score,
+        )
         free[index].woken.set()
+
+    def _choose_soon(self, choice: Coroutine[None, None, None]) -> None:
+        """Makes a choice that has to ask the storage, or to wait, first."""
+        choosing = asyncio.create_task(choice, name="avtomatika-choice")
+        self._choosing.add(choosing)
+        choosing.add_done_callback(self._choosing.discard)
+
+    async def _wake_preferred(self, signal: Signal) -> None:
+        """Leaves the task to the worker that did the job's last one for a while, as long as that worker lives."""
+        polls = self._free(signal)
+        mine = next((poll for poll in polls if poll.worker.worker_id == signal.preferred), None)
+        if mine is not None:
+            mine.woken.set()
+            return
+        # It has just sent its result, and asks for the next task in a moment.
+        with contextlib.suppress(StorageError):
+            if await self._storage.find_worker(signal.preferred) is not None:
+                await self._clock.sleep(signal.patience)
+        self._wake(signal)
+
+    async def _wake_least_busy(self, signal: Signal) -> None:
+        """Counts what the workers hold: their heartbeats tell it too late."""
+        polls = self._free(signal)[:_COUNTED]
+        held = None
+        with contextlib.suppress(StorageError):
+            ids = list(dict.fromkeys(poll.worker.worker_id for poll in polls)) if len(polls) > 1 else []
+            claims = await asyncio.gather(*map(self._storage.list_claims, ids))
+            held = {worker_id: len(holds) for worker_id, holds in zip(ids, claims, strict=True)}
+        self._wake(signal, held)
+
+    def _wake_next(self, skill: str) -> None:
+        """Wakes the poll that has slept longest."""
+        sleeping = next((one for one in self._parked.get(skill, ()) if not one.woken.is_set()), None)
+        if sleeping is not None:
+            sleeping.woken.set()
 
     def _pass_on(self, poll: _Poll) -> None:
         """Wakes others in place of a poll that was woken and left without a task."""
         for skill in poll.skills:
-            sleeping = next((one for one in self._parked.get(skill, ()) if not one.woken.is_set()), None)
-            if sleeping is not None:
-                sleeping.woken.set()
+            self._wake_next(skill)
+
+
+def _type_of(signal: Signal) -> str:
+    return signal.queue.task_type if signal.queue else signal.key.partition("#")[0]

@@ -26,6 +26,7 @@ from avtomatika.core.steps import Limits
 from avtomatika.errors import JobNotFoundError, StorageError
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
 from avtomatika.runtime.registry import Registry
+from avtomatika.runtime.reputations import Reputations
 from avtomatika.storage.base import (
     Batch,
     Committed,
@@ -128,6 +129,7 @@ class Performer:
         limits: the numbers to decide by.
         meter: counts what was written.
         tracer: follows it.
+        reputations: learn from it what workers are worth; None for nobody.
     """
 
     def __init__(
@@ -137,7 +139,9 @@ class Performer:
         limits: Limits,
         meter: Meter = SILENT,
         tracer: Tracer = UNTRACED,
+        reputations: Reputations | None = None,
     ) -> None:
+        self._reputations = reputations
         self._meter = meter
         self._tracer = tracer
         self._storage = storage

@@ -335,6 +335,7 @@ class Queue(Struct, frozen=True):
         max_cost: highest cost of the skill, or None.
         length: how many wait.
         oldest_at: creation of the oldest, or None.
+        limits: what its tasks share with others, to how many of those may be claimed at a time.
     """
 
     name: str
@@ -343,6 +344,7 @@ class Queue(Struct, frozen=True):
     max_cost: float | None = None
     length: int = 0
     oldest_at: float | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 class Signal(Struct, frozen=True):
@@ -350,15 +352,17 @@ class Signal(Struct, frozen=True):
 
     Args:
         kind: ``ready`` (a wake-up was queued or given back), ``task`` (a task was queued; one signal for each),
-            ``timer`` (timers or leases were set), ``job`` (a job was committed), ``progress``, ``event`` (rows wait in
-            the outbox), ``message`` (messages wait in the outbox), ``loss`` (the backend has lost what it had
-            acknowledged).
-        key: the queue's name for ``task``, the job's id for ``job`` and ``progress``, the topic for ``message`` (empty
-            for any), ``gone`` or ``rolled_back`` for ``loss``, else empty.
+            ``slot`` (a claimed task that counts against a limit has ended), ``timer`` (timers or leases were set),
+            ``job`` (a job was committed), ``progress``, ``event`` (rows wait in the outbox), ``message`` (messages wait
+            in the outbox), ``loss`` (the backend has lost what it had acknowledged).
+        key: the queue's name for ``task``, the task's type for ``slot``, the job's id for ``job`` and ``progress``, the
+            topic for ``message`` (empty for any), ``gone`` or ``rolled_back`` for ``loss``, else empty.
         at: when the earliest ``timer`` fires, a ``ready`` job or the earliest ``message`` is due; else 0.
         final: a ``job`` has ended.
         queue: for ``task``: the kind of task that was queued; its length and age may be unset.
         strategy: for ``task``: how to choose among waiting workers.
+        preferred: for ``task``: the worker that did the job's last task, or empty.
+        patience: for ``task``: seconds that other workers leave it to that one.
     """
 
     kind: str
@@ -367,6 +371,8 @@ class Signal(Struct, frozen=True):
     final: bool = False
     queue: Queue | None = None
     strategy: str = "default"
+    preferred: str = ""
+    patience: float = 0.0
 
 
 Listener = Callable[[Signal], None]
@@ -493,7 +499,11 @@ class Storage(Protocol):
     # --- tasks ---
 
     async def claim_task(self, worker_id: str, queues: Sequence[str], lease: float) -> Task | None:
-        """Takes the first task of ``queues``: higher priority first, then older, then first queued.
+        """Takes the first task of ``queues``: higher ``Task.rank`` first, then older, then first queued.
+
+        A task is passed over, with its whole queue, while as many tasks are claimed as one of its ``limits`` allows: a
+        task counts under all names in its limits from its claim until it is closed, released or queued again. The
+        counts are those of all engines, and no race makes them exceed a limit.
 
         The task becomes ``claimed`` by the worker for ``lease`` seconds, but not beyond its ``timeout_seconds``;
         ``deliveries`` rises by one, and an event ``task_started`` joins the job's history. The job's version stays. No

@@ -63,7 +63,7 @@ from avtomatika.storage.listeners import Listeners
 from avtomatika.storage.mailbox import Mailbox
 from avtomatika.storage.queues import ReadyQueue, TaskTable
 from avtomatika.storage.record_table import CounterTable, RecordTable
-from avtomatika.storage.records import check_name, first_position, message_signals, next_position
+from avtomatika.storage.records import check_name, first_position, message_signals, next_position, slot_signals
 from avtomatika.storage.rows import HistoryStep, encode_rows, parse_step_id
 
 _TimerKey = tuple[str, TimerKind, str]
@@ -273,6 +273,7 @@ class MemoryStorage(Storage):
         if batch.ready is not None and not batch.finish and not (batch.claim and batch.keep_claim):
             signals.append(Signal("ready", at=batch.ready.at))
         signals += [self._task_signal(task) for task in batch.queue_tasks]
+        signals += slot_signals(batch)
         if batch.set_timers and not batch.finish:
             signals.append(Signal("timer", at=min(timer.at for timer in batch.set_timers)))
         if batch.events:
@@ -282,7 +283,14 @@ class MemoryStorage(Storage):
         return signals
 
     def _task_signal(self, task: Task) -> Signal:
-        return Signal("task", task.queue, queue=self._tasks.queues[task.queue].kind, strategy=task.strategy)
+        return Signal(
+            "task",
+            task.queue,
+            queue=self._tasks.queues[task.queue].kind,
+            strategy=task.strategy,
+            preferred=task.preferred,
+            patience=task.affinity_seconds,
+        )
 
     def _count(self, status: JobStatus, change: int) -> None:
         self._counts[status] += change

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -139,6 +140,9 @@ class ReadyQueue:
         self._due.put(job_id, (-wake_up.priority, wake_up.at, wake_up.sequence))
 
 
+_NO_LIMITS: Mapping[str, int] = {}
+
+
 @dataclass(slots=True)
 class TaskRow:
     """A task as stored, with what must be known of it without decoding."""
@@ -149,23 +153,24 @@ class TaskRow:
     attempt: int
     worker_id: str
     queue: str
-    priority: float
+    urgency: float
     created_at: float
     index: int
     fan_out: str
+    limits: Mapping[str, int]
     sequence: int
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """Its place in its queue: higher priority first, then older, then first queued."""
-        return (-self.priority, self.created_at, self.sequence)
+        """Its place in its queue: the more urgent first, then older, then first queued."""
+        return (-self.urgency, self.created_at, self.sequence)
 
 
 class TaskQueue:
     """Tasks of one kind that wait."""
 
     def __init__(self, task: Task) -> None:
-        self.kind = Queue(task.queue, task.type, task.requirements, task.max_cost)
+        self.kind = Queue(task.queue, task.type, task.requirements, task.max_cost, limits=task.limits)
         self.by_rank: LazyHeap[str] = LazyHeap()
         self._by_age: LazyHeap[str] = LazyHeap()
 
@@ -193,6 +198,7 @@ class TaskTable:
         self.queues: dict[str, TaskQueue] = {}
         self.leases: LazyHeap[str] = LazyHeap()
         self._held: dict[str, set[str]] = {}
+        self._running: Counter[str] = Counter()
         self._sequence = itertools.count()
 
     def write(self, task: Task, raw: bytes, *, in_queue: bool = False) -> None:
@@ -213,10 +219,11 @@ class TaskTable:
             task.attempt,
             task.worker_id,
             task.queue,
-            task.priority,
+            task.rank,
             task.created_at,
             task.index,
             task.fan_out,
+            dict(task.limits) if task.limits else _NO_LIMITS,
             sequence,
         )
         self.rows[task.id] = row
@@ -229,17 +236,26 @@ class TaskTable:
 
     def watch(self, task_id: str, until: float) -> None:
         """Sets the end of the lease of a task that was written as claimed."""
+        row = self.rows[task_id]
         self.leases.put(task_id, (until,))
-        self._held.setdefault(self.rows[task_id].worker_id, set()).add(task_id)
+        self._held.setdefault(row.worker_id, set()).add(task_id)
+        self._running.update(row.limits.keys())
 
     def forget(self, task_id: str) -> None:
         """Removes an ended task."""
         self._withdraw(task_id, self.rows.pop(task_id))
 
     def find_first(self, queues: Sequence[str]) -> str | None:
-        """Returns the id of the first waiting task of the queues."""
-        heads = [head for name in queues if (queue := self.queues.get(name)) and (head := queue.by_rank.first())]
+        """Returns the id of the first waiting task of the queues whose limits leave room."""
+        heads = [
+            head
+            for name in queues
+            if (queue := self.queues.get(name)) and (head := queue.by_rank.first()) and self._has_room(queue.kind.limits)
+        ]
         return min(heads)[1] if heads else None
+
+    def _has_room(self, limits: Mapping[str, int]) -> bool:
+        return all(self._running[name] < limit for name, limit in limits.items())
 
     def is_held(self, claim: TaskClaim) -> bool:
         """Whether the task was last claimed so, and has neither ended nor been taken over."""
@@ -266,6 +282,11 @@ class TaskTable:
         """Takes the task out of its queue and lease."""
         if row is None:
             return
+        if row.limits and task_id in self.leases:
+            for name in row.limits:
+                self._running[name] -= 1
+                if not self._running[name]:
+                    del self._running[name]
         self.leases.discard(task_id)
         held = self._held.get(row.worker_id)
         if held is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -82,6 +83,7 @@ def signals_of(batch: Batch) -> list[Signal]:
     if batch.ready is not None and not batch.finish and not (batch.claim and batch.keep_claim):
         signals.append(Signal("ready", at=batch.ready.at))
     signals += [task_signal(task) for task in batch.queue_tasks]
+    signals += slot_signals(batch)
     if batch.set_timers and not batch.finish:
         signals.append(Signal("timer", at=min(timer.at for timer in batch.set_timers)))
     if batch.events:
@@ -89,6 +91,14 @@ def signals_of(batch: Batch) -> list[Signal]:
     if batch.messages:
         signals += message_signals(batch.messages)
     return signals
+
+
+def slot_signals(batch: Batch) -> list[Signal]:
+    """Returns what tells that tasks which count against a limit count no more, by type.
+
+    Those that ``cancel_open_tasks`` closes are not known here; a dispatcher that is held up looks again by itself.
+    """
+    return [Signal("slot", name) for name in dict.fromkeys(task.type for task in batch.save_tasks if task.limits)]
 
 
 def message_signals(messages: Iterable[Message]) -> list[Signal]:
@@ -112,10 +122,29 @@ def next_position(last: int, now: float) -> int:
     return max(last + 1, first_position(now))
 
 
+def needs_of(task: Task) -> list[object]:
+    """Returns what tasks of one queue have in common, as plain data; ``queue_of`` makes a queue of it."""
+    needs = [task.type, task.requirements, task.max_cost]
+    return [*needs, dict(task.limits)] if task.limits else needs
+
+
+def queue_of(name: str, needs: Sequence[Any], length: int = 0, oldest_at: float | None = None) -> Queue:
+    """Returns a queue from its name and what its tasks have in common."""
+    task_type, requirements, max_cost, *limits = needs
+    return Queue(name, task_type, requirements, max_cost, length, oldest_at, limits[0] if limits else {})
+
+
 def task_signal(task: Task) -> Signal:
     """Returns what tells that a task was queued."""
-    queue = Queue(task.queue, task.type, task.requirements, task.max_cost)
-    return Signal("task", task.queue, queue=queue, strategy=task.strategy)
+    queue = Queue(task.queue, task.type, task.requirements, task.max_cost, limits=task.limits)
+    return Signal(
+        "task",
+        task.queue,
+        queue=queue,
+        strategy=task.strategy,
+        preferred=task.preferred,
+        patience=task.affinity_seconds,
+    )
 
 
 def counted(stored: tuple[int, float] | None, limit: int, resets_at: float, amount: int) -> Count:

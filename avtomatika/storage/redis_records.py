@@ -43,7 +43,7 @@ from avtomatika.storage.codec import (
     encode_message,
     encode_task,
 )
-from avtomatika.storage.records import POSITION_BITS, check_name, first_position
+from avtomatika.storage.records import POSITION_BITS, check_name, first_position, needs_of, queue_of
 from avtomatika.storage.rows import HistoryStep, encode_rows, parse_step_id
 
 _SIGN = 1 << 63
@@ -280,15 +280,17 @@ def _task_row(task: Task) -> list[Any]:
         "attempt": task.attempt,
         "worker": task.worker_id,
         "queue": task.queue,
-        "rank": sortable(-task.priority) + sortable(task.created_at),
-        "priority": task.priority,
+        "rank": sortable(-task.rank) + sortable(task.created_at),
+        "priority": task.rank,
         "created": task.created_at,
-        "kind": _kind(task.type, task.requirements, task.max_cost),
-        "strategy": task.strategy,
+        "kind": Document.of(needs_of(task), "Task").raw,
+        "signal": [task.strategy, task.preferred, task.affinity_seconds],
         "timeout": task.timeout_seconds,
         "confirmed": task.confirmed,
         "deliveries": task.deliveries,
     }
+    if task.limits:
+        facts["limits"] = list(task.limits.items())
     for name in ("claimed_at", "lease_until", "ended_at"):
         moment = getattr(task, name)
         if moment is not None:
@@ -296,16 +298,9 @@ def _task_row(task: Task) -> list[Any]:
     return [task.id, encode_task(task), facts]
 
 
-def _kind(task_type: str, requirements: Mapping[str, object] | None, max_cost: float | None) -> bytes:
-    """Returns what a worker needs for a task, as bytes."""
-    return Document.of([task_type, requirements, max_cost], "Task").raw
-
-
 def read_queue(name: bytes, kind: bytes, length: int = 0, oldest_at: float | None = None) -> Queue:
     """Builds a queue from its name and the needs of its tasks."""
-    task_type, requirements, max_cost = Document(kind).value()
-    oldest = None if oldest_at is None else float(oldest_at)
-    return Queue(text(name), task_type, requirements, max_cost, length, oldest)
+    return queue_of(text(name), Document(kind).value(), length, None if oldest_at is None else float(oldest_at))
 
 
 def read_task(raw: bytes, packed: bytes) -> Task:
@@ -406,13 +401,26 @@ def read_record(space: str, key: str, packed: bytes) -> Record:
 def signal_row(signal: Signal) -> list[Any]:
     """Returns a signal as the scripts publish it."""
     queue = signal.queue
-    kind = b"" if queue is None else _kind(queue.task_type, queue.requirements, queue.max_cost)
-    return [signal.kind, signal.key, signal.at, signal.final, kind, signal.strategy]
+    row: list[Any] = [signal.kind, signal.key, signal.at, signal.final]
+    if queue is None:
+        return row
+    needs = [queue.task_type, queue.requirements, queue.max_cost, *([queue.limits] if queue.limits else [])]
+    return [*row, Document.of(needs, "Task").raw, [signal.strategy, signal.preferred, signal.patience]]
 
 
 def read_signals(rows: Sequence[Sequence[Any]]) -> list[Signal]:
     """Builds signals from what a script told."""
-    return [
-        Signal(text(kind), text(key), float(at), bool(final), read_queue(key, queue) if queue else None, text(strategy))
-        for kind, key, at, final, queue, strategy in rows
-    ]
+    return [_read_signal(*row) for row in rows]
+
+
+def _read_signal(
+    kind: bytes, key: bytes, at: float, final: bool, needs: bytes = b"", choice: Sequence[Any] = ()
+) -> Signal:
+    signal = Signal(text(kind), text(key), float(at), bool(final))
+    if not needs:
+        return signal
+    strategy, preferred, patience = choice
+    queue = read_queue(key, needs)
+    return replace(
+        signal, queue=queue, strategy=text(strategy), preferred=text(preferred), patience=float(patience)
+    )

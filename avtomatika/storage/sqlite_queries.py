@@ -18,7 +18,7 @@ def _load_queries() -> dict[str, str]:
 QUERIES = _load_queries()
 """Every statement, by the name that stands above it in ``queries.sql``."""
 
-MIGRATIONS = (1, 2, 3, 4)
+MIGRATIONS = (1, 2, 3, 4, 5)
 """The versions of the tables, oldest first; each is made from the one before by ``migration_<version>.sql``."""
 
 

@@ -14,6 +14,7 @@ from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Fault, JobQuery, Progress, Queue, TaskClaim, Timer, WakeUp
+from avtomatika.storage.records import queue_of
 from avtomatika.storage.codec import decode_job, decode_task, decode_worker
 from avtomatika.storage.invariants import JobFacts, MailFacts, check_counts, check_job
 from avtomatika.storage.rows import HistoryStep, parse_step_id
@@ -102,11 +103,10 @@ def list_tasks(step: Step, job_id: str, fan_out: str | None) -> list[Task]:
 
 def list_queues(step: Step) -> list[Queue]:
     """Returns the queues in which tasks wait, by name."""
-    queues = []
-    for name, length, needs, oldest_at in step.rows("list_queues"):
-        task_type, requirements, max_cost = Document(needs).value()
-        queues.append(Queue(name, task_type, requirements, max_cost, length, oldest_at))
-    return queues
+    return [
+        queue_of(name, Document(needs).value(), length, oldest_at)
+        for name, length, needs, oldest_at in step.rows("list_queues")
+    ]
 
 
 def list_claims(step: Step, worker_id: str) -> list[TaskClaim]:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from avtomatika.core.document import Document
-from avtomatika.storage.base import Queue, Signal
+from avtomatika.storage.base import Signal
+from avtomatika.storage.records import queue_of
 from avtomatika.storage.sqlite_queries import QUERIES
 from avtomatika.storage.sqlite_reads import list_queues
 from avtomatika.storage.sqlite_step import Step
@@ -80,10 +81,16 @@ class SignalLog:
 
 def _pack(signal: Signal) -> list[Any]:
     queue = signal.queue
-    needs = None if queue is None else [queue.name, queue.task_type, queue.requirements, queue.max_cost]
-    return [signal.kind, signal.key, signal.at, signal.final, needs, signal.strategy]
+    plain: list[Any] = [signal.kind, signal.key, signal.at, signal.final]
+    if queue is None:
+        return plain
+    needs = [queue.task_type, queue.requirements, queue.max_cost, *([queue.limits] if queue.limits else [])]
+    return [*plain, needs, signal.strategy, signal.preferred, signal.patience]
 
 
 def _unpack(plain: list[Any]) -> Signal:
-    kind, key, at, final, needs, strategy = plain
-    return Signal(kind, key, at, final, None if needs is None else Queue(*needs), strategy)
+    kind, key, at, final, *choice = plain
+    if not choice:
+        return Signal(kind, key, at, final)
+    needs, strategy, preferred, patience = choice
+    return Signal(kind, key, at, final, queue_of(key, needs), strategy, preferred, patience)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from avtomatika.core.document import Document
 from avtomatika.core.job import Task
@@ -10,7 +10,7 @@ from avtomatika.core.states import TaskStatus
 from avtomatika.errors import StorageError
 from avtomatika.storage.base import Signal, TaskClaim
 from avtomatika.storage.codec import decode_task, encode_task
-from avtomatika.storage.records import claimed, is_held, released, renewed, started, task_signal
+from avtomatika.storage.records import claimed, is_held, needs_of, released, renewed, started, task_signal
 from avtomatika.storage.rows import encode_rows
 from avtomatika.storage.sqlite_step import Step
 
@@ -28,6 +28,8 @@ def write_task(step: Step, task: Task, *, in_queue: bool = False, until: float |
     old = step.row("find_task_row", task_id=task.id)
     if old is not None and old[5]:
         _leave_queue(step, old[4])
+    if task.limits:
+        _count(step, task.limits, was_held=old is not None and bool(old[6]), is_held=until is not None)
     step.write(
         "insert_task" if old is None else "update_task",
         task_id=task.id,
@@ -37,7 +39,7 @@ def write_task(step: Step, task: Task, *, in_queue: bool = False, until: float |
         worker_id=task.worker_id,
         queue=task.queue,
         in_queue=int(in_queue),
-        priority=task.priority,
+        priority=task.rank,
         created_at=task.created_at,
         place=task.index,
         fan_out=task.fan_out,
@@ -45,8 +47,23 @@ def write_task(step: Step, task: Task, *, in_queue: bool = False, until: float |
         raw=raw,
     )
     if in_queue:
-        needs = Document.of([task.type, task.requirements, task.max_cost], task.id).raw
+        needs = Document.of(needs_of(task), task.id).raw
         step.write("enter_queue", queue=task.queue, needs=needs)
+
+
+def _count(step: Step, limits: Mapping[str, int], *, was_held: bool, is_held: bool) -> None:
+    """Counts a task that is claimed from now on, or not any more, under the names of its limits."""
+    for name in limits if was_held != is_held else ():
+        if is_held:
+            step.write("add_running", name=name)
+        else:
+            step.write("drop_running", name=name)
+            step.write("forget_running", name=name)
+
+
+def _has_room(step: Step, limits: Mapping[str, int]) -> bool:
+    running = ((step.row("count_running", name=name) or (0,))[0] < limit for name, limit in limits.items())
+    return all(running)
 
 
 def _leave_queue(step: Step, queue: str) -> None:
@@ -64,9 +81,14 @@ def forget_tasks(step: Step, job_id: str) -> None:
 def claim_task(step: Step, worker_id: str, queues: Sequence[str], lease: float) -> Task | None:
     """Takes the first task of the queues."""
     heads = [head for name in queues if (head := step.row("find_first_task", queue=name)) is not None]
-    if not heads:
+    waiting = None
+    for head in sorted(heads, key=lambda head: head[:3]):
+        waiting = decode_task(head[3])
+        if _has_room(step, waiting.limits):
+            break
+    else:
         return None
-    task = claimed(decode_task(min(heads, key=lambda head: head[:3])[3]), worker_id, step.now, lease)
+    task = claimed(waiting, worker_id, step.now, lease)
     _hold(step, task)
     _record_start(step, task)
     step.tell(Signal("timer", at=task.lease_until or 0.0), Signal("event"))

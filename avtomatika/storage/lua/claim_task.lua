@@ -17,7 +17,7 @@ for _, queue in ipairs(B.queues) do
   if head then
     local id = string.sub(head, #first + 25)
     local facts = read_record(K.task_facts, id)
-    if not task or is_before(facts, task) then
+    if (not task or is_before(facts, task)) and has_room(facts) then
       task_id, task = id, facts
     end
   end

@@ -10,7 +10,7 @@ if is_held(facts, claim) and facts.status == 'claimed' then
   facts.claimed_at, facts.lease_until = nil, nil
   facts.deliveries = facts.deliveries - 1
   queue_task(claim.id, facts)
-  signals[1] = {'task', facts.queue, 0, false, facts.kind, facts.strategy}
+  signals[1] = {'task', facts.queue, 0, false, facts.kind, facts.signal}
 end
 publish(signals)
 return cmsgpack.pack({false, signals})

@@ -2,7 +2,7 @@
 -- keys: engines
 
 local function signal(kind, key, at)
-  return {kind, key or '', at or 0, false, '', 'default'}
+  return {kind, key or '', at or 0, false}
 end
 
 local function publish(signals)

@@ -1,6 +1,6 @@
 -- Tasks. What the storage itself changes of a task is kept beside its bytes, as facts. A task waits in its queue
 -- (waiting, and ages), is claimed (leases, and held), or is in neither.
--- keys: tasks task_facts waiting ages leases held
+-- keys: tasks task_facts waiting ages leases held running
 
 -- All queues share a set whose members are in the order of their bytes: queue, priority and age, first place.
 local function waiting_member(id, facts)
@@ -15,6 +15,24 @@ local function held_member(id, facts)
   return sized(facts.worker) .. id
 end
 
+-- Counts a task that is claimed from now on (1), or not any more (-1), under the names of its limits.
+local function count_running(facts, change)
+  for _, limit in ipairs(facts.limits or {}) do
+    if redis.call('HINCRBY', K.running, limit[1], change) <= 0 then
+      redis.call('HDEL', K.running, limit[1])
+    end
+  end
+end
+
+local function has_room(facts)
+  for _, limit in ipairs(facts.limits or {}) do
+    if tonumber(redis.call('HGET', K.running, limit[1]) or 0) >= limit[2] then
+      return false
+    end
+  end
+  return true
+end
+
 local function withdraw_task(id, facts)
   if facts.place == 'waiting' then
     redis.call('ZREM', K.waiting, waiting_member(id, facts))
@@ -22,6 +40,7 @@ local function withdraw_task(id, facts)
   elseif facts.place == 'leased' then
     redis.call('ZREM', K.leases, id)
     redis.call('ZREM', K.held, held_member(id, facts))
+    count_running(facts, -1)
   end
   facts.place = nil
 end
@@ -37,6 +56,7 @@ local function hold_task(id, facts)
   facts.place = 'leased'
   redis.call('ZADD', K.leases, facts.lease_until, id)
   redis.call('ZADD', K.held, 0, held_member(id, facts))
+  count_running(facts, 1)
   write_record(K.task_facts, id, facts)
 end
 

@@ -229,7 +229,7 @@ SELECT raw FROM tasks WHERE id = :task_id
 
 -- name: find_task_row
 -- What a claim is compared with, and where the task stands.
-SELECT raw, is_open, attempt, worker_id, queue, in_queue FROM tasks WHERE id = :task_id
+SELECT raw, is_open, attempt, worker_id, queue, in_queue, watched_until IS NOT NULL FROM tasks WHERE id = :task_id
 
 -- name: tasks_of_job
 SELECT raw FROM tasks WHERE job_id = :job_id ORDER BY created_at, place, position
@@ -269,6 +269,18 @@ SELECT EXISTS (SELECT 1 FROM queues WHERE name = :queue)
 -- name: find_first_task
 SELECT -priority, created_at, position, raw FROM tasks WHERE queue = :queue AND in_queue = 1
 ORDER BY priority DESC, created_at, position LIMIT 1
+
+-- name: count_running
+SELECT number FROM running WHERE name = :name
+
+-- name: add_running
+INSERT INTO running (name, number) VALUES (:name, 1) ON CONFLICT (name) DO UPDATE SET number = number + 1
+
+-- name: drop_running
+UPDATE running SET number = number - 1 WHERE name = :name
+
+-- name: forget_running
+DELETE FROM running WHERE name = :name AND number <= 0
 
 -- name: enter_queue
 INSERT INTO queues (name, length, needs) VALUES (:queue, 1, :needs)
