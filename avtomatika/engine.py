@@ -41,6 +41,7 @@ from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.postman import Postman
 from avtomatika.runtime.pulse import Pulse
 from avtomatika.runtime.registry import Registry
+from avtomatika.runtime.reputations import Reputations
 from avtomatika.runtime.runner import Runner
 from avtomatika.runtime.sampling import Sampler
 from avtomatika.runtime.scheduler import Scheduler
@@ -69,6 +70,7 @@ from avtomatika.server.keys import (
     PASTS_KEY,
     QUOTAS_KEY,
     REGISTRY_KEY,
+    REPUTATIONS_KEY,
     RUNNER_KEY,
     SAMPLER_KEY,
     SCHEDULER_KEY,
@@ -155,10 +157,13 @@ class OrchestratorEngine:
             ),
             max_transitions=config.MAX_TRANSITIONS_PER_JOB,
             task_timeout=config.WORKER_TIMEOUT_SECONDS,
+            concurrency=config.task_concurrency(),
+            ageing=config.PRIORITY_AGEING_SECONDS,
         )
         meter = make_meter()
         self._storage.subscribe(lambda signal: meter.storage_lost(signal.key), "loss")
-        performer = Performer(self._storage, self._registry, limits, meter, self._tracer)
+        reputations = Reputations(self._storage, self._clock, config.WORKER_MIN_REPUTATION)
+        performer = Performer(self._storage, self._registry, limits, meter, self._tracer, reputations)
         historian = Historian(self._storage, self._history, self._clock, keep)
         self.app = build_app(
             Settings(
@@ -182,8 +187,9 @@ class OrchestratorEngine:
         app[JOBS_KEY] = Jobs(self._storage, performer, self._clock, self._tracer)
         app[PASTS_KEY] = Pasts(self._storage, performer, self._registry, historian, self._history)
         app[APPROVALS_KEY] = Approvals(self._storage, performer)
-        app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS, meter)
         app[SIGNATURES_KEY] = Signatures()
+        app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS, meter, reputations)
+        app[REPUTATIONS_KEY] = reputations
         app[SOCKETS_KEY] = Sockets(self._storage, self._clock)
         app[HEALTH_KEY] = Health(self._storage, config.INSTANCE_ID)
         app[FEED_KEY] = Feed(self._storage, self._clock)

@@ -75,9 +75,11 @@ def _suffices(have: Any, wanted: Any) -> bool:
 
 def _is_gpu(device: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     properties = device.get("properties") or {}
-    memory = properties.get("memory_gb", device.get("memory_gb", 0))
+    # A worker that does not tell how much memory its GPU has may do what needs no certain amount.
+    memory = properties.get("memory_gb") or device.get("memory_gb") or 0
     model = wanted.get("model")
-    return (model is None or model == device.get("model")) and _suffices(memory, wanted.get("vram_gb", 0))
+    is_gpu = str(device.get("type") or "gpu").lower() == "gpu"
+    return is_gpu and model in {None, device.get("model")} and _suffices(memory, wanted.get("vram_gb") or 0)
 
 
 def _is_device(device: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -1,7 +1,8 @@
 """Reputation: what its results say of a worker, as a number above 0 and up to 1.
 
-A worker begins with 1. A failed attempt multiplies its reputation by a factor that depends on the code; a success closes
-a part of the gap to 1; and time closes it too, so that a worker which gets no tasks because of its past can come back.
+A worker begins with 1. A failed attempt multiplies its reputation by a factor that depends on the code; a success
+closes a part of the gap to 1; and time closes it too, so that a worker which gets no tasks because of its past can come
+back.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Reputation(Struct, frozen=True):
 
     def now(self, moment: float) -> float:
         """Returns the score at a later moment."""
-        return 1.0 - (1.0 - self.score) * 0.5 ** (max(0.0, moment - self.at) / HALF_LIFE)
+        gap: float = (1.0 - self.score) * 2.0 ** (-max(0.0, moment - self.at) / HALF_LIFE)
+        return 1.0 - gap
 
     @property
     def is_flawless(self) -> bool:

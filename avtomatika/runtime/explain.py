@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task
@@ -17,7 +17,12 @@ _MAIL_PATIENCE = 600.0
 
 
 def explain(
-    job: Job, wake_up: WakeUp, workers: Sequence[WorkerProfile], now: float, child: Job | None = None
+    job: Job,
+    wake_up: WakeUp,
+    workers: Sequence[WorkerProfile],
+    now: float,
+    child: Job | None = None,
+    is_barred: Callable[[str], bool] = lambda _worker_id: False,
 ) -> list[str]:
     """Returns why the job stands where it stands, one sentence for each reason; never empty.
 
@@ -27,11 +32,12 @@ def explain(
         workers: those that were heard of lately.
         now: the moment, Unix seconds.
         child: the job that it waits for, or None if it waits for none or that is not there yet.
+        is_barred: whether the worker of an id gets no tasks because of its reputation.
     """
     if job.is_terminal:
         return _ended(job, now)
     reasons = [*_claim(wake_up, now), *_ready(job, wake_up, now)]
-    reasons += [_task(task, workers, now) for task in wake_up.tasks]
+    reasons += [_task(task, workers, now, is_barred) for task in wake_up.tasks]
     if isinstance(job.wait, ApprovalWait):
         words = ", ".join(job.wait.decisions)
         reasons.append(f"It waits {_ago(job.wait.asked_at, now)} for a person to decide ({words}): {job.wait.message}")
@@ -125,7 +131,7 @@ def _timer(job: Job, timer: Timer, now: float) -> str:
             return f"Task {timer.task_id} is given up {_in(timer.at, now)}: its {timer.kind}_timeout."
 
 
-def _task(task: Task, workers: Sequence[WorkerProfile], now: float) -> str:
+def _task(task: Task, workers: Sequence[WorkerProfile], now: float, is_barred: Callable[[str], bool]) -> str:
     name = f"Task {task.id} ('{task.type}', attempt {task.attempt})"
     match task.status:
         case TaskStatus.CLAIMED:
@@ -136,16 +142,23 @@ def _task(task: Task, workers: Sequence[WorkerProfile], now: float) -> str:
             why = task.failure.message if task.failure else "a failure"
             return f"{name} waits for its next attempt, after: {why}"
         case _:
-            return f"{name} waits {_ago(task.created_at, now)} for a worker: {_candidates(task, workers)}"
+            return f"{name} waits {_ago(task.created_at, now)} for a worker: {_candidates(task, workers, is_barred)}"
 
 
-def _candidates(task: Task, workers: Sequence[WorkerProfile]) -> str:
+def _candidates(task: Task, workers: Sequence[WorkerProfile], is_barred: Callable[[str], bool]) -> str:
     skilled = [worker for worker in workers if task.type in worker.skill_names]
     if not skilled:
         return f"no registered worker has the skill '{task.type}'."
     fit = [w.worker_id for w in skilled if is_qualified(w, task.type, task.requirements, task.max_cost)]
     if not fit:
         return f"{len(skilled)} have the skill, but none meets its requirements or its max_cost."
+    good = [worker_id for worker_id in fit if not is_barred(worker_id)]
+    if not good:
+        return f"{', '.join(fit[:5])} could do it, but their reputation is below WORKER_MIN_REPUTATION for a while."
+    fit = good
+    if task.limits:
+        shared = ", ".join(f"{limit} at a time ({name})" for name, limit in task.limits.items())
+        return f"{', '.join(fit[:5])} can do it when the limits leave room: {shared}."
     return f"{', '.join(fit[:5])} can do it, and {'is' if len(fit) == 1 else 'are'} busy or about to ask for it."
 
 

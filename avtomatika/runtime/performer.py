@@ -237,6 +237,8 @@ class Performer:
             outcome = await self._storage.commit(batch_of(job, decision, now, task_claim=claim))
             if isinstance(outcome, Committed):
                 self._written(job, decision)
+                if self._reputations is not None:
+                    await self._reputations.learn(decision)
                 return decision
             self._meter.conflict()
             log.debug("lost a race", extra={"action": "commit_conflict", "job_id": job_id})

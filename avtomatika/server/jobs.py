@@ -25,6 +25,7 @@ from avtomatika.server.keys import (
     JOBS_KEY,
     QUOTAS_KEY,
     REGISTRY_KEY,
+    REPUTATIONS_KEY,
     SETTINGS_KEY,
     SOCKETS_KEY,
     STORAGE_KEY,
@@ -131,7 +132,9 @@ async def explanation(request: web.Request) -> web.Response:
     job = await request.app[JOBS_KEY].get(request.match_info["job_id"], request[CLIENT_KEY].name)
     wake_up = await storage.find_wake_up(job.id)
     child = await storage.find_job(job.wait.child_id) if isinstance(job.wait, ChildWait) else None
-    reasons = explain(job, wake_up, await storage.list_workers(), await storage.now(), child)
+    reasons = explain(
+        job, wake_up, await storage.list_workers(), await storage.now(), child, request.app[REPUTATIONS_KEY].is_barred
+    )
     return answer({"job_id": job.id, "status": job.status, "current_state": job.state, "reasons": reasons})
 
 

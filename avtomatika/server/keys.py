@@ -19,6 +19,7 @@ from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.pasts import Pasts
 from avtomatika.runtime.registry import Registry
+from avtomatika.runtime.reputations import Reputations
 from avtomatika.runtime.runner import Runner
 from avtomatika.runtime.sampling import Sampler
 from avtomatika.runtime.scheduler import Scheduler
@@ -81,6 +82,7 @@ JOBS_KEY = web.AppKey("jobs", Jobs)
 WORKERS_KEY = web.AppKey("workers", Workers)
 SOCKETS_KEY = web.AppKey("sockets", Sockets)
 DISPATCHER_KEY = web.AppKey("dispatcher", Dispatcher)
+REPUTATIONS_KEY = web.AppKey("reputations", Reputations)
 RUNNER_KEY = web.AppKey("runner", Runner)
 TRACER_KEY = web.AppKey("tracer", Tracer)
 METER_KEY = web.AppKey("meter", Meter)

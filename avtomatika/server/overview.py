@@ -13,6 +13,7 @@ from avtomatika.server.keys import (
     HEALTH_KEY,
     METER_KEY,
     REGISTRY_KEY,
+    REPUTATIONS_KEY,
     RUNNER_KEY,
     SAMPLER_KEY,
     SETTINGS_KEY,
@@ -55,7 +56,14 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def workers(request: web.Request) -> web.Response:
     """``GET /api/v1/workers``: the workers that were heard of lately."""
-    return answer([worker_view(worker) for worker in await request.app[STORAGE_KEY].list_workers()])
+    reputations = request.app[REPUTATIONS_KEY]
+    await reputations.refresh()
+    return answer(
+        [
+            worker_view(worker, reputations.score(worker.worker_id))
+            for worker in await request.app[STORAGE_KEY].list_workers()
+        ]
+    )
 
 
 async def catalog(request: web.Request) -> web.Response:

@@ -140,8 +140,13 @@ def blueprint_view(blueprint: CompiledBlueprint, prefix: str) -> dict[str, Any]:
     }
 
 
-def worker_view(worker: WorkerProfile) -> dict[str, Any]:
-    """Returns a worker as clients see it."""
+def worker_view(worker: WorkerProfile, reputation: float = 1.0) -> dict[str, Any]:
+    """Returns a worker as clients see it.
+
+    Args:
+        worker: as the engine knows it.
+        reputation: above 0, up to 1.
+    """
     return {
         "worker_id": worker.worker_id,
         "worker_type": worker.type,
@@ -155,6 +160,7 @@ def worker_view(worker: WorkerProfile) -> dict[str, Any]:
         "resources": dict(worker.resources),
         "installed_software": dict(worker.software),
         "load": worker.load,
+        "reputation": round(reputation, 4),
         "hostname": worker.hostname or None,
         "protocol": worker.dialect or None,
         "registered_at": worker.registered_at,

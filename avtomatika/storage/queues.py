@@ -250,7 +250,9 @@ class TaskTable:
         heads = [
             head
             for name in queues
-            if (queue := self.queues.get(name)) and (head := queue.by_rank.first()) and self._has_room(queue.kind.limits)
+            if (queue := self.queues.get(name))
+            and (head := queue.by_rank.first())
+            and self._has_room(queue.kind.limits)
         ]
         return min(heads)[1] if heads else None
 

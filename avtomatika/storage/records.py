@@ -124,7 +124,7 @@ def next_position(last: int, now: float) -> int:
 
 def needs_of(task: Task) -> list[object]:
     """Returns what tasks of one queue have in common, as plain data; ``queue_of`` makes a queue of it."""
-    needs = [task.type, task.requirements, task.max_cost]
+    needs: list[object] = [task.type, task.requirements, task.max_cost]
     return [*needs, dict(task.limits)] if task.limits else needs
 
 

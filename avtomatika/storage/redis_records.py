@@ -421,6 +421,4 @@ def _read_signal(
         return signal
     strategy, preferred, patience = choice
     queue = read_queue(key, needs)
-    return replace(
-        signal, queue=queue, strategy=text(strategy), preferred=text(preferred), patience=float(patience)
-    )
+    return replace(signal, queue=queue, strategy=text(strategy), preferred=text(preferred), patience=float(patience))

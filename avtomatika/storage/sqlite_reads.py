@@ -14,9 +14,9 @@ from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Fault, JobQuery, Progress, Queue, TaskClaim, Timer, WakeUp
-from avtomatika.storage.records import queue_of
 from avtomatika.storage.codec import decode_job, decode_task, decode_worker
 from avtomatika.storage.invariants import JobFacts, MailFacts, check_counts, check_job
+from avtomatika.storage.records import queue_of
 from avtomatika.storage.rows import HistoryStep, parse_step_id
 from avtomatika.storage.sqlite_messages import count_mail
 from avtomatika.storage.sqlite_queries import QUERIES

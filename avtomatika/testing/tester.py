@@ -13,6 +13,7 @@ from aiohttp import web
 from avtomatika.blueprints import Graph, StateMachineBlueprint
 from avtomatika.config import Config
 from avtomatika.core.job import Client, Job
+from avtomatika.core.waits import ChildWait
 from avtomatika.engine import OrchestratorEngine
 from avtomatika.runtime.explain import explain
 from avtomatika.server.keys import (
@@ -22,6 +23,7 @@ from avtomatika.server.keys import (
     HISTORY_KEY,
     JOBS_KEY,
     REGISTRY_KEY,
+    REPUTATIONS_KEY,
     RUNNER_KEY,
     WORKERS_KEY,
 )
@@ -320,7 +322,9 @@ class BlueprintTester:
         job = await self.engine.app[JOBS_KEY].get(job_id)
         wake_up = await self.storage.find_wake_up(job_id)
         profiles = [worker.profile for worker in self._workers.values()]
-        reasons = explain(job, wake_up, profiles, self.now)
+        child = await self.storage.find_job(job.wait.child_id) if isinstance(job.wait, ChildWait) else None
+        is_barred = self.engine.app[REPUTATIONS_KEY].is_barred
+        reasons = explain(job, wake_up, profiles, self.now, child, is_barred)
         if not job.is_terminal:
             due = await self._next_due()
             reasons += remedies(

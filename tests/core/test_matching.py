@@ -211,3 +211,49 @@ def test_every_strategy_chooses_one_of_them(strategy: str, costs: list[float], t
 def test_equals_are_served_in_the_order_in_which_they_wait(strategy: str) -> None:
     """Nobody is passed over for ever."""
     assert choose(strategy, "render", list(reversed(workers({}, {}, {}))), 7) == 0
+
+
+def test_best_value_divides_the_cost_by_the_reputation() -> None:
+    """What is cheap and seldom works is dear; where nothing costs, the better worker is taken."""
+    scores = {"w0": 0.4, "w1": 1.0, "w2": 0.9}
+
+    costly = workers({"costs": {"render": 1.0}}, {"costs": {"render": 2.0}}, {"costs": {"render": 2.0}})
+    free = workers({}, {}, {})
+
+    assert choose("best_value", "render", costly, 0, reputation=scores.__getitem__) == 1
+    assert choose("cheapest", "render", costly, 0, reputation=scores.__getitem__) == 0
+    assert choose("best_value", "render", free, 0, reputation=scores.__getitem__) == 1
+
+
+def test_least_connections_counts_what_is_held_now() -> None:
+    """What the storage knows counts, not what the last heartbeats told."""
+    told = workers({"current_tasks": ()}, {"current_tasks": ("t1", "t2")})
+
+    assert choose("least_connections", "render", told, 0) == 0
+    assert choose("least_connections", "render", told, 0, held={"w0": 3, "w1": 1}) == 1
+
+
+@pytest.mark.parametrize("strategy", ["default", "least_connections", "cheapest", "best_value"])
+def test_worker_of_the_last_task_is_taken_among_equals(strategy: str) -> None:
+    """Only among equals: a wish does not cost anything."""
+    equal = workers({}, {}, {})
+
+    assert choose(strategy, "render", equal, 0, preferred="w2") == 2
+
+
+def test_gpu_of_unknown_memory_does_what_needs_no_certain_amount() -> None:
+    """And no other device passes for a GPU."""
+    gpu = WorkerProfile("w", skills=(Skill("render"),), resources={"devices": [{"type": "GPU", "model": "T4"}]})
+    tpu = WorkerProfile("w", skills=(Skill("render"),), resources={"devices": [{"type": "tpu", "model": "T4"}]})
+
+    assert is_qualified(gpu, "render", {"gpu_info": {"model": "T4"}}, None)
+    assert not is_qualified(gpu, "render", {"gpu_info": {"vram_gb": 8}}, None)
+    assert not is_qualified(tpu, "render", {"gpu_info": {"model": "T4"}}, None)
+
+
+def test_queue_of_other_limits_is_another() -> None:
+    """So all tasks of a queue share their limits."""
+    names = {queue_name("render", None, None, limits) for limits in (None, {}, {"k": 1}, {"k": 2}, {"j": 1})}
+
+    assert len(names) == 4
+    assert "render" in names
