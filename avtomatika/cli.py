@@ -13,7 +13,7 @@ from avtomatika import cli_check, cli_jobs, cli_messages, cli_schedules
 from avtomatika.blueprints import StateMachineBlueprint, dot, mermaid
 from avtomatika.blueprints.drawing import svg
 from avtomatika.engine import OrchestratorEngine
-from avtomatika.errors import AvtomatikaError
+from avtomatika.errors import AvtomatikaError, ConfigError
 from avtomatika.loading import load_object
 from avtomatika.version import __version__
 
@@ -54,6 +54,27 @@ def run(
         engine.config.API_HOST = host
     if port is not None:
         engine.config.API_PORT = port
+    engine.run()
+
+
+@app.command()
+def holon(
+    target: Annotated[str, typer.Argument(help="Where the engine is: module:engine.")],
+    parent: Annotated[str | None, typer.Option(help="Address of the engine to work for (PARENT_URL).")] = None,
+    identity: Annotated[
+        str | None, typer.Option("--id", help="Id among the parent's workers, the same after a restart (HOLON_ID).")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (API_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (API_PORT); 0 chooses a free one.")] = None,
+) -> None:
+    """Serve as a worker of another engine, with the blueprints as skills, until SIGINT or SIGTERM."""
+    engine = load_object(target, OrchestratorEngine, "engine")
+    given = {"PARENT_URL": parent, "HOLON_ID": identity, "API_HOST": host, "API_PORT": port}
+    for name, value in given.items():
+        if value is not None:
+            setattr(engine.config, name, value)
+    if not engine.config.PARENT_URL:
+        raise ConfigError("a holon works for another engine: say its address with --parent, or set PARENT_URL.")
     engine.run()
 
 

@@ -22,7 +22,7 @@ from avtomatika.errors import ConfigError, suggest
 DEFAULT_CLIENT_TOKEN = "secure-orchestrator-token"  # noqa: S105 - public on purpose; bind_host keeps it on loopback
 DEFAULT_WORKER_TOKEN = "secure-worker-token"  # noqa: S105 - as above
 PUBLIC_TOKENS = frozenset({DEFAULT_CLIENT_TOKEN, DEFAULT_WORKER_TOKEN})
-_SECRETS = frozenset({"CLIENT_TOKEN", "GLOBAL_WORKER_TOKEN", "TASK_SIGNING_KEY", "WEBHOOK_SECRET"})
+_SECRETS = frozenset({"CLIENT_TOKEN", "GLOBAL_WORKER_TOKEN", "PARENT_TOKEN", "TASK_SIGNING_KEY", "WEBHOOK_SECRET"})
 _LOOPBACK = "127.0.0.1"
 
 # Somebody who sets one of these must hear that it does nothing here.
@@ -170,6 +170,26 @@ class Config(BaseSettings):
         "Secret that workers send as `X-Worker-Token`. The default is public: set your own.",
         _TOKEN,
         pattern=r"^[\x21-\x7e]{1,1024}$",
+    )
+    PARENT_URL: str = _setting(
+        "",
+        "Address of another engine that this one works for, as a holon: its blueprints become skills there, and each "
+        "task becomes a job here.",
+        "empty or an address such as http://parent:8080",
+        pattern=r"^(https?://\S+)?$",
+    )
+    PARENT_TOKEN: str = _setting(
+        DEFAULT_WORKER_TOKEN,
+        "Secret that this engine sends to its parent as `X-Worker-Token`.",
+        _TOKEN,
+        pattern=r"^[\x21-\x7e]{1,1024}$",
+    )
+    HOLON_ID: str = _setting(
+        "",
+        "Id of this engine among the workers of its parent. Empty takes `INSTANCE_ID`, which is another one after a "
+        "restart: set it, so that the parent knows the engine again.",
+        "empty or 1 to 128 of the characters A-Z a-z 0-9 _ -",
+        pattern=r"^[A-Za-z0-9_-]{0,128}$",
     )
     WORKER_SIGNATURES: Annotated[SignatureMode, BeforeValidator(_lower)] = _setting(
         "verify",

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import functools
 import logging
+import re
 import signal
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -26,6 +27,7 @@ from avtomatika.errors import AvtomatikaError, ConfigError
 from avtomatika.history.base import History
 from avtomatika.history.noop import NoopHistory
 from avtomatika.history.uris import parse_history_uri
+from avtomatika.holon import Holon
 from avtomatika.observability.logging import setup_logging
 from avtomatika.runtime.approvals import Approvals
 from avtomatika.runtime.auditor import Auditor
@@ -223,10 +225,16 @@ class OrchestratorEngine:
             meter=meter,
         )
         self._webhooks = WebhookCarrier(self._clock, meter, make_signer(config.WEBHOOK_SECRET))
+        self._holon = Holon(app[JOBS_KEY], self._registry, self._storage, self._clock)
         self._postman = Postman(
             self._storage,
             self._clock,
-            [self._webhooks, ChildCarrier(self._storage, performer, self._registry), ParentCarrier(performer)],
+            [
+                self._webhooks,
+                ChildCarrier(self._storage, performer, self._registry),
+                ParentCarrier(performer),
+                self._holon,
+            ],
         )
         self._auditor = Auditor(self._storage, self._clock, config.AUDIT_INTERVAL_SECONDS)
         self._pulse = Pulse()
@@ -400,6 +408,13 @@ class OrchestratorEngine:
         app[SIGNATURES_KEY].configure(
             self.config.WORKER_SIGNATURES, self.config.GLOBAL_WORKER_TOKEN, self.config.TASK_SIGNING_KEY
         )
+        if self.config.PARENT_URL:
+            self._holon.configure(
+                self.config.PARENT_URL,
+                self.config.PARENT_TOKEN,
+                self.config.HOLON_ID or re.sub(r"[^A-Za-z0-9_-]", "-", self.config.INSTANCE_ID),
+                self.config.EXECUTOR_MAX_CONCURRENT_JOBS,
+            )
         await self._storage.open()
         try:
             await self._history.open()
@@ -415,7 +430,9 @@ class OrchestratorEngine:
         self._postman.start()
         self._files.start()
         app[SCHEDULER_KEY].start()
+        await self._holon.start()
         yield
+        await self._holon.stop()
         await app[SCHEDULER_KEY].stop()
         await self._files.stop()
         await self._pulse.stop()

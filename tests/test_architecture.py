@@ -95,6 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors",
         "version",
     },
+    "holon": {"worker", "runtime", "core", "blueprints", "protocol", "storage.base", "errors", "clock"},
     "app_keys": EVERYTHING,
     "backends": {"storage", "history", "observability", "webhooks", "config", "errors", "clock"},
     "engine": EVERYTHING,

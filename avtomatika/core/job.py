@@ -29,6 +29,8 @@ class Client(Struct, frozen=True):
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
+HOLON = "holon"
+"""The source of jobs that a parent engine asked for; how they end goes up to it."""
 INTERNAL = Client("internal")
 """The engine itself: schedules and ``create_background_job``."""
 

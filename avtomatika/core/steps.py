@@ -21,7 +21,7 @@ from avtomatika.core.effects import (
     RunHandler,
     SendMessage,
 )
-from avtomatika.core.job import Failure, FanOut, Job
+from avtomatika.core.job import HOLON, Failure, FanOut, Job
 from avtomatika.core.retry import DEFAULT_RETRIES
 from avtomatika.core.states import JobStatus
 from avtomatika.core.waits import ChildWait
@@ -35,7 +35,7 @@ _ENDING_EVENTS = {
 }
 
 
-CHILD_TOPIC, PARENT_TOPIC = "child", "parent"
+CHILD_TOPIC, PARENT_TOPIC, HOLON_TOPIC = "child", "parent", "holon"
 """Topics of messages: what a job wants of its child, and how a child has ended."""
 
 
@@ -237,7 +237,9 @@ class Step:
         self.change(status=status, task_id="", fan_out=fan_out if is_joined else None, wait=None)
         self.add(CancelOpenTasks(), FinishJob())
         if self.job.parent_job_id:
-            self.add(self._report(status))
+            self.add(self._report(status, PARENT_TOPIC, self.job.parent_job_id))
+        if self.job.source == HOLON:
+            self.add(self._report(status, HOLON_TOPIC, self.job.id))
         if self.job.webhook_url:
             self.add(self._webhook(status))
 
@@ -248,8 +250,8 @@ class Step:
             order = Document.of({"do": "cancel", "child": wait.child_id})
             self.add(SendMessage(CHILD_TOPIC, order, key=wait.child_id))
 
-    def _report(self, status: JobStatus) -> SendMessage:
-        """Returns how this child has ended, for the job that waits for it."""
+    def _report(self, status: JobStatus, topic: str, key: str) -> SendMessage:
+        """Returns how this child has ended, for the job that waits for it, here or at a parent engine."""
         result, failure = self._changes.get("result"), self._changes.get("failure")
         report = {
             "child": self.job.id,
@@ -257,7 +259,7 @@ class Step:
             "result": result.value() if result is not None else None,
             "failure": {"code": failure.code, "message": failure.message} if failure is not None else None,
         }
-        return SendMessage(PARENT_TOPIC, Document.of(report), key=self.job.parent_job_id)
+        return SendMessage(topic, Document.of(report), key=key)
 
     def _webhook(self, status: JobStatus) -> SendMessage:
         """Returns what tells the outcome to whoever asked for it."""

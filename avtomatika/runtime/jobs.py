@@ -104,6 +104,7 @@ class Jobs:
         source: str = "internal",
         dispatch_timeout: float | None = None,
         result_timeout: float | None = None,
+        tracing_context: Mapping[str, str] | None = None,
     ) -> bool:
         """Creates a job under an id that says what it is for, and writes records in the same commit.
 
@@ -116,6 +117,7 @@ class Jobs:
             source: how it came to be.
             dispatch_timeout: default for its tasks, seconds.
             result_timeout: seconds until the job must have ended.
+            tracing_context: W3C trace context.
 
         Returns:
             Whether it was created; False if there is such a job already, or a record was written meanwhile.
@@ -124,7 +126,7 @@ class Jobs:
             DocumentError: the data hold something that cannot be stored.
         """
         job = await self._new_job(
-            job_id, blueprint, initial_data, client, source, "", dispatch_timeout, result_timeout, {}
+            job_id, blueprint, initial_data, client, source, "", dispatch_timeout, result_timeout, tracing_context or {}
         )
         return isinstance(await self._performer.submit(job, records=records), Committed)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from avtomatika.clock import Clock
-from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.protocol.messages import Result, WorkerProfile
 from avtomatika.worker.delivery import Delivery
 from avtomatika.worker.functions import TaskFunction
 from avtomatika.worker.polling import Polling
@@ -34,6 +34,7 @@ class Session:
         profile: what the engine is told of the worker.
         clock: measures all delays.
         tracing: follows the tasks; closed with the session.
+        settles: takes a result that reaches the engine another way, and returns whether it is one.
     """
 
     def __init__(
@@ -43,13 +44,15 @@ class Session:
         profile: WorkerProfile,
         clock: Clock,
         tracing: Tracing,
+        settles: Callable[[Result], Awaitable[bool]],
     ) -> None:
+        self._settles = settles
         self._tracing = tracing
         self._settings = settings
         self._transport = Transport(settings, clock, tracing)
         self._progress = ProgressFeed(self._transport, settings.worker_id, clock)
         self._delivery = Delivery(self._transport, settings, clock)
-        self._work = Work(functions, settings.concurrency, self._progress, self._delivery.deliver, clock, tracing)
+        self._work = Work(functions, settings.concurrency, self._progress, self._deliver, clock, tracing)
         self._presence = Presence(self._transport, settings, self._work, profile, clock)
         polling = Polling(self._transport, settings, self._work, self._presence, clock)
         self._stop = asyncio.Event()
@@ -57,6 +60,11 @@ class Session:
         self._keeping = self._begin(self._presence.keep(), "presence")
         self._polling = self._begin(polling.poll_forever(), "polling")
         self._sending = self._begin(self._progress.send_forever(), "progress")
+
+    async def _deliver(self, result: Result) -> None:
+        """Returns when the engine has the result, or it was given up."""
+        if not await self._settles(result):
+            await self._delivery.deliver(result)
 
     async def wait_until_registered(self) -> None:
         """Returns when the engine knows the worker; raises what ended its presence before."""

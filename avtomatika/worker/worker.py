@@ -16,7 +16,7 @@ from avtomatika.clock import Clock, SystemClock
 from avtomatika.errors import ConfigError
 from avtomatika.log_context import log_context
 from avtomatika.protocol.codec import dumps
-from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.protocol.messages import Result, WorkerProfile
 from avtomatika.protocol.skills import encode_skills
 from avtomatika.worker import machine
 from avtomatika.worker.functions import TaskFunction, task_function
@@ -202,7 +202,21 @@ class Worker:
             raise ConfigError("the worker has no tasks. Define some with @worker.task.")
         with log_context(worker_id=self.settings.worker_id):
             tracing = Tracing(self.settings.worker_id, os.environ, self._tracer_provider)
-            self._session = Session(self.settings, dict(self._functions), self.profile(), self._clock, tracing)
+            self._session = Session(
+                self.settings, dict(self._functions), self.profile(), self._clock, tracing, self.settles
+            )
+
+    async def settles(self, result: Result) -> bool:
+        """Takes a result that reaches the engine another way than by this worker; for subclasses.
+
+        Args:
+            result: of a task of this worker.
+
+        Returns:
+            Whether it is one; then only once the engine has it.
+        """
+        del result
+        return False
 
     async def wait_until_registered(self) -> None:
         """Returns when the engine knows this worker.

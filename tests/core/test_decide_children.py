@@ -9,7 +9,7 @@ import pytest
 from avtomatika.blueprints.requests import SubBlueprint
 from avtomatika.core.effects import RecordHistory, SendMessage
 from avtomatika.core.events import TimerKind
-from avtomatika.core.job import Failure
+from avtomatika.core.job import HOLON, Failure
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Limits
 
@@ -143,6 +143,18 @@ def test_child_tells_its_parent_how_it_ended(machine: Machine) -> None:
     (message,) = machine.effects(SendMessage)
     assert isinstance(message, SendMessage)
     assert (message.topic, message.key) == ("parent", "p1")
+
+
+def test_job_of_a_parent_engine_tells_it_how_it_ended(machine: Machine) -> None:
+    """In the commit that ends it, so that no crash loses the news."""
+    machine.started(source=HOLON).goes_to("done")
+
+    machine.returns(returned={"total": 12})
+
+    (message,) = machine.effects(SendMessage)
+    assert isinstance(message, SendMessage)
+    assert (message.topic, message.key) == ("holon", "j1")
+    assert message.body.value() == {"child": "j1", "status": "finished", "result": {"total": 12}, "failure": None}
 
 
 def test_child_that_fails_tells_why(machine: Machine) -> None:
