@@ -29,6 +29,7 @@ _BROWSER_OPTIONS = [
 _QUIET = {
     "@jupyterlab/apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
     "@jupyterlab/docmanager-extension/plugin": '{"autosave": false}',
+    "@jupyterlab/notebook-extension/tracker": '{"windowingMode": "none"}',  # cells out of sight are there, too
 }
 
 
