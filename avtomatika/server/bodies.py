@@ -115,7 +115,7 @@ def decode_json(body: bytes) -> Any:
     Raises:
         RequestError: it is no JSON (400).
     """
-    if not body.strip():
+    if not body:
         return None
     try:
         return loads(body)

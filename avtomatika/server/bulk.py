@@ -105,7 +105,7 @@ def _read_filter(value: Any, client: str, statuses: Sequence[JobStatus]) -> list
         raise _wrong(f"has the status {str(status)[:80]!r}, but only these can be meant: {', '.join(statuses)}")
     if blueprint is not None and not isinstance(blueprint, str):
         raise _wrong("needs 'blueprint' to be the name of a blueprint")
-    if isinstance(since, bool) or not isinstance(since, str | int | float | None):
+    if isinstance(since, bool) or since == "" or not isinstance(since, str | int | float | None):
         raise _wrong("needs 'since' to be Unix seconds or an ISO 8601 date")
     facts = {
         "client": client,
@@ -116,6 +116,8 @@ def _read_filter(value: Any, client: str, statuses: Sequence[JobStatus]) -> list
 
 
 def _read_limit(value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON does not tell 5.0 from 5
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_JOBS:
         raise _wrong(f"needs 'limit' to be a whole number from 1 to {MAX_JOBS}")
     return value

@@ -44,6 +44,8 @@ async def create(request: web.Request) -> web.Response:
     registry, client = request.app[REGISTRY_KEY], request[CLIENT_KEY]
     blueprint = _find_blueprint(request)
     if blueprint is None:
+        if allowed := await _allowed_elsewhere(request):
+            raise web.HTTPMethodNotAllowed(request.method, allowed)
         raise _no_endpoint(request, registry)
     body = await read_object(request, request.app[SETTINGS_KEY].max_body)
     initial_data, options = _split(body)
@@ -75,23 +77,29 @@ async def elsewhere(request: web.Request) -> web.Response:
 
     Endpoints of blueprints may be anywhere, so the router alone would call every misspelt path a wrong method.
     """
-    own = request.match_info.route.resource
     allowed = {"POST"} if _find_blueprint(request) else set()
-    for resource in request.app.router.resources():
-        if resource is not own:
-            allowed |= (await resource.resolve(request))[1]
+    allowed |= await _allowed_elsewhere(request)
     if allowed:
         raise web.HTTPMethodNotAllowed(request.method, allowed)
     raise web.HTTPNotFound
 
 
+async def _allowed_elsewhere(request: web.Request) -> set[str]:
+    """Returns the methods that the path has outside the pattern that stands for the blueprints' endpoints."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if resource.canonical != request.match_info.route.resource.canonical:  # type: ignore[union-attr]
+            allowed |= (await resource.resolve(request))[1]
+    return allowed
+
+
 async def get(request: web.Request) -> web.Response:
     """``GET /api/v1/jobs/{id}?wait=&version=``: a job, with ``wait`` as soon as it changes."""
     jobs, client = request.app[JOBS_KEY], request[CLIENT_KEY]
-    seconds = wait_seconds(request)
+    seconds, version = wait_seconds(request), known_version(request)
     job = await jobs.get(request.match_info["job_id"], client.name)
     if seconds and not job.is_terminal:
-        job = await jobs.wait(job.id, known_version(request, job.version), seconds)
+        job = await jobs.wait(job.id, job.version if version is None else version, seconds)
     return answer(await _view(request, job))
 
 

@@ -73,13 +73,14 @@ def wait_seconds(request: web.Request) -> float:
     return min(seconds, MAX_WAIT)
 
 
-def known_version(request: web.Request, default: int) -> int:
-    """Reads ``?version=``: the version of the job that the caller has seen.
+def known_version(request: web.Request) -> int | None:
+    """Reads ``?version=``: the version of the job that the caller has seen; None if it is not given.
 
     Raises:
         RequestError: it is no whole number.
     """
-    return _whole(request.query.get("version"), "version", default, 0, 10**18)
+    text = request.query.get("version")
+    return _whole(text, "version", 0, 0, 10**18) if text else None
 
 
 def encode_cursor(at: float, name: str) -> str:

@@ -84,7 +84,7 @@ def status_of(error: AvtomatikaError) -> int:
 def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
     match error:
         case web.HTTPMethodNotAllowed():
-            allowed = ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
+            allowed = ", ".join(sorted({*_methods(request, error), "OPTIONS"}))
             if request.method == "OPTIONS":
                 return web.Response(status=204, headers={"Allow": allowed})
             message = f"{request.method} is not possible at {request.path}; use {allowed}."
@@ -97,3 +97,11 @@ def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
             return answer({"error": message, "code": "not_found"}, 404)
         case _:
             return answer({"error": error.reason, "code": f"http_{error.status}"}, error.status)
+
+
+def _methods(request: web.Request, error: web.HTTPMethodNotAllowed) -> set[str]:
+    """Returns what is possible at the path: of a path that is written out, not what a pattern would also take."""
+    for resource in request.app.router.resources():
+        if resource.canonical == request.path:
+            return {route.method for route in resource}
+    return error.allowed_methods

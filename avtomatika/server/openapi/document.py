@@ -93,6 +93,8 @@ def _operation(method: str, path: str, operation: Operation, summary: str, descr
         "responses": _responses(path, operation),
         "security": _security(path),
     }
+    if operation is _UNDESCRIBED:
+        facts["x-undescribed"] = True
     if description:
         facts["description"] = description
     if operation.body is not None:
@@ -129,7 +131,7 @@ def _responses(path: str, operation: Operation) -> dict[str, Any]:
         refusals.setdefault(400, "a parameter, a header or the body is wrong")
     if "{" in path:
         refusals[404] = "there is none, or it is another client's"
-    error = {JSON: {"schema": ref("Error")}}
+    error = {operation.error_media: {"schema": ref("Error") if operation.error_media == JSON else {}}}
     good: dict[str, Any] = {"description": "as asked for"}
     if operation.answer is not None:
         good["content"] = {media: {"schema": operation.answer if media == JSON else {}} for media in operation.media}

@@ -17,6 +17,8 @@ from avtomatika.server import (
     events,
     jobs,
     overview,
+    pasts,
+    schedules,
     tasks,
     worker_protocol,
     worker_tokens,
@@ -37,6 +39,8 @@ from avtomatika.server.openapi.schemas import (
     WORKER_EVENT,
     Schema,
     list_of,
+    or_empty,
+    past_body,
     record,
     ref,
 )
@@ -57,6 +61,7 @@ class Operation:
         headers: schemas of the headers that it understands, by name.
         body: schema of what it takes, or None.
         errors: further status codes, each with a word why.
+        error_media: content type of its errors.
     """
 
     tag: str
@@ -67,6 +72,7 @@ class Operation:
     headers: Mapping[str, Schema] = field(default_factory=dict)
     body: Schema | None = None
     errors: Mapping[int, str] = field(default_factory=dict)
+    error_media: str = JSON
 
 
 _LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
@@ -100,20 +106,29 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
         "Jobs",
         {"anyOf": [list_of("Job"), ref("JobPage")]},
         query={
-            "status": STATUSES,
+            "status": or_empty(STATUSES),
             "blueprint": TEXT,
-            "since": SINCE,
-            "limit": _LIMIT,
-            "offset": {**WHOLE, "maximum": 10**9},
+            "since": or_empty(SINCE),
+            "limit": or_empty(_LIMIT),
+            "offset": or_empty({**WHOLE, "maximum": 10**9}),
             "cursor": _CURSOR,
         },
     ),
-    jobs.get: Operation("Jobs", ref("Job"), query={"wait": _WAIT, "version": {**WHOLE, "maximum": 10**18}}),
+    jobs.get: Operation("Jobs", ref("Job"), query={"wait": _WAIT, "version": or_empty({**WHOLE, "maximum": 10**18})}),
     jobs.cancel: Operation("Jobs", ref("JobChanged"), errors=_CONFLICT),
     jobs.requeue: Operation("Jobs", ref("JobChanged"), errors=_CONFLICT),
+    pasts.rewind: Operation("Jobs", ref("JobChanged"), body=past_body(), errors=_CONFLICT),
+    pasts.fork: Operation(
+        "Jobs",
+        ref("JobAccepted"),
+        status=202,
+        headers=CREATION.headers,
+        body=past_body(initial_data=OBJECT, state_history=OBJECT),
+        errors={409: "the Idempotency-Key was used for another request"},
+    ),
     jobs.explanation: Operation("Jobs", ref("Explanation")),
     jobs.history: Operation("Jobs", list_of("HistoryEvent")),
-    tasks.list_: Operation("Jobs", list_of("Task"), query={"status": _TASK_STATUSES}),
+    tasks.list_: Operation("Jobs", list_of("Task"), query={"status": or_empty(_TASK_STATUSES)}),
     bulk.cancel: Operation("Jobs", ref("JobsCancelled"), body=CANCEL_BODY),
     bulk.requeue: Operation("Jobs", ref("JobsRequeued"), body=REQUEUE_BODY),
     events.stream: Operation(
@@ -134,39 +149,41 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
         ("text/html",),
         query={"token": TEXT},
         errors={401: "the token is not of this wait", 409: "nobody is asked any more"},
+        error_media="text/html",
     ),
     approvals.decide: Operation(
         "Approvals",
         ref("JobChanged"),
         query={"token": TEXT},
-        body=record("decision", "token by comment"),
+        body=record("decision", "token by comment", decision={**TEXT, "minLength": 1}),
         errors={400: "the decision is unknown", 401: "the token is not of this wait", 409: "nobody is asked any more"},
     ),
     dead_letters.list_: Operation(
-        "Dead letters", ref("DeadLetters"), query={"topic": TEXT, "limit": _LIMIT, "cursor": _CURSOR}
+        "Dead letters", ref("DeadLetters"), query={"topic": TEXT, "limit": or_empty(_LIMIT), "cursor": _CURSOR}
     ),
     dead_letters.replay: Operation(
-        "Dead letters", record("replayed unknown", replayed=TEXTS, unknown=TEXTS), body=record("ids", ids=IDS)
+        "Dead letters",
+        record("replayed unknown", replayed=TEXTS, unknown=TEXTS),
+        body={**record("ids", ids=IDS), "additionalProperties": False},
     ),
     blueprints.list_: Operation("Blueprints", list_of("Blueprint")),
     blueprints.graph: Operation(
         "Blueprints",
-        TEXT,
+        OBJECT,
         ("text/vnd.graphviz", "image/svg+xml", "text/vnd.mermaid", JSON),
         query={"format": {"type": "string", "enum": ["dot", "svg", "json", "mermaid"], "default": "dot"}},
     ),
     overview.workers: Operation("Workers", list_of("Worker")),
     overview.catalog: Operation("Workers", list_of("Skill")),
     overview.dashboard: Operation("Engine", ref("Dashboard")),
+    schedules.list_: Operation("Engine", {"type": "array", "items": OBJECT}),
     admin.reload_workers: Operation("Engine", record("status", "sections", sections=WHOLE)),
     worker_protocol.register: Operation("Worker protocol", ref("Registered"), body=REGISTRATION),
     worker_protocol.heartbeat: Operation("Worker protocol", OBJECT, body=HEARTBEAT),
-    worker_protocol.next_task: Operation(
-        "Worker protocol", ref("TaskMessage"), query={"timeout": {"type": "number", "minimum": 0}}
-    ),
+    worker_protocol.next_task: Operation("Worker protocol", ref("TaskMessage"), query={"timeout": TEXT}),
     worker_protocol.result: Operation("Worker protocol", record("status", "reason"), body=RESULT),
     worker_tokens.issue: Operation("Worker protocol", OBJECT),
-    worker_tokens.refresh: Operation("Worker protocol", OBJECT),
+    worker_tokens.refresh: Operation("Worker protocol", OBJECT, body=record("refresh_token")),
     worker_protocol.event: Operation("Worker protocol", record("status"), body=WORKER_EVENT),
 }
 """Every handler whose answers are described; a route of another one is listed with its summary alone."""

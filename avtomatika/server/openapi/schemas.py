@@ -22,6 +22,13 @@ def or_null(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
+def or_empty(schema: Schema) -> Schema:
+    """Returns the schema of a parameter that may be given without a value, which is as if it were not given."""
+    if "enum" in schema:
+        return {**schema, "enum": ["", *schema["enum"]]}
+    return {"anyOf": [schema, {"type": "string", "const": ""}], "description": schema.get("description", "")}
+
+
 def record(required: str, optional: str = "", **members: Schema) -> Schema:
     """Returns the schema of an object; members that have no schema of their own are texts, and others may come.
 
@@ -185,7 +192,11 @@ def bulk_body(statuses: list[str]) -> Schema:
     """Returns the body that names jobs or filters them."""
     chosen = {
         "type": "object",
-        "properties": {"status": {"type": "string", "enum": statuses}, "blueprint": TEXT, "since": SINCE},
+        "properties": {
+            "status": or_null({"type": "string", "enum": statuses}),
+            "blueprint": or_null(TEXT),
+            "since": or_null(SINCE),
+        },
         "additionalProperties": False,
     }
     limit = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
@@ -209,7 +220,7 @@ def creation_body(input_schema: Schema | None) -> Schema:
     with_options = {
         "type": "object",
         "properties": {
-            "initial_data": data,
+            "initial_data": or_null(data),
             "webhook_url": {"type": "string", "format": "uri", "description": "where to send the outcome"},
             "dispatch_timeout": {**seconds, "description": "seconds that a task may wait for a worker"},
             "result_timeout": {**seconds, "description": "seconds until the job must have ended"},
@@ -218,7 +229,27 @@ def creation_body(input_schema: Schema | None) -> Schema:
         "additionalProperties": False,
     }
     alone = {"allOf": [data, {"type": "object", "not": {"required": ["initial_data"]}}]}
-    return {"anyOf": [with_options, alone]}
+    return {"anyOf": [with_options, alone, {"type": "null"}]}
+
+
+def past_body(**more: Schema) -> Schema:
+    """Returns the body that names a moment in a job's past, by its state or by the row of its history.
+
+    Args:
+        more: further members that may stand in it.
+    """
+    moments = {"state": {**TEXT, "minLength": 1}, "sequence": {"type": "integer", "minimum": 1}}
+    return {
+        "oneOf": [
+            {
+                "type": "object",
+                "properties": {name: schema, **more},
+                "required": [name],
+                "additionalProperties": False,
+            }
+            for name, schema in moments.items()
+        ]
+    }
 
 
 WORKER_ID: Schema = {"type": "string", "minLength": 1}
