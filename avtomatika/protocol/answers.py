@@ -34,13 +34,16 @@ def registered(**extra: Any) -> dict[str, Any]:
     return {"status": "registered", **{key: value for key, value in extra.items() if value is not None}}
 
 
-def heartbeat_answer(cancel_task_ids: Iterable[str] = (), require_full_sync: bool = False) -> dict[str, Any]:
+def heartbeat_answer(
+    cancel_task_ids: Iterable[str] = (), require_full_sync: bool = False, jitter: float = 0.0
+) -> dict[str, Any]:
     """Answers a heartbeat.
 
     Args:
         cancel_task_ids: ids on the wire of tasks that the worker shall stop. Left out when there are none: a null here
             silences some workers.
         require_full_sync: the next heartbeat shall list the skills.
+        jitter: seconds that the worker shall wait beyond its interval, once.
     """
     answer: dict[str, Any] = {"status": "ok"}
     cancelled = list(cancel_task_ids)
@@ -48,6 +51,8 @@ def heartbeat_answer(cancel_task_ids: Iterable[str] = (), require_full_sync: boo
         answer["cancel_task_ids"] = cancelled
     if require_full_sync:
         answer["require_full_sync"] = True
+    if jitter:
+        answer["next_heartbeat_jitter_ms"] = round(jitter * 1000)
     return answer
 
 

@@ -24,6 +24,7 @@ from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage, WorkerProfile
 from avtomatika.protocol.polls import Poll
 from avtomatika.protocol.worker_events import progress_of
+from avtomatika.runtime.herd import Herd
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.sockets import Sockets
@@ -74,6 +75,7 @@ class Workers:
         self._lease = lease
         self._unknown: dict[str, asyncio.Event] = {}
         self._orders = StopOrders()
+        self._herd = Herd()
         self._closing = asyncio.Event()
         self._held = 0
 
@@ -114,7 +116,10 @@ class Workers:
         elif profile.status == OFFLINE != known.status:
             await self._note(profile, "worker_offline")
         stop = await self._renew(heartbeat, profile, now)
-        return ttl_refreshed() if not heartbeat.dialect else heartbeat_answer(stop)
+        if not heartbeat.dialect:
+            return ttl_refreshed()
+        is_first = known is None or known.seen_at == known.registered_at
+        return heartbeat_answer(stop, jitter=self._herd.jitter(heartbeat.worker_id, now) if is_first else 0.0)
 
     async def keep(self, heartbeat: Heartbeat) -> None:
         """Renews the claims that a heartbeat names, and does nothing else with it."""

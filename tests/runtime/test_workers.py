@@ -430,6 +430,22 @@ def test_orders_that_were_given_are_not_remembered_for_ever(monkeypatch: pytest.
     assert told == [True, True, True, False, True]
 
 
+async def test_workers_that_come_in_a_crowd_are_told_to_come_apart(system: System) -> None:
+    """Each waits a different while, once; a few workers, and those that come later, are not bothered."""
+    few = [await system.beat(f"few-{n}") for n in range(3)]
+    await system.clock.advance(3)
+    names = [f"many-{n}" for n in range(40)]
+    for name in names:
+        await system.register(name)
+    first = [await system.beat(name) for name in names]
+    second = [await system.beat(name) for name in names]
+
+    jitters = [answer["next_heartbeat_jitter_ms"] for answer in first if "next_heartbeat_jitter_ms" in answer]
+    assert not any("next_heartbeat_jitter_ms" in answer for answer in [*few, *second])
+    assert (len(jitters), len(set(jitters))) == (20, 20)
+    assert all(0 < jitter <= 4000 for jitter in jitters)
+
+
 async def test_tasks_of_other_engines_are_never_stopped(system: System) -> None:
     """A worker that serves several engines names the tasks of all of them."""
     _, task = await begin(system)
