@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from avtomatika.clock import Clock
 from avtomatika.core.job import Task
@@ -29,8 +30,9 @@ log = logging.getLogger(__name__)
 START_LEASE = 20.0
 # So often a poll looks again while a limit may hold up what it qualifies for, should nobody tell of a free place.
 _LIMIT_PAUSE = 2.0
-# Of so many polls at most it is asked what their workers hold.
-_COUNTED = 64
+# A strategy chooses among so many of the qualified polls, those that have waited longest: else ten thousand idle
+# workers would make each task dear.
+_CANDIDATES = 64
 
 
 @dataclass(eq=False)
@@ -210,20 +212,20 @@ class Dispatcher:
         else:
             self._wake(signal)
 
-    def _free(self, signal: Signal) -> list[_Poll]:
-        """Returns the sleeping polls that qualify for the task that was queued, the oldest first."""
+    def _free(self, signal: Signal) -> Iterator[_Poll]:
+        """Gives the sleeping polls that qualify for the task that was queued, the oldest first."""
         queue = signal.queue
-        return [
+        return (
             poll
             for poll in self._parked.get(_type_of(signal), ())
             if not poll.woken.is_set()
             and not poll.is_gone()
             and not self._reputations.is_barred(poll.worker.worker_id)
             and (queue is None or is_qualified(poll.worker, queue.task_type, queue.requirements, queue.max_cost))
-        ]
+        )
 
     def _wake(self, signal: Signal, held: Mapping[str, int] | None = None) -> None:
-        free, task_type = self._free(signal), _type_of(signal)
+        free, task_type = list(islice(self._free(signal), _CANDIDATES)), _type_of(signal)
         if not free:
             return
         index = choose(
@@ -245,8 +247,7 @@ class Dispatcher:
 
     async def _wake_preferred(self, signal: Signal) -> None:
         """Leaves the task to the worker that did the job's last one for a while, as long as that worker lives."""
-        polls = self._free(signal)
-        mine = next((poll for poll in polls if poll.worker.worker_id == signal.preferred), None)
+        mine = next((poll for poll in self._free(signal) if poll.worker.worker_id == signal.preferred), None)
         if mine is not None:
             mine.woken.set()
             return
@@ -258,7 +259,7 @@ class Dispatcher:
 
     async def _wake_least_busy(self, signal: Signal) -> None:
         """Counts what the workers hold: their heartbeats tell it too late."""
-        polls = self._free(signal)[:_COUNTED]
+        polls = list(islice(self._free(signal), _CANDIDATES))
         held = None
         with contextlib.suppress(StorageError):
             ids = list(dict.fromkeys(poll.worker.worker_id for poll in polls)) if len(polls) > 1 else []

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from avtomatika.core.job import Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.runtime import dispatcher as dispatcher_module
 from avtomatika.runtime.dispatcher import START_LEASE, Dispatcher
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.testing import FakeClock
@@ -350,6 +351,27 @@ async def test_round_robin_goes_round(system: System, polls: Polls) -> None:
         await polls.park(next(worker for worker in team() if worker.worker_id == name))
 
     assert order == ["cheap", "dear", "hot"] * 2
+
+
+async def test_strategy_looks_at_no_more_polls_than_it_must(
+    system: System, polls: Polls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With many idle workers a task costs no more: those that have waited longest are enough to choose from."""
+    looked: list[str] = []
+
+    def note(worker: WorkerProfile, *_: Any) -> bool:
+        looked.append(worker.worker_id)
+        return True
+
+    monkeypatch.setattr(dispatcher_module, "_CANDIDATES", 2)
+    for number in range(5):
+        await polls.park(f"w{number}")
+    monkeypatch.setattr(dispatcher_module, "is_qualified", note)
+
+    await queue(system)
+
+    assert await polls.winners() == ["w0"]
+    assert looked == ["w0", "w1", "w0"], "two to choose from, and the chosen one looks for itself"
 
 
 async def test_dispatcher_of_another_engine_hears_of_the_task(system: System) -> None:
