@@ -345,6 +345,17 @@ class Config(BaseSettings):
         "a number of seconds from 0",
         ge=0,
     )
+    JOB_MAX_DATA_BYTES: int = _setting(
+        16 * 1024**2,
+        "Largest initial data, largest state_history and largest params of a task; larger data belong into files.",
+        "a whole number from 1024",
+        ge=1024,
+    )
+    CHECK_SKILL_SCHEMAS: bool = _setting(
+        True,
+        "Whether the data of a success must fit the output schema that the worker itself declares for the skill.",
+        "true or false",
+    )
     TASK_LEASE_SECONDS: float = _setting(
         60.0,
         "How long a task stays a worker's after its last heartbeat; then another worker gets it. Several heartbeats "

@@ -41,6 +41,7 @@ from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.pasts import Pasts
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.postman import Postman
+from avtomatika.runtime.promises import Promises
 from avtomatika.runtime.pulse import Pulse
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.reputations import Reputations
@@ -161,6 +162,7 @@ class OrchestratorEngine:
             task_timeout=config.WORKER_TIMEOUT_SECONDS,
             concurrency=config.task_concurrency(),
             ageing=config.PRIORITY_AGEING_SECONDS,
+            max_data=config.JOB_MAX_DATA_BYTES,
         )
         meter = make_meter()
         self._storage.subscribe(lambda signal: meter.storage_lost(signal.key), "loss")
@@ -204,6 +206,7 @@ class OrchestratorEngine:
             ttl=config.WORKER_TTL_SECONDS,
             lease=config.TASK_LEASE_SECONDS,
             meter=meter,
+            promises=Promises(check=config.CHECK_SKILL_SCHEMAS),
         )
         app[RUNNER_KEY] = Runner(
             self._storage,

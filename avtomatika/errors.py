@@ -9,6 +9,8 @@ AvtomatikaError
 │   ├── ArgumentError      a handler asks for an argument that the job does not have
 │   └── ActionError        an action is malformed, or is the second one of a handler
 ├── DocumentError          a value cannot be stored with a job
+│   └── DataSizeError      it is too large
+├── ContractError          data do not fit the schema that was promised
 ├── JobNotFoundError       no such job (or not of this client)
 ├── JobFailedError         the job that somebody waited for did not finish
 ├── JobStateError          the job's status does not allow the request
@@ -39,6 +41,8 @@ __all__ = [
     "ConditionError",
     "ConfigError",
     "ConnectionFailedError",
+    "ContractError",
+    "DataSizeError",
     "DecisionError",
     "DocumentError",
     "HandlerError",
@@ -155,6 +159,42 @@ class DocumentError(AvtomatikaError, TypeError):
         super().__init__(
             f"{path} cannot be stored: {problem}. Use dict (with string keys), list, str, int, float, bool or None."
         )
+
+
+class DataSizeError(DocumentError):
+    """A value is too large to be kept with a job.
+
+    Args:
+        path: what it is, such as ``state_history``.
+        size: its bytes.
+        limit: how many are allowed.
+    """
+
+    def __init__(self, path: str, size: int, limit: int) -> None:
+        self.path = path
+        self.size = size
+        self.limit = limit
+        AvtomatikaError.__init__(
+            self,
+            f"{path} has {size:,} bytes, and at most {limit:,} are kept with a job (JOB_MAX_DATA_BYTES). Put large "
+            "data into files, and their names here.",
+        )
+
+
+class ContractError(AvtomatikaError, ValueError):
+    """Data do not fit the schema that was promised for them.
+
+    Args:
+        path: of the first member that does not fit, such as ``initial_data.items[2].kg``.
+        reason: what is wrong with it; without the value.
+    """
+
+    code = "contract_violation"
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
 
 
 class JobNotFoundError(AvtomatikaError, LookupError):

@@ -36,6 +36,8 @@ _TASK_OPTIONS = (
     "concurrency_key",
     "concurrency_limit",
     "affinity_seconds",
+    "params_schema",
+    "result_schema",
 )
 
 
@@ -166,6 +168,8 @@ class ActionFactory:
         concurrency_key: str | None = None,
         concurrency_limit: int = 1,
         affinity_seconds: float = 0.0,
+        params_schema: Mapping[str, Any] | None = None,
+        result_schema: Mapping[str, Any] | None = None,
     ) -> None:
         """Send a task to a worker; its result's status chooses the next state from ``transitions``.
 
@@ -175,6 +179,7 @@ class ActionFactory:
 
         Raises:
             ActionError: a value is malformed, or this is a second action.
+            ContractError: the params do not fit their schema.
         """
         spec = TaskSpec(
             task_type,
@@ -191,6 +196,8 @@ class ActionFactory:
             concurrency_key,
             concurrency_limit,
             affinity_seconds,
+            params_schema,
+            result_schema,
         )
         if not self._sent:
             self._request(Dispatch(spec))

@@ -20,6 +20,7 @@ from avtomatika.blueprints.graph import Edge, EdgeKind, Graph, State
 from avtomatika.blueprints.handlers import Handler, name_of, plain_function
 from avtomatika.blueprints.literals import FunctionNode
 from avtomatika.blueprints.retries import RetryPolicy
+from avtomatika.blueprints.schemas import check_data, check_schema
 from avtomatika.blueprints.source import find_node, read_handler
 from avtomatika.blueprints.stores import as_store
 from avtomatika.blueprints.validation import ReadHandler, faults
@@ -46,6 +47,8 @@ class CompiledBlueprint:
         data_stores: what its handlers share.
         handlers: name of each state to its handlers, conditional ones first, each group in order of definition.
         migrations: states of older versions to the states where their jobs go on.
+        input_schema: JSON Schema of the initial data, or None.
+        output_schema: JSON Schema of the result of a finished job, or None.
     """
 
     name: str
@@ -55,6 +58,26 @@ class CompiledBlueprint:
     data_stores: SimpleNamespace
     handlers: Mapping[str, tuple[Handler, ...]]
     migrations: Mapping[str, str] = field(default_factory=dict)
+    input_schema: Mapping[str, Any] | None = None
+    output_schema: Mapping[str, Any] | None = None
+
+    def check_input(self, initial_data: Any) -> None:
+        """Checks what a job is to be created with.
+
+        Raises:
+            ContractError: it does not fit the schema.
+        """
+        if self.input_schema is not None:
+            check_data(initial_data, self.input_schema, "initial_data", f"input_schema of blueprint '{self.name}'")
+
+    def check_output(self, result: Any) -> None:
+        """Checks what a job is to finish with.
+
+        Raises:
+            ContractError: it does not fit the schema.
+        """
+        if self.output_schema is not None:
+            check_data(result, self.output_schema, "result", f"output_schema of blueprint '{self.name}'")
 
     def select(self, context: JobContext) -> Handler:
         """Returns the handler to run: the first whose condition holds, else the default of the state.
@@ -157,6 +180,8 @@ class StateMachineBlueprint:
         retry: how failed attempts at its tasks and handlers are repeated, as a ``RetryPolicy`` or a dict of its parts;
             what it leaves open is as the engine's settings say.
         concurrency: type of task to how many of them all of its jobs together may have running at a time.
+        input_schema: JSON Schema that the initial data of its jobs must fit.
+        output_schema: JSON Schema that the results of its finished jobs must fit.
 
     Raises:
         BlueprintError: a name or an endpoint is malformed.
@@ -170,6 +195,8 @@ class StateMachineBlueprint:
         data_stores: Mapping[str, Any] | None = None,
         retry: RetryPolicy | Mapping[str, Any] | None = None,
         concurrency: Mapping[str, int] | None = None,
+        input_schema: Mapping[str, Any] | None = None,
+        output_schema: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise BlueprintError(
@@ -181,6 +208,8 @@ class StateMachineBlueprint:
         self.api_version = _checked_version(api_version)
         self.retry = _checked_retry(retry)
         self.concurrency = _checked_concurrency(concurrency)
+        self.input_schema = check_schema(input_schema, f"input_schema of blueprint '{name}'")
+        self.output_schema = check_schema(output_schema, f"output_schema of blueprint '{name}'")
         self.data_stores = SimpleNamespace()
         self._registrations: dict[str, list[_Registration]] = {}
         self._migrations: dict[str, str] = {}
@@ -371,6 +400,8 @@ class StateMachineBlueprint:
             SimpleNamespace(**vars(self.data_stores)),
             {state: tuple(read.handler for read in reads) for state, reads in handlers.items()},
             dict(self._migrations),
+            self.input_schema,
+            self.output_schema,
         )
 
     def render_graph(self, output_filename: str | Path | None = None, output_format: str = "png") -> str:
@@ -401,6 +432,8 @@ class StateMachineBlueprint:
                 ("api_version", self.api_version),
                 ("retry", self.retry),
                 ("concurrency", self.concurrency or None),
+                ("input_schema", self.input_schema),
+                ("output_schema", self.output_schema),
             )
             if value is not None
         }

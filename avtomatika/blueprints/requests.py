@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
 from avtomatika.blueprints.retries import RetryPolicy
+from avtomatika.blueprints.schemas import check_data, check_schema
 from avtomatika.errors import ActionError, suggest
 
 STRATEGIES = ("default", "round_robin", "least_connections", "cheapest", "best_value")
@@ -49,6 +50,8 @@ class TaskSpec(Struct, frozen=True):
         concurrency_key: tasks of this type that share it run one after the other, or ``concurrency_limit`` at a time.
         concurrency_limit: how many of them may run at once.
         affinity_seconds: how long the task is kept for the worker that did the job's last task, if that worker lives.
+        params_schema: JSON Schema that ``params`` must fit.
+        result_schema: JSON Schema that the data of a result ``success`` must fit.
     """
 
     task_type: str
@@ -65,6 +68,8 @@ class TaskSpec(Struct, frozen=True):
     concurrency_key: str | None = None
     concurrency_limit: int = 1
     affinity_seconds: float = 0.0
+    params_schema: Mapping[str, Any] | None = None
+    result_schema: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.task_type, str) or not _IDENTIFIER.fullmatch(self.task_type):
@@ -97,7 +102,16 @@ class TaskSpec(Struct, frozen=True):
                     f"{name} of task '{self.task_type}' must be a positive number of seconds; got {value!r}."
                 )
         self._check_sharing()
+        self._check_schemas()
         force_setattr(self, "retry", RetryPolicy.of(self.retry))
+
+    def _check_schemas(self) -> None:
+        """Checks the params, and that the result can be checked."""
+        owner = f"{{}} of task '{self.task_type}'"
+        params = check_schema(self.params_schema, owner.format("params_schema"))
+        check_schema(self.result_schema, owner.format("result_schema"))
+        if params is not None:
+            check_data(dict(self.params), params, "params", owner.format("params_schema"))
 
     def _check_sharing(self) -> None:
         """Checks what the task shares with others: a limit, and a worker."""

@@ -12,7 +12,7 @@ from avtomatika.core.job import FanOut, Task, message_of
 from avtomatika.core.matching import queue_name
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Step
-from avtomatika.errors import DocumentError, ProtocolError
+from avtomatika.errors import DataSizeError, DocumentError, ProtocolError
 from avtomatika.protocol.tasks import encode_task
 
 
@@ -133,7 +133,10 @@ def _task(step: Step, spec: TaskSpec, index: int) -> Task:
         limits=limits,
         preferred=job.last_worker,
         affinity_seconds=spec.affinity_seconds,
+        result_schema=spec.result_schema,
     )
+    if len(task.params) > step.limits.max_data:
+        raise DataSizeError(f"params of task '{spec.task_type}'", len(task.params), step.limits.max_data)
     # Found here, where the handler can be named: a malformed task would stop the worker that fetches it.
     encode_task(message_of(task))
     return task

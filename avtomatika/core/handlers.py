@@ -10,6 +10,7 @@ from avtomatika.core.job import Failure
 from avtomatika.core.retry import Verdict, judge, retry_delay, spread
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Step
+from avtomatika.errors import DataSizeError
 
 _EXPECTED = "actions.transition_to, actions.dispatch_task or actions.dispatch_parallel"
 
@@ -45,6 +46,17 @@ def returned(step: Step, event: HandlerReturned) -> str:
     """The handler returned; what it asked for decides."""
     if step.job.status is not JobStatus.RUNNING:
         return "stale_task"
+    size = len(event.state_history)
+    if size > max(step.limits.max_data, len(step.job.state_history)):
+        error = DataSizeError("state_history", size, step.limits.max_data)
+        step.quarantine(step.fault(f"left too much: {error}"))
+    else:
+        _took(step, event)
+    return ""
+
+
+def _took(step: Step, event: HandlerReturned) -> None:
+    """What the handler asked for can be done."""
     if event.state_history != step.job.state_history:
         step.change(state_history=event.state_history)
     match event.action:
@@ -70,7 +82,6 @@ def returned(step: Step, event: HandlerReturned) -> str:
             children.start(step, event.action)
         case HumanApproval():
             waiting.ask(step, event.action)
-    return ""
 
 
 def failed(step: Step, event: HandlerFailed) -> str:
@@ -86,7 +97,11 @@ def failed(step: Step, event: HandlerFailed) -> str:
         details={"code": failure.code, "message": failure.message, "handler": event.handler},
     )
     delay, policy = None, step.retries()
-    if judge(policy, event.code) is Verdict.RETRY:
+    verdict = judge(policy, event.code)
+    if verdict is Verdict.FAIL:
+        step.fail(failure)
+        return ""
+    if verdict is Verdict.RETRY:
         delay = retry_delay(policy, job.attempt, spread(f"{job.id}:{job.state}:{job.attempt}"))
     if delay is None:
         step.quarantine(failure)

@@ -214,6 +214,7 @@ class Task(Struct, frozen=True):
         limits: name of what it shares with other tasks to how many of them may be claimed at a time.
         preferred: the worker that did the job's last task, or empty.
         affinity_seconds: how long other workers leave it to that one.
+        result_schema: JSON Schema of the data of its success, or None.
     """
 
     id: str
@@ -249,6 +250,7 @@ class Task(Struct, frozen=True):
     limits: Mapping[str, int] = field(default_factory=dict)
     preferred: str = ""
     affinity_seconds: float = 0.0
+    result_schema: Mapping[str, Any] | None = None
 
     @property
     def rank(self) -> float:

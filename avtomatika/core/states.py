@@ -79,7 +79,11 @@ _RULES: tuple[tuple[Iterable[JobStatus], str, frozenset[JobStatus]], ...] = (
             JobStatus.FINISHED,
         },
     ),
-    ((JobStatus.RUNNING,), "HandlerFailed", frozenset({JobStatus.AWAITING_RETRY, JobStatus.QUARANTINED})),
+    (
+        (JobStatus.RUNNING,),
+        "HandlerFailed",
+        frozenset({JobStatus.AWAITING_RETRY, JobStatus.QUARANTINED, JobStatus.FAILED}),
+    ),
     (
         (JobStatus.WAITING_FOR_WORKER,),
         "TaskReported",

@@ -50,6 +50,7 @@ class Limits(Struct, frozen=True):
         max_deliveries: how often one attempt is handed out to workers that never confirm it, before it counts as lost.
         concurrency: type of task to how many of them may be claimed at a time, by all workers together.
         ageing: seconds of waiting that weigh as much as one unit of priority; 0 for priority alone, then age.
+        max_data: bytes that the initial data, the state_history and the params of a task may each have.
     """
 
     retry: RetryPolicy = DEFAULT_RETRIES
@@ -59,6 +60,7 @@ class Limits(Struct, frozen=True):
     max_depth: int = 32
     concurrency: Mapping[str, int] = field(default_factory=dict)
     ageing: float = 0.0
+    max_data: int = 16 * 1024**2
 
 
 DEFAULT_LIMITS = Limits()

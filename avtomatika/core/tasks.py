@@ -13,6 +13,7 @@ from avtomatika.core.job import Failure, Task
 from avtomatika.core.retry import Verdict, judge, retry_delay, spread
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Step
+from avtomatika.errors import DataSizeError
 
 
 def reported(step: Step, event: TaskReported) -> str:
@@ -103,9 +104,10 @@ def _succeeded(step: Step, task: Task, event: TaskReported) -> None:
     word = event.status
     closed_as = TaskStatus.CANCELLED if word == "cancelled" else TaskStatus.SUCCEEDED
     _close(step, task, closed_as, result_status=word, data=event.data, failure=None)
+    excess = ""
     if not task.fan_out and word in task.transitions:
         # Laid over the job's data before the row is recorded, so that the row shows what the result changed.
-        merge_data(step, task, event.data)
+        excess = merge_data(step, task, event.data)
     if event.worker_id != step.job.last_worker and word != "cancelled":
         step.change(last_worker=event.worker_id)
     started_at = task.claimed_at if task.claimed_at is not None else step.now
@@ -117,7 +119,9 @@ def _succeeded(step: Step, task: Task, event: TaskReported) -> None:
         duration=step.now - started_at,
         details={"task_type": task.type, "status": word},
     )
-    if task.fan_out:
+    if excess:
+        step.fail(_locate(step, task, Failure("CONTRACT_VIOLATION_ERROR", excess, worker_id=event.worker_id)))
+    elif task.fan_out:
         _branch_ended(step, task, word)
     elif word in task.transitions:
         step.enter(task.transitions[word])
@@ -127,13 +131,22 @@ def _succeeded(step: Step, task: Task, event: TaskReported) -> None:
         step.fail(_unknown_word(step, task, word))
 
 
-def merge_data(step: Step, task: Task, data: Document) -> None:
-    """Lays a result over the job's data: an object's members by name, any other value under the task's type."""
+def merge_data(step: Step, task: Task, data: Document) -> str:
+    """Lays a result over the job's data: an object's members by name, any other value under the task's type.
+
+    Returns:
+        Why it was left out, because the job would hold too much; or an empty text.
+    """
     value = data.value()
     if value is None:
-        return
+        return ""
     changes = value if isinstance(value, dict) else {task.type: value}
-    step.change(state_history=step.state_history.merged(changes, "state_history"))
+    merged = step.state_history.merged(changes, "state_history")
+    if len(merged) > step.limits.max_data:
+        what = f"state_history with the result of task '{task.type}'"
+        return str(DataSizeError(what, len(merged), step.limits.max_data))
+    step.change(state_history=merged)
+    return ""
 
 
 def _unknown_word(step: Step, task: Task, word: str) -> Failure:

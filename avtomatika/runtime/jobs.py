@@ -76,6 +76,7 @@ class Jobs:
 
         Raises:
             DocumentError: the data hold something that cannot be stored.
+            ContractError: they do not fit the blueprint's schema.
         """
         job = await self._new_job(
             str(uuid.uuid4()),
@@ -144,6 +145,9 @@ class Jobs:
     ) -> Job:
         now = await self._storage.now()
         start = blueprint.graph.start.name
+        data = Document.of(dict(initial_data), "initial_data")
+        if blueprint.input_schema is not None:
+            blueprint.check_input(data.value())
         return Job(
             id=job_id,
             blueprint=blueprint.name,
@@ -152,7 +156,7 @@ class Jobs:
             state=start,
             created_at=now,
             updated_at=now,
-            initial_data=Document.of(dict(initial_data), "initial_data"),
+            initial_data=data,
             client=client,
             source=source,
             webhook_url=webhook_url,

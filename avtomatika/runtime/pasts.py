@@ -117,12 +117,16 @@ class Pasts:
             BlueprintError: the blueprint is not registered any more.
             JobStateError: the blueprint has changed and lacks the state.
             DocumentError: the data hold something that cannot be stored.
+            ContractError: the initial data do not fit the blueprint's schema.
         """
         past = await self._find(job, state, sequence)
         pinned = self._registry.find_version(job.blueprint, job.blueprint_version)
         blueprint = pinned or self._registry.get(job.blueprint)
         if past.state not in blueprint.graph:
             raise JobStateError(f"blueprint '{blueprint.name}' has changed and lacks the state '{past.state}'.")
+        data = job.initial_data.merged(initial_data or {}, "initial_data")
+        if initial_data:
+            blueprint.check_input(data.value())
         now, job_id = await self._storage.now(), str(uuid.uuid4())
         fan_out = f"{job_id}-1"
         sibling = Job(
@@ -133,7 +137,7 @@ class Pasts:
             state=past.state,
             created_at=now,
             updated_at=now,
-            initial_data=job.initial_data.merged(initial_data or {}, "initial_data"),
+            initial_data=data,
             state_history=past.state_history.merged(state_history or {}, "state_history"),
             client=client,
             fan_out=past.joined(fan_out),

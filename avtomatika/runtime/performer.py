@@ -23,7 +23,7 @@ from avtomatika.core.effects import (
 from avtomatika.core.events import Event, JobSubmitted
 from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.steps import Limits
-from avtomatika.errors import JobNotFoundError, StorageError
+from avtomatika.errors import DataSizeError, JobNotFoundError, StorageError
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.reputations import Reputations
@@ -166,6 +166,8 @@ class Performer:
             records: what is written beside the job; Stale if one of them was written meanwhile.
             event: where it begins and with what; the start, with nothing, if left out.
         """
+        if len(job.initial_data) > self._limits.max_data:
+            raise DataSizeError("initial_data", len(job.initial_data), self._limits.max_data)
         now = await self._storage.now()
         decision = self._decide(job, event, now)
         outcome = await self._storage.commit(batch_of(job, decision, now, dedupe=dedupe, records=records))

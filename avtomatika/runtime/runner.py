@@ -26,7 +26,7 @@ from avtomatika.core.events import (
 )
 from avtomatika.core.job import Job
 from avtomatika.core.states import JobStatus
-from avtomatika.errors import BlueprintError, DocumentError, HandlerError, StorageError
+from avtomatika.errors import BlueprintError, ContractError, DocumentError, HandlerError, StorageError
 from avtomatika.log_context import log_context
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
 from avtomatika.runtime.performer import Performer
@@ -280,11 +280,17 @@ class Runner:
             with self._tracer.handler(job):
                 returned = await self._invoke(handler, handler.arguments(context))
             if isinstance(context.actions.requested, SubBlueprint):
-                self._registry.get(context.actions.requested.blueprint)  # a slip is told now, with what there is
+                # A slip is told now, with what there is.
+                child = self._registry.get(context.actions.requested.blueprint)
+                child.check_input(dict(context.actions.requested.initial_data))
+            state_history = Document.of(context.state_history, "state_history")
+            result = Document.of(dict(returned), "the returned result") if isinstance(returned, Mapping) else NULL
+            if blueprint.output_schema is not None and blueprint.graph.state(job.state).outcome == "finished":
+                blueprint.check_output((result if isinstance(returned, Mapping) else state_history).value())
             return HandlerReturned(
                 context.actions.requested,
-                Document.of(context.state_history, "state_history"),
-                Document.of(dict(returned), "the returned result") if isinstance(returned, Mapping) else NULL,
+                state_history,
+                result,
                 isinstance(returned, Mapping),
                 self._clock.now() - began,
                 name,
@@ -295,6 +301,9 @@ class Runner:
                 raise
             message = f"handler '{name}' raised CancelledError, though nobody cancelled it"
             return HandlerFailed("TRANSIENT_ERROR", message, self._clock.now() - began, name)
+        except ContractError as error:
+            log.warning("%s", error, extra={"action": "contract_violated", "job_id": job.id, "state": job.state})
+            return HandlerFailed("CONTRACT_VIOLATION_ERROR", str(error), self._clock.now() - began, name)
         except (HandlerError, DocumentError, BlueprintError) as error:
             log.warning("%s", error, extra={"action": "handler_fault", "job_id": job.id, "state": job.state})
             return HandlerFailed("PERMANENT_ERROR", str(error), self._clock.now() - began, name)

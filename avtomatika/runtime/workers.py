@@ -15,7 +15,7 @@ from avtomatika.core.document import NULL, Document, check_depth
 from avtomatika.core.events import Event, TaskReported
 from avtomatika.core.history import WorkerEvent
 from avtomatika.core.job import Failure, Job, Task, parse_wire_id
-from avtomatika.errors import DocumentError, JobNotFoundError
+from avtomatika.errors import ContractError, DocumentError, JobNotFoundError
 from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.answers import IgnoredReason, accepted, heartbeat_answer, ignored, registered, ttl_refreshed
 from avtomatika.protocol.dialects import G0, G1
@@ -23,10 +23,12 @@ from avtomatika.protocol.heartbeats import IDLE, OFFLINE, adopt, apply_heartbeat
 from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage, WorkerProfile
 from avtomatika.protocol.polls import Poll
+from avtomatika.protocol.results import SUCCESS
 from avtomatika.protocol.worker_events import progress_of
 from avtomatika.runtime.herd import Herd
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.performer import Performer
+from avtomatika.runtime.promises import Promises
 from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.stop_orders import OVERDUE, StopOrders
 from avtomatika.storage.base import Progress, Storage, TaskClaim
@@ -51,6 +53,7 @@ class Workers:
         ttl: seconds that a silent worker is remembered.
         lease: seconds that a heartbeat keeps a task.
         meter: counts results.
+        promises: what the data of results must look like; None for what dispatches say, and workers.
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class Workers:
         ttl: float,
         lease: float,
         meter: Meter = SILENT,
+        promises: Promises | None = None,
     ) -> None:
+        self._promises = promises or Promises()
         self._meter = meter
         self._clock = clock
         self._sockets = sockets
@@ -137,6 +142,8 @@ class Workers:
             seconds: how long to wait at most.
         """
         profile = await self._storage.find_worker(worker_id)
+        if profile is not None:
+            self._promises.hear(profile)
         if profile is not None and profile.status == OFFLINE:
             # It said goodbye and is back; the oldest workers do not register again to say so.
             profile = replace(profile, status=IDLE, available=None)
@@ -170,6 +177,7 @@ class Workers:
         # One that said goodbye is remembered only as long as its last results may take.
         ttl = min(self._ttl, _FAREWELL_SECONDS) if profile.status == OFFLINE else self._ttl
         await self._storage.put_worker(profile, ttl)
+        self._promises.hear(profile)
         waiting = self._unknown.get(profile.worker_id)
         if waiting is not None:
             waiting.set()
@@ -249,7 +257,9 @@ class Workers:
         try:
             check_depth(result.data, "data")
             data = Document.of(result.data, "data")
-        except DocumentError as error:
+            if task is not None and result.status == SUCCESS:
+                self._promises.check(task, worker_id, result.data)
+        except (DocumentError, ContractError) as error:
             data = NULL
             result = replace(result, status="failure", error_code="CONTRACT_VIOLATION_ERROR", error_message=str(error))
         failure = None

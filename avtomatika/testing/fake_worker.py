@@ -271,13 +271,14 @@ def profile_of(worker_id: str, task_type: str, facts: Mapping[str, Any], now: fl
     Args:
         worker_id: its identity.
         task_type: its skill.
-        facts: further fields of ``WorkerProfile``; ``cost`` is short for ``costs`` of its skill.
+        facts: further fields of ``WorkerProfile``; ``cost`` is short for ``costs`` of its skill, ``output_schema`` for
+            that of its skill.
         now: the moment, Unix seconds.
 
     Raises:
         TestingError: there is no such field.
     """
-    known = [*WorkerProfile.__struct_fields__, "cost"]
+    known = [*WorkerProfile.__struct_fields__, "cost", "output_schema"]
     for name in facts:
         if name not in known:
             raise TestingError(f"a worker's profile has no '{name}'; known: {', '.join(known)}.{suggest(name, known)}")
@@ -286,9 +287,10 @@ def profile_of(worker_id: str, task_type: str, facts: Mapping[str, Any], now: fl
         chosen["costs"] = {task_type: float(chosen.pop("cost"))}
     if "hot" in chosen:
         chosen["hot"] = frozenset(chosen["hot"])
+    skill = Skill(task_type, output_schema=chosen.pop("output_schema", None))
     return WorkerProfile(
         worker_id,
-        **{"skills": (Skill(task_type),), "registered_at": now, "seen_at": now, "dialect": "G4", **chosen},
+        **{"skills": (skill,), "registered_at": now, "seen_at": now, "dialect": "G4", **chosen},
     )
 
 

@@ -138,7 +138,11 @@ def fan_out(machine: Machine, dice: Dice) -> None:
 
 def fail(machine: Machine, dice: Dice) -> None:
     """The handler raises."""
-    machine.feed(HandlerFailed(dice.pick(["TRANSIENT_ERROR", "TRANSIENT_ERROR", "PERMANENT_ERROR"]), "boom"))
+    machine.feed(
+        HandlerFailed(
+            dice.pick(["TRANSIENT_ERROR", "TRANSIENT_ERROR", "PERMANENT_ERROR", "CONTRACT_VIOLATION_ERROR"]), "boom"
+        )
+    )
 
 
 def claim(machine: Machine, dice: Dice) -> None:

@@ -165,6 +165,7 @@ SCENARIOS: dict[str, Scenario] = {
         DEFAULT,
         lambda m: (single(m, dispatch_timeout=5.0).fails(), m.fires(TimerKind.DISPATCH)),
     ),
+    "contract violated": (DEFAULT, lambda m: m.started().raises(code="CONTRACT_VIOLATION_ERROR")),
     "branches, success": (DEFAULT, lambda m: (branches(m), each(m, lambda task: m.reports(task=task)))),
     "branches, permanent": (
         DEFAULT,
@@ -243,6 +244,7 @@ def events_for(machine: Machine) -> list[Event]:
         HandlerReturned(Transition("charge"), EMPTY),
         HandlerFailed("TRANSIENT_ERROR", "boom"),
         HandlerFailed("PERMANENT_ERROR", "boom"),
+        HandlerFailed("CONTRACT_VIOLATION_ERROR", "boom"),
         *(ChildEnded(child, status) for child in ("another", child_of(machine)) for status in sorted(TERMINAL)),
         Decided(0, "approved"),
         Decided(machine.job.version, "approved"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from avtomatika.blueprints import StateMachineBlueprint
 from avtomatika.server.keys import JOBS_KEY
 
 from .conftest import OTHER, Api, until
@@ -96,6 +97,27 @@ async def test_unknown_endpoint_is_answered_with_a_guess(api: Api) -> None:
     assert "no blueprint creates jobs at /api/v1/quik" in answer.body["error"]
     assert "/api/v2/shop/orders" in answer.body["error"]
     assert "Did you mean '/api/v1/quick'?" in answer.body["error"]
+
+
+async def test_initial_data_that_do_not_fit_the_schema_are_refused_with_their_path(api: Api) -> None:
+    """No job is made, and the caller can point at the field."""
+    strict = StateMachineBlueprint(
+        "strict", api_endpoint="/strict", input_schema={"properties": {"kg": {"type": "number"}}, "required": ["kg"]}
+    )
+
+    @strict.handler_for("only", is_start=True, is_end=True)
+    async def only() -> None: ...
+
+    api.engine.register_blueprint(strict)
+    for body, path in (({"kg": "3"}, "initial_data.kg"), ({"initial_data": {}}, "initial_data.kg")):
+        answer = await api.post("/api/v1/strict", body)
+
+        assert (answer.status, answer.body["code"], answer.body["path"]) == (400, "contract_violation", path)
+    assert (await api.get("/api/v1/jobs")).body == []
+    assert (await api.post("/api/v1/strict", {"kg": 3})).status == 202
+    document = (await api.get("/_public/openapi.json")).body
+    schema = document["paths"]["/api/v1/strict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["anyOf"][0]["properties"]["initial_data"] == strict.input_schema
 
 
 @pytest.mark.parametrize(

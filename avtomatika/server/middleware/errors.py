@@ -13,6 +13,7 @@ from avtomatika.errors import (
     AuthError,
     AvtomatikaError,
     BlueprintError,
+    ContractError,
     DecisionError,
     DocumentError,
     JobNotFoundError,
@@ -34,6 +35,7 @@ _STATUSES: tuple[tuple[type[AvtomatikaError], int], ...] = (
     (PastStateError, 400),
     (BlueprintError, 404),
     (DocumentError, 400),
+    (ContractError, 400),
     (ProtocolError, 400),
     (StorageError, 503),
 )
@@ -57,7 +59,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             log.warning("a request was refused: %s", error, extra=facts)
         elif status >= 500:
             log.exception("a request failed", extra=facts)
-        response = answer({"error": str(error), "code": error.code}, status)
+        where = {"path": error.path} if isinstance(error, ContractError) else {}
+        response = answer({"error": str(error), "code": error.code, **where}, status)
         if status == 503:
             response.headers["Retry-After"] = "5"
         return response

@@ -76,7 +76,7 @@ def _told(docstring: str) -> tuple[str, str]:
 
 
 def _creation(path: str, blueprint: CompiledBlueprint) -> dict[str, Any]:
-    schema: Schema | None = getattr(blueprint, "input_schema", None)
+    schema: Schema | None = None if blueprint.input_schema is None else dict(blueprint.input_schema)
     states = ", ".join(state.name for state in blueprint.graph)
     summary = f"Create a job of blueprint '{blueprint.name}'"
     operation = _operation("POST", path, CREATION, summary, f"Its states: {states}.")
