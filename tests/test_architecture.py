@@ -111,7 +111,7 @@ WIDGETS_MAY_IMPORT = {"client", "notebook", "errors"}
 
 # Packages that not every installation has, and the only files that import them.
 OPTIONAL = {
-    "IPython": {"notebook"},
+    "IPython": {"notebook", "worker/notebooks.py"},
     "anywidget": NOTHING,
     "asyncpg": {"history/postgres"},
     "graphviz": {"blueprints/render.py"},
@@ -122,7 +122,7 @@ OPTIONAL = {
     "obstore": {"payloads/s3.py"},
     "opentelemetry": {"observability/spans.py"},
     "pandas": {"notebook/frames.py"},
-    "papermill": NOTHING,
+    "papermill": {"worker/notebooks.py"},
     "prometheus_client": {"observability/metrics.py"},
     "redis": {"storage/redis"},
     "standardwebhooks": {"webhooks/signer.py"},
