@@ -139,5 +139,8 @@ def _responses(path: str, operation: Operation) -> dict[str, Any]:
     if path.endswith("/tasks/next"):
         responses["204"] = {"description": "no task came in time"}
     responses |= {str(status): {"description": why, "content": error} for status, why in sorted(refusals.items())}
+    # What is no valid HTTP never reaches a handler: the framework refuses it with a line of text.
+    refusals.setdefault(400, "no valid HTTP")
+    responses["400"] = {"description": refusals[400], "content": {**error, "text/plain": {}}}
     responses["default"] = {"description": "any other error", "content": error}
     return responses
