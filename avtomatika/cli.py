@@ -27,6 +27,7 @@ app = typer.Typer(
 
 app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_messages.app, name="messages")
+app.command()(cli_jobs.explain)
 app.command()(cli_check.check)
 app.command()(cli_check.token)
 app.command()(cli_schedules.schedules)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from avtomatika.client import Client
 from avtomatika.config import DEFAULT_CLIENT_TOKEN
+from avtomatika.errors import AvtomatikaError, ConnectionFailedError
 
 app = typer.Typer(help="Look at jobs of a running engine and deal with those that stopped.", no_args_is_help=True)
 
@@ -36,10 +38,10 @@ def list_(
 ) -> None:
     """List jobs, newest first."""
     jobs = Client(url, token).jobs(status=status, blueprint=blueprint, limit=limit)
-    typer.echo(f"{'JOB':<38}{'BLUEPRINT':<24}{'STATUS':<28}{'STATE':<24}AGE")
+    typer.echo(f"{'JOB':<37} {'BLUEPRINT':<23} {'STATUS':<27} {'STATE':<23} AGE")
     for job in jobs:
         age = f"{time.time() - job['created_at']:.0f} s"
-        typer.echo(f"{job['id']:<38}{job['blueprint_name']:<24}{job['status']:<28}{job['current_state']:<24}{age}")
+        typer.echo(f"{job['id']:<37} {job['blueprint_name']:<23} {job['status']:<27} {job['current_state']:<23} {age}")
 
 
 @app.command()
@@ -58,9 +60,7 @@ def explain(job: JobId, url: Url = _URL, token: Token = DEFAULT_CLIENT_TOKEN) ->
 @app.command()
 def cancel(jobs: JobIds, url: Url = _URL, token: Token = DEFAULT_CLIENT_TOKEN) -> None:
     """End jobs."""
-    client = Client(url, token)
-    for job in jobs:
-        typer.echo(f"{job}: {client.cancel(job)}")
+    _for_each(jobs, Client(url, token).cancel)
 
 
 @app.command()
@@ -132,7 +132,31 @@ def requeue(
     client = Client(url, token)
     if status:
         jobs = [job["id"] for job in client.jobs(status=status, blueprint=blueprint, limit=_PAGE)]
-    for job in jobs or []:
+
+    def let_go_on(job: str) -> str:
         client.requeue(job)
-        typer.echo(f"{job}: requeued")
-    typer.echo(f"{len(jobs or [])} requeued", err=True)
+        return "requeued"
+
+    _for_each(jobs or [], let_go_on)
+
+
+def _for_each(jobs: list[str], act: Callable[[str], object]) -> None:
+    """Does something to each job and says what came of it; one that refuses does not keep the others from it.
+
+    Raises:
+        typer.Exit: some refused.
+    """
+    done = 0
+    for job in jobs:
+        try:
+            typer.echo(f"{job}: {act(job)}")
+        except ConnectionFailedError:
+            raise
+        except AvtomatikaError as error:
+            typer.echo(f"{job}: {error}", err=True)
+        else:
+            done += 1
+    if len(jobs) != 1:
+        typer.echo(f"{done} of {len(jobs)} done", err=True)
+    if done < len(jobs):
+        raise typer.Exit(1)
