@@ -13,6 +13,7 @@ from avtomatika.server import (
     documentation,
     events,
     jobs,
+    operations,
     overview,
     pasts,
     schedules,
@@ -51,6 +52,8 @@ def build_app(settings: Settings) -> web.Application:
     for slashes in ("", "/"):
         _add_worker_routes(app, f"{slashes}/_worker")
     if settings.client_api:
+        app.router.add_get("/_public/ui", operations.page)
+        app.router.add_get("/_public/ui/{file}", operations.asset)
         _add_client_routes(app, f"/{settings.api_prefix}")
     return app
 
@@ -79,6 +82,7 @@ def _add_client_routes(app: web.Application, root: str) -> None:
     app.router.add_post(f"{root}/v1/jobs/{{job_id}}/fork", pasts.fork)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/explain", jobs.explanation)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/history", jobs.history)
+    app.router.add_get(f"{root}/v1/jobs/{{job_id}}/graph", operations.job_graph)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/tasks", tasks.list_)
     app.router.add_get(f"{root}/v1/events", events.stream)
     app.router.add_get(f"{root}/v1/dead-letters", dead_letters.list_)

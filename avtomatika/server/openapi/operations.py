@@ -16,6 +16,7 @@ from avtomatika.server import (
     documentation,
     events,
     jobs,
+    operations,
     overview,
     pasts,
     schedules,
@@ -101,6 +102,8 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
         "Engine", TEXT, ("text/plain", "application/openmetrics-text"), errors={501: "a package is not installed"}
     ),
     documentation.page: Operation("Engine", TEXT, ("text/html",)),
+    operations.page: Operation("Engine", TEXT, ("text/html",)),
+    operations.asset: Operation("Engine", TEXT, ("text/javascript", "text/css")),
     documentation.asset: Operation("Engine", TEXT, ("text/javascript", "text/css", "text/html")),
     jobs.list_: Operation(
         "Jobs",
@@ -128,6 +131,7 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
     ),
     jobs.explanation: Operation("Jobs", ref("Explanation")),
     jobs.history: Operation("Jobs", list_of("HistoryEvent")),
+    operations.job_graph: Operation("Jobs", TEXT, ("image/svg+xml",)),
     tasks.list_: Operation("Jobs", list_of("Task"), query={"status": or_empty(_TASK_STATUSES)}),
     bulk.cancel: Operation("Jobs", ref("JobsCancelled"), body=CANCEL_BODY),
     bulk.requeue: Operation("Jobs", ref("JobsRequeued"), body=REQUEUE_BODY),
