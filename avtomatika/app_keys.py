@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from avtomatika.engine import ENGINE_KEY
 from avtomatika.server.keys import (
+    APPROVALS_KEY,
     DISPATCHER_KEY,
     HISTORIAN_KEY,
     HISTORY_KEY,
     JOBS_KEY,
     METER_KEY,
+    PASTS_KEY,
     REGISTRY_KEY,
     RUNNER_KEY,
     SETTINGS_KEY,
@@ -17,12 +19,14 @@ from avtomatika.server.keys import (
 )
 
 __all__ = [
+    "APPROVALS_KEY",
     "DISPATCHER_KEY",
     "ENGINE_KEY",
     "HISTORIAN_KEY",
     "HISTORY_KEY",
     "JOBS_KEY",
     "METER_KEY",
+    "PASTS_KEY",
     "REGISTRY_KEY",
     "RUNNER_KEY",
     "SETTINGS_KEY",

@@ -70,6 +70,8 @@ def lights_at(events: Sequence[Event]) -> Lights:
             current, failed = "", state or current
         elif kind == "job_requeued":
             current, failed = state, ""
+        elif kind == "job_rewound":
+            failed = ""
     return Lights(current, tuple(visited), (failed,) if failed else (), dict(steps))
 
 

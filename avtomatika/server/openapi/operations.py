@@ -83,6 +83,10 @@ _LAST_ID: Schema = {"type": "string", "pattern": "^[0-9]{1,19}$", "description":
 _EVENTS = "text/event-stream"
 _TASK_STATUSES: Schema = {"type": "string", "enum": [str(status) for status in TaskStatus]}
 _CONFLICT = {409: "the job's status does not allow it"}
+_PAST = {
+    400: "the job never entered that state, or its history is not kept",
+    409: "its blueprint lacks the state, or the Idempotency-Key was used for another request",
+}
 
 CREATION = Operation(
     "Create jobs",
@@ -120,14 +124,14 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
     jobs.get: Operation("Jobs", ref("Job"), query={"wait": _WAIT, "version": or_empty({**WHOLE, "maximum": 10**18})}),
     jobs.cancel: Operation("Jobs", ref("JobChanged"), errors=_CONFLICT),
     jobs.requeue: Operation("Jobs", ref("JobChanged"), errors=_CONFLICT),
-    pasts.rewind: Operation("Jobs", ref("JobChanged"), body=past_body(), errors=_CONFLICT),
+    pasts.rewind: Operation("Jobs", ref("JobChanged"), body=past_body(), errors=_PAST),
     pasts.fork: Operation(
         "Jobs",
         ref("JobAccepted"),
         status=202,
         headers=CREATION.headers,
         body=past_body(initial_data=OBJECT, state_history=OBJECT),
-        errors={409: "the Idempotency-Key was used for another request"},
+        errors=_PAST,
     ),
     jobs.explanation: Operation("Jobs", ref("Explanation")),
     jobs.history: Operation("Jobs", list_of("HistoryEvent")),

@@ -62,7 +62,7 @@ SCHEMAS: dict[str, Schema] = {
         "id blueprint_name blueprint_version status current_state initial_data state_history result progress "
         "progress_message error_message created_at updated_at current_task_id task_worker_id parent_job_id source "
         "client attempt version",
-        "parallel sleep",
+        "forked_from parallel sleep approval sub_job",
         status=STATUSES,
         initial_data=ANYTHING,
         state_history=ANYTHING,
@@ -77,8 +77,16 @@ SCHEMAS: dict[str, Schema] = {
         parent_job_id=_TEXT_OR_NULL,
         attempt=WHOLE,
         version=WHOLE,
+        forked_from=_TEXT_OR_NULL,
         parallel=OBJECT,
         sleep=OBJECT,
+        approval=record(
+            "message decisions url expires_at asked_at integration",
+            decisions=TEXTS,
+            expires_at=_MOMENT_OR_NULL,
+            asked_at=MOMENT,
+        ),
+        sub_job=record("job_id blueprint_name"),
     ),
     "JobPage": record("jobs next_cursor", jobs=list_of("Job"), next_cursor=_TEXT_OR_NULL),
     "JobAccepted": record("status job_id", status={"type": "string", "const": "accepted"}),
