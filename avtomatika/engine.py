@@ -48,6 +48,7 @@ from avtomatika.runtime.reputations import Reputations
 from avtomatika.runtime.runner import Runner
 from avtomatika.runtime.sampling import Sampler
 from avtomatika.runtime.scheduler import Scheduler
+from avtomatika.runtime.shelves import with_shelves
 from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
@@ -266,7 +267,7 @@ class OrchestratorEngine:
             ValidationError: its graph has faults; all of them are listed.
             BlueprintError: another blueprint has its endpoint.
         """
-        self._registry.add(blueprint.compile())
+        self._registry.add(with_shelves(blueprint.compile(), self._storage))
 
     async def create_background_job(
         self,

@@ -21,7 +21,7 @@ from avtomatika.core.job import HOLON, Failure, Job, parse_wire_id
 from avtomatika.core.retry import Verdict, classify
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import HOLON_TOPIC
-from avtomatika.errors import AvtomatikaError, ConfigError, JobStateError
+from avtomatika.errors import AvtomatikaError, ConfigError, ContractError, DocumentError, JobStateError
 from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.messages import Result
 from avtomatika.protocol.results import CANCELLED, FAILURE, SUCCESS, encode_result
@@ -171,15 +171,19 @@ class Holon:
         seconds = None if context.deadline is None else context.deadline - await self._storage.now()
         if seconds is not None and seconds <= 0:
             raise TaskError("the deadline of the task has passed", "TIMEOUT_ERROR")
-        await self._jobs.create_once(
-            job_id,
-            self._registry.get(name),
-            params,
-            records=[self._record_of(job_id, context)],
-            source=HOLON,
-            result_timeout=seconds,
-            tracing_context=context.tracing_context,
-        )
+        try:
+            await self._jobs.create_once(
+                job_id,
+                self._registry.get(name),
+                params,
+                records=[self._record_of(job_id, context)],
+                source=HOLON,
+                result_timeout=seconds,
+                tracing_context=context.tracing_context,
+            )
+        except (ContractError, DocumentError) as error:
+            # No later attempt brings other params.
+            raise TaskError(str(error), "INVALID_INPUT_ERROR") from error
         return job_id
 
     async def _note(self, job_id: str, context: Context) -> None:

@@ -178,6 +178,26 @@ async def test_failure_comes_up_with_its_reason_and_is_not_tried_again() -> None
     assert "missing" in job.failure.message
 
 
+async def test_params_that_do_not_fit_the_blueprint_of_the_holon_fail_the_job_above() -> None:
+    """Other attempts would bring the same params; the path comes up."""
+    strict = StateMachineBlueprint("middle", input_schema={"properties": {"n": {"type": "number"}}})
+
+    @strict.handler_for("only", is_start=True, is_end=True)
+    async def only() -> None: ...
+
+    async with (
+        engine(MemoryStorage(), order("top", "middle")) as top,
+        engine(MemoryStorage(), strict, PARENT_URL=top.url, HOLON_ID="m") as middle,
+    ):
+        job = await ended(top, await top.create_background_job("top", {"n": "one"}))
+        below = await jobs_of(middle)
+
+    assert (job.status, below) == ("failed", [])
+    assert job.failure is not None
+    assert (job.failure.code, job.failure.attempt) == ("INVALID_INPUT_ERROR", 1)
+    assert "initial_data.n" in job.failure.message
+
+
 async def test_holon_that_starts_again_goes_on_with_the_same_job(tmp_path: Path) -> None:
     """It gives its task back when it stops; what it gets again is the job that it has, and the leaf works once."""
     file = str(tmp_path / "middle.db")

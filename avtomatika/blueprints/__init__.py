@@ -11,7 +11,7 @@ from avtomatika.blueprints.graph import Edge, EdgeKind, Graph, State
 from avtomatika.blueprints.handlers import Handler
 from avtomatika.blueprints.render import dot, graph_dict, mermaid
 from avtomatika.blueprints.retries import RetryPolicy
-from avtomatika.blueprints.stores import DataStore
+from avtomatika.blueprints.stores import DataStore, SharedStore
 
 __all__ = [
     "ActionFactory",
@@ -25,6 +25,7 @@ __all__ = [
     "Handler",
     "JobContext",
     "RetryPolicy",
+    "SharedStore",
     "State",
     "StateMachineBlueprint",
     "dot",

@@ -22,7 +22,7 @@ from avtomatika.blueprints.literals import FunctionNode
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.blueprints.schemas import check_data, check_schema
 from avtomatika.blueprints.source import find_node, read_handler
-from avtomatika.blueprints.stores import as_store
+from avtomatika.blueprints.stores import SharedStore, as_store
 from avtomatika.blueprints.validation import ReadHandler, faults
 from avtomatika.errors import ActionError, BlueprintError, HandlerError, ValidationError, suggest
 
@@ -356,19 +356,22 @@ class StateMachineBlueprint:
         """
         self._migrations.update(moves)
 
-    def add_data_store(self, name: str, initial: Any = None) -> None:
+    def add_data_store(self, name: str, initial: Any = None, *, shared: bool = False) -> None:
         """Gives the handlers a store, which they reach as ``data_stores.<name>``.
 
         Args:
             name: a Python identifier; a store of the same name is replaced.
             initial: a dict (or None) becomes a ``DataStore``; any other object is handed through as it is.
+            shared: make a ``SharedStore`` of the dict, whose values all engines on one storage share.
 
         Raises:
-            BlueprintError: the name is no identifier.
+            BlueprintError: the name is no identifier, or what cannot be shared is to be.
         """
         if not isinstance(name, str) or not name.isidentifier():
             raise BlueprintError(f"a data store is an attribute of data_stores, so its name cannot be {name!r}.")
-        setattr(self.data_stores, name, as_store(initial))
+        if shared and not (initial is None or isinstance(initial, dict)):
+            raise BlueprintError(f"data store '{name}': only the values of a dict can be shared; got {initial!r}.")
+        setattr(self.data_stores, name, SharedStore(initial) if shared else as_store(initial))
 
     @property
     def graph(self) -> Graph:

@@ -17,7 +17,7 @@ from typing import Any
 from avtomatika.blueprints.conditions import Condition, TextCondition
 from avtomatika.blueprints.handlers import plain_function
 from avtomatika.blueprints.retries import RetryPolicy
-from avtomatika.blueprints.stores import DataStore
+from avtomatika.blueprints.stores import DataStore, SharedStore
 from avtomatika.errors import BlueprintError
 
 _VARIABLE = "bp"
@@ -107,6 +107,8 @@ def _condition_text(handler: ExportedHandler) -> str:
 def _store_text(name: str, store: Any) -> str:
     if isinstance(store, DataStore):
         return f"{_VARIABLE}.add_data_store({name!r})"
+    if isinstance(store, SharedStore) and store.name is None:
+        return f"{_VARIABLE}.add_data_store({name!r}, shared=True)"
     return f"# {_VARIABLE}.add_data_store({name!r}, ...)  # a {type(store).__name__}: make it where the module is used"
 
 
