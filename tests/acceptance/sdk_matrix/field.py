@@ -167,7 +167,16 @@ class Field:
 
     async def start(self) -> None:
         """Starts an engine on what is stored."""
-        config = Config(
+        self._engine = OrchestratorEngine(self.storage, self._config())
+        self._engine.register_blueprint(blueprint())
+        self._engine.app.middlewares.insert(0, self._watch)
+        self._spy(self._engine.app[WORKERS_KEY])
+        self._spy_on_signatures(self._engine.app[SIGNATURES_KEY])
+        await self._engine.start()
+        self._client = await AsyncClient(self.url, CLIENT_TOKEN).__aenter__()
+
+    def _config(self) -> Config:
+        return Config(
             API_HOST="127.0.0.1",
             API_PORT=self.port,
             CLIENT_TOKEN=CLIENT_TOKEN,
@@ -181,13 +190,6 @@ class Field:
             # These workers hang up after ten seconds and do not say so.
             WORKER_POLL_TIMEOUT_SECONDS=5.0,
         )
-        self._engine = OrchestratorEngine(self.storage, config)
-        self._engine.register_blueprint(blueprint())
-        self._engine.app.middlewares.insert(0, self._watch)
-        self._spy(self._engine.app[WORKERS_KEY])
-        self._spy_on_signatures(self._engine.app[SIGNATURES_KEY])
-        await self._engine.start()
-        self._client = await AsyncClient(self.url, CLIENT_TOKEN).__aenter__()
 
     async def stop(self) -> None:
         """Stops the engine; the storage stays."""

@@ -11,8 +11,9 @@ from typing import Any
 
 from . import environments
 from .field import PATIENCE, Field, Seat
-from .promises import FAREWELLS, PROMISES, RESTARTS, TOGETHER, Impossible
+from .promises import FAREWELLS, PROMISES, RESTARTS, SECURE, TOGETHER, Impossible
 from .releases import Release
+from .secure_field import SecureField
 
 KEPT, IMPOSSIBLE, BROKEN = "✓", "-", "✗"
 
@@ -75,6 +76,7 @@ async def try_releases(releases: Sequence[Release], home: Path) -> Matrix:
         seats = [field.seat(release, python) for release, python in zip(releases, pythons, strict=True)]
         for name, promise in TOGETHER.items():
             await asyncio.gather(*(_try(matrix, seat, name, promise(field, seat)) for seat in seats))
+        await _try_secure(matrix, seats, home / "tls")
         for name, parts in RESTARTS.items():
             await _try_restart(matrix, field, seats, name, {seat.name: parts(field, seat) for seat in seats})
         for name, promise in FAREWELLS.items():
@@ -84,6 +86,17 @@ async def try_releases(releases: Sequence[Release], home: Path) -> Matrix:
         if matrix.faults:
             matrix.faults += [f"--- log of {worker.worker_id}\n{worker.log[-4000:]}" for worker in field.workers]
     return matrix
+
+
+async def _try_secure(matrix: Matrix, seats: Sequence[Seat], home: Path) -> None:
+    """Tries what needs an engine that speaks TLS."""
+    field = SecureField(home)
+    async with contextlib.aclosing(field):
+        await field.start()
+        for name, promise in SECURE.items():
+            await asyncio.gather(*(_try(matrix, seat, name, promise(field, seat)) for seat in seats))
+        if matrix.faults:
+            matrix.faults += [f"--- log of {worker.worker_id}\n{worker.log[-2000:]}" for worker in field.workers]
 
 
 async def _try(matrix: Matrix, seat: Seat, name: str, promise: Awaitable[Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from avtomatika.core.states import TaskStatus
 
 from .field import RETRIES, TASK_KEY, Field, Seat, SlowTask, until
+from .secure_field import SecureField
 
 
 class Impossible(Exception):  # noqa: N818 - no error but an answer
@@ -20,6 +21,7 @@ class Impossible(Exception):  # noqa: N818 - no error but an answer
 
 
 Promise = Callable[[Field, Seat], Awaitable[None]]
+SecurePromise = Callable[[SecureField, Seat], Awaitable[None]]
 RestartPromise = Callable[[Field, Seat], AsyncIterator[None]]
 """A promise in three parts: before the engine stops, while it is away, and after it has come back."""
 
@@ -270,6 +272,24 @@ async def survives_an_empty_memory(field: Field, seat: Seat) -> AsyncIterator[No
     assert [job["result"]["answer"]["echo"] for job in jobs] == [{"n": 2}] * 2
 
 
+async def works_over_tls(field: SecureField, seat: Seat) -> None:
+    """Known by its certificate; another's is refused; with the token that it asks for, it works and signs on."""
+    if not seat.release.speaks_tls:
+        raise Impossible("this release cannot be given certificates")
+    worker = field.start_secure_worker(seat.python, f"{seat.name}-tls", f"{seat.name}-tls").worker_id
+    impostor = field.start_secure_worker(seat.python, f"{seat.name}-impostor", worker)
+    before = await field.did(f"echo-{worker}", {"n": 1})
+    await until(lambda: field.issued.count(worker) > 0, "it asks for a token of its own")
+    await two_heartbeats(field, worker)
+    after = await field.did(f"echo-{worker}", {"n": 2})
+    assert [job.status for job in (before, after)] == ["finished", "finished"]
+    assert {verdict for _, verdict in field.records.signatures[worker]} <= {"right"}
+    assert await field.storage.find_worker(impostor.worker_id) is None
+    for process in field.workers:
+        if process.worker_id in {worker, impostor.worker_id}:
+            await asyncio.to_thread(process.kill)
+
+
 async def drains(field: Field, seat: Seat) -> None:
     """SIGTERM during a task: it is finished and counts; a release that just ends has it done by another worker."""
     task, job_id = await _begun(field, seat.wired.worker_id, skill=f"slow-{seat.wired.worker_id}")
@@ -355,5 +375,7 @@ RESTARTS: dict[str, RestartPromise] = {"restart": survives_a_restart, "empty mem
 """What stops the engine, for all releases at the same time; the last one finds an engine that has forgotten all."""
 FAREWELLS: dict[str, Promise] = {"SIGTERM": drains, "out of time": gives_back_what_it_cannot_finish}
 """What ends a worker."""
-PROMISES = (*TOGETHER, *RESTARTS, *FAREWELLS)
+SECURE: dict[str, SecurePromise] = {"TLS and new tokens": works_over_tls}
+"""What is tried at an engine that speaks TLS."""
+PROMISES = (*TOGETHER, *SECURE, *RESTARTS, *FAREWELLS)
 """Their names, in the order of the table."""

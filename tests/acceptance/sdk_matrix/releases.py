@@ -52,6 +52,11 @@ class Release:
         return self.number >= 4
 
     @property
+    def speaks_tls(self) -> bool:
+        """Whether it can be given certificates."""
+        return self.number >= 4
+
+    @property
     def signs(self) -> bool:
         """Whether it signs its messages."""
         return self.number >= 12
