@@ -30,7 +30,10 @@ async def page(api: Api, missing_server: Callable[[str], NoReturn]) -> AsyncIter
         page.on("console", lambda message: page.complaints.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.on("request", lambda request: page.asked.append(request.url))
-        await page.goto(f"{api.origin}/_public/docs", wait_until="networkidle")
+        # No test asks how long the page takes.
+        page.set_default_timeout(120_000)
+        await page.goto(f"{api.origin}/_public/docs")
+        await page.wait_for_selector(".opblock")
         yield page
         await browser.close()
 

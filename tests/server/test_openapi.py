@@ -10,7 +10,6 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from avtomatika import ActionFactory, StateMachineBlueprint
-from avtomatika.server.keys import REGISTRY_KEY
 from avtomatika.server.openapi import operations
 
 from .conftest import WORKER, Api
@@ -57,7 +56,7 @@ async def test_document_has_every_route(api: Api) -> None:
 async def test_document_follows_the_registered_blueprints(api: Api) -> None:
     """Each endpoint is a call of its own; one that is registered later is there as well, with its input schema."""
     schema = {"type": "object", "properties": {"kg": {"type": "number"}}, "required": ["kg"]}
-    late = StateMachineBlueprint("late", api_endpoint="/late", api_version="v3")
+    late = StateMachineBlueprint("late", api_endpoint="/late", api_version="v3", input_schema=schema)
 
     @late.handler_for("begin", is_start=True)
     async def begin(actions: ActionFactory) -> None:
@@ -68,8 +67,6 @@ async def test_document_follows_the_registered_blueprints(api: Api) -> None:
 
     before = (await get_document(api))["paths"]
     api.engine.register_blueprint(late)
-    blueprint = api.engine.app[REGISTRY_KEY].get("late")
-    object.__setattr__(blueprint, "input_schema", schema)
     document = await get_document(api)
 
     assert {"/api/v1/quick", "/api/v2/shop/orders", "/api/v1/fan"} < set(before)
