@@ -49,7 +49,7 @@ async def engine(
         API_PORT=port,
         GLOBAL_WORKER_TOKEN=TOKEN,
         PARENT_TOKEN=TOKEN,
-        TASK_LEASE_SECONDS=3.0,
+        TASK_LEASE_SECONDS=30.0,
         RETRY_DELAY_SECONDS=0.01,
         **settings,
     )

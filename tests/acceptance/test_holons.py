@@ -76,7 +76,7 @@ def start_holon(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes
             "API_HOST": "127.0.0.1",
             "STORAGE_URI": f"sqlite:///{tmp_path / name}.db",
             "ENABLE_CLIENT_API": "false",
-            "TASK_LEASE_SECONDS": "3",
+            "TASK_LEASE_SECONDS": "6",
             "HEARTBEAT_INTERVAL": "0.5",
             "REGISTRATION_RETRY_MAX_DELAY": "0.5",
             "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
@@ -133,7 +133,7 @@ async def test_job_survives_the_death_of_the_engine_in_the_middle(
     start_holon: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     """Killed while the lowest engine works, it comes back, gets its task again, and finds the job that it had."""
-    config = Config(API_HOST="127.0.0.1", API_PORT=0, GLOBAL_WORKER_TOKEN=TOKEN, TASK_LEASE_SECONDS=3.0)
+    config = Config(API_HOST="127.0.0.1", API_PORT=0, GLOBAL_WORKER_TOKEN=TOKEN, TASK_LEASE_SECONDS=6.0)
     engine = OrchestratorEngine(MemoryStorage(), config)
     engine.register_blueprint(car())
     async with engine:

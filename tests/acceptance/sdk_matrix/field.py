@@ -184,7 +184,7 @@ class Field:
             JOB_MAX_RETRIES=RETRIES,
             RETRY_DELAY_SECONDS=0.01,
             RETRY_MAX_DELAY_SECONDS=0.05,
-            TASK_LEASE_SECONDS=4.0,
+            TASK_LEASE_SECONDS=10.0,  # heartbeats come each second, but late from a busy machine
             WORKER_SIGNATURES="require",
             TASK_SIGNING_KEY=TASK_KEY,
             # These workers hang up after ten seconds and do not say so.
