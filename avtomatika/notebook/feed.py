@@ -32,7 +32,7 @@ class Sample:
         waiting: tasks that wait for a worker.
         open: jobs that have not ended.
         ended: jobs that ended in the second before.
-        failed: how many of these did not finish.
+        failed: how many of these failed.
     """
 
     at: float

@@ -111,7 +111,7 @@ class JobBook:
     Attributes:
         version: rises with every change.
         ended: how many jobs were seen to end.
-        failed: how many of these did not finish.
+        failed: how many of these failed.
     """
 
     def __init__(self, capacity: int = 10_000) -> None:
@@ -155,7 +155,7 @@ class JobBook:
             return
         if status in TERMINAL_STATUSES and (known is None or known.status not in TERMINAL_STATUSES):
             self.ended += 1
-            self.failed += status != "finished"
+            self.failed += status not in {"finished", "cancelled"}  # what somebody called off did not fail
         self._put(
             JobRow(
                 job_id,

@@ -182,7 +182,9 @@ class Notebook:
         """Changes the theme and waits until it is there."""
         self.page.evaluate("(name) => jupyterapp.commands.execute('apputils:change-theme', { theme: name })", name)
         is_light = str("Light" in name).lower()
-        self.page.wait_for_function(f"() => document.body.dataset.jpThemeLight === '{is_light}'")
+        self.page.wait_for_function(
+            f"() => document.body.dataset.jpThemeLight === '{is_light}' && !document.querySelector('#jupyterlab-splash')"
+        )
 
     def screenshot(self, name: str) -> None:
         """Keeps a picture, to be looked at."""
