@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.core.document import Document
 from avtomatika.core.schedule import CatchUp, Cron, Every, Overlap, Rule, Schedule
-from avtomatika.errors import ConfigError, DocumentError, suggest
+from avtomatika.errors import ConfigError, ContractError, DocumentError, suggest
 from avtomatika.toml_files import Section, TomlFile
 
 E = TypeVar("E", Overlap, CatchUp)
@@ -37,7 +38,7 @@ _FIELDS = (
 
 
 def read_schedules(
-    path: str | Path, zone: datetime.tzinfo, blueprints: Mapping[str, Any] | None
+    path: str | Path, zone: datetime.tzinfo, blueprints: Mapping[str, CompiledBlueprint | None] | None
 ) -> tuple[Schedule, ...]:
     """Reads the file.
 
@@ -52,7 +53,9 @@ def read_schedules(
     return tuple(_schedule(section, zone, blueprints) for section in TomlFile(path))
 
 
-def _schedule(section: Section, zone: datetime.tzinfo, blueprints: Mapping[str, Any] | None) -> Schedule:
+def _schedule(
+    section: Section, zone: datetime.tzinfo, blueprints: Mapping[str, CompiledBlueprint | None] | None
+) -> Schedule:
     if not _NAME.match(section.name):
         raise section.complaint("", "is no name of a schedule; use letters, digits, _ and -, at most 64.")
     blueprint = section.take("blueprint", str, 'the name of a blueprint, such as blueprint = "backup"')
@@ -66,7 +69,7 @@ def _schedule(section: Section, zone: datetime.tzinfo, blueprints: Mapping[str, 
         blueprint,
         _rule(section),
         _zone(section, zone),
-        _data(section),
+        _data(section, None if blueprints is None else blueprints[blueprint]),
         _choice(section, "overlap", Overlap.ALLOW),
         _choice(section, "catch_up", CatchUp.LAST),
         section.take("client", str, 'the name of a client, such as client = "acme"', "default"),
@@ -149,7 +152,7 @@ def _zone(section: Section, default: datetime.tzinfo) -> datetime.tzinfo:
         raise section.complaint("timezone", f"is '{name[:60]}', which is no time zone.{guess}") from None
 
 
-def _data(section: Section) -> Mapping[str, Any]:
+def _data(section: Section, blueprint: CompiledBlueprint | None) -> Mapping[str, Any]:
     if "initial_data" in section and "input_data" in section:
         raise section.complaint("input_data", "is the same as initial_data; keep one of them.")
     field = "input_data" if "input_data" in section else "initial_data"
@@ -158,6 +161,11 @@ def _data(section: Section) -> Mapping[str, Any]:
         stored: Mapping[str, Any] = Document.of(data, field).value()
     except DocumentError as error:
         raise section.complaint(field, f"holds what no job can store: {error}") from None
+    if blueprint is not None:
+        try:
+            blueprint.check_input(stored)
+        except ContractError as error:
+            raise section.complaint(field, f"holds what the blueprint does not take: {error}") from None
     return stored
 
 

@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "threads": NOTHING,
     "log_context": NOTHING,
     "toml_files": {"errors"},
-    "schedules": {"core", "toml_files", "errors"},
+    "schedules": {"core", "blueprints", "toml_files", "errors"},
     "testing": EVERYTHING,
     "config": {"errors"},
     "loading": {"errors"},

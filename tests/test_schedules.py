@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from avtomatika.blueprints import StateMachineBlueprint
 from avtomatika.cli import main
 from avtomatika.core.schedule import CatchUp, Every, Overlap
 from avtomatika.errors import ConfigError
@@ -133,6 +134,19 @@ def test_schedule_that_is_wrong_names_line_and_remedy(path: Path, text: str, lin
 
     assert str(caught.value).startswith(f"{path}, line {line}: ")
     assert complaint in str(caught.value)
+
+
+def test_schedule_whose_data_the_blueprint_does_not_take_is_refused(path: Path) -> None:
+    """At the start, with line and path, and not each time that a job is due."""
+    strict = StateMachineBlueprint("strict", input_schema={"required": ["kg"]})
+
+    @strict.handler_for("only", is_start=True, is_end=True)
+    async def only() -> None: ...
+
+    path.write_text('[s]\nblueprint = "strict"\ndaily_at = "02:00"\ninitial_data = { full = true }\n')
+
+    with pytest.raises(ConfigError, match=r"line 4: .*initial_data\.kg"):
+        read_schedules(path, RIGA, {"strict": strict.compile()})
 
 
 def test_command_lists_the_next_instants(
