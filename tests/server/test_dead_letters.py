@@ -96,15 +96,16 @@ async def test_dead_letters_are_listed_last_given_up_first_in_pages(api: Api, mo
 async def test_dead_letters_are_sent_again(api: Api) -> None:
     """Own ones that are dead; of others is said that they are unknown, and they are left alone."""
     job_id, theirs = await ended(api), await ended(api, token=OTHER)
-    first, second = await bury(api, job_id, "webhook", "webhook")
-    (foreign,) = await bury(api, theirs, "webhook")
+    first, second = await bury(api, job_id, "nobody_s", "nobody_s")
+    (foreign,) = await bury(api, theirs, "nobody_s")
 
+    # A topic that no carrier of the engine takes: what is sent again stays where a test can see it.
     answer = await api.post("/api/v1/dead-letters/replay", {"ids": [second, foreign, "nobody", "", second]})
 
     assert (answer.status, answer.body) == (200, {"replayed": [second], "unknown": [foreign, "nobody", ""]})
     assert await pages(api) == [[first]]
     storage = api.engine.app[STORAGE_KEY]
-    assert await storage.next_message_at(["webhook"]) == api.clock.now()
+    assert await storage.next_message_at(["nobody_s"]) == api.clock.now()
     assert foreign in [message.id for message in await storage.list_dead_messages()]
 
 
