@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientWebSocketResponse, WSCloseCode, WSMsgType, WSServerHandshakeError
 
 from avtomatika import Config, OrchestratorEngine
 from avtomatika.history.reader import HistoryRows
@@ -265,3 +265,15 @@ async def test_socket_that_ends_is_forgotten(api: Api) -> None:
     await socket.close()
 
     await until(lambda: len(api.engine.app[SOCKETS_KEY]) == 0)
+
+
+async def test_frame_that_is_too_large_ends_the_connection(start_api: Any) -> None:
+    """A worker cannot fill the memory by one message; the engine goes on."""
+    api = await start_api(API_MAX_BODY_BYTES=2000)
+    socket = await connect(api)
+
+    await socket.send_str("x" * 5000)
+    message = await socket.receive()
+
+    assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.MESSAGE_TOO_BIG)
+    assert (await api.get("/_public/status")).status == 200
