@@ -44,6 +44,7 @@ KINDS = {
     "Document": VALUE.map(Document.of),
     "Mapping[str, Any]": MAPPING,
     "Mapping[str, str]": st.dictionaries(TEXT, TEXT, max_size=3),
+    "Mapping[str, int]": st.dictionaries(TEXT, st.integers(1, 99), max_size=3),
     "Mapping[str, float]": st.dictionaries(TEXT, NUMBER, max_size=3),
     "JobStatus": st.sampled_from(JobStatus),
     "TaskStatus": st.sampled_from(TaskStatus),
