@@ -137,7 +137,8 @@ class PostgresServer:
             [program, *command[1:]], check=False, capture_output=True, text=True, cwd="/", **self._as_account()
         )
         assert done.returncode == 0, f"{command[0]} failed:\n{done.stderr}"
-        return done.stdout.strip()
+        said: str = done.stdout
+        return said.strip()
 
     def _as_account(self) -> dict[str, Any]:
         environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -94,7 +95,7 @@ class RedisServer:
         self.kill()
         shutil.rmtree(self._folder)
 
-    def client(self, **options: object) -> Redis:
+    def client(self, **options: Any) -> Redis:
         """Returns a client that has not connected yet."""
         return Redis(host="127.0.0.1", port=self.port, **options)
 

@@ -183,7 +183,8 @@ class Notebook:
         self.page.evaluate("(name) => jupyterapp.commands.execute('apputils:change-theme', { theme: name })", name)
         is_light = str("Light" in name).lower()
         self.page.wait_for_function(
-            f"() => document.body.dataset.jpThemeLight === '{is_light}' && !document.querySelector('#jupyterlab-splash')"
+            f"() => document.body.dataset.jpThemeLight === '{is_light}'"
+            " && !document.querySelector('#jupyterlab-splash')"
         )
 
     def screenshot(self, name: str) -> None:
