@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from avtomatika import cli_check, cli_jobs, cli_messages, cli_schedules
+from avtomatika import cli_check, cli_init, cli_jobs, cli_messages, cli_schedules, processes, reloading
 from avtomatika.blueprints import StateMachineBlueprint, dot, mermaid
 from avtomatika.blueprints.drawing import svg
 from avtomatika.engine import OrchestratorEngine
@@ -30,6 +30,7 @@ app.add_typer(cli_messages.app, name="messages")
 app.command()(cli_jobs.explain)
 app.command()(cli_check.check)
 app.command()(cli_check.token)
+app.command()(cli_init.init)
 app.command()(cli_schedules.schedules)
 
 _WRONG = 2
@@ -48,14 +49,35 @@ def run(
     target: Annotated[str, typer.Argument(help="Where the engine is: module:engine.")],
     host: Annotated[str | None, typer.Option(help="Address to listen on (API_HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (API_PORT); 0 chooses a free one.")] = None,
+    count: Annotated[
+        int, typer.Option("--processes", min=1, help="How many processes share the port; more than one needs Redis.")
+    ] = 1,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="For development: start again when a .py or .toml file here changes.")
+    ] = False,
+    fd: Annotated[int | None, typer.Option(help="Number of an open socket to serve, in place of a port.")] = None,
+    stop_with_parent: Annotated[
+        bool, typer.Option("--stop-with-parent", help="Stop when standard input closes.")
+    ] = False,
 ) -> None:
     """Serve until SIGINT or SIGTERM."""
+    if reload and (count > 1 or fd is not None):
+        raise ConfigError("--reload serves one process on a port of its own; leave out --processes and --fd.")
+    if count > 1 and fd is not None:
+        raise ConfigError("--processes opens the port that its processes share; leave out --fd.")
+    places = {"--host": host, "--port": port}
+    if reload:
+        given = [part for name, value in places.items() if value is not None for part in (name, str(value))]
+        raise typer.Exit(reloading.run([target, *given]))
     engine = load_object(target, OrchestratorEngine, "engine")
     if host is not None:
         engine.config.API_HOST = host
     if port is not None:
         engine.config.API_PORT = port
-    engine.run()
+    if count > 1:
+        given = [] if host is None else ["--host", host]
+        raise typer.Exit(processes.run(engine, [target, *given], count))
+    engine.run(listener=None if fd is None else processes.open_listener(fd), stop_with_parent=stop_with_parent)
 
 
 @app.command()

@@ -9,6 +9,7 @@ import functools
 import logging
 import re
 import signal
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
@@ -98,6 +99,7 @@ from avtomatika.server.targets import Targets
 from avtomatika.storage.base import Storage
 from avtomatika.webhooks.carrier import WebhookCarrier
 from avtomatika.webhooks.targets import TargetPolicy, parse_hosts
+from avtomatika.worker.parent import watch_parent
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +147,8 @@ class OrchestratorEngine:
         self._history: History = history if history is not None else make_history(self.config)
         self._registry = Registry()
         self._tracer = make_tracer(self.config, tracer_provider)
-        self._site: web.TCPSite | None = None
+        self._site: web.BaseSite | None = None
+        self._listener: socket.socket | None = None
         self._app_runner: web.AppRunner | None = None
         self._stopped = False
         self._host = ""
@@ -338,7 +341,10 @@ class OrchestratorEngine:
         self._app_runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=_STOP_GRACE, logger=refusals.log)
         try:
             await self._app_runner.setup()
-            self._site = web.TCPSite(self._app_runner, self._host, self.config.API_PORT, ssl_context=tls)
+            if self._listener is None:
+                self._site = web.TCPSite(self._app_runner, self._host, self.config.API_PORT, ssl_context=tls)
+            else:
+                self._site = web.SockSite(self._app_runner, self._listener, ssl_context=tls)
             await self._site.start()
         except OSError as error:
             await self.stop()
@@ -365,15 +371,20 @@ class OrchestratorEngine:
     ) -> None:
         await self.stop()
 
-    def run(self) -> None:
+    def run(self, *, listener: socket.socket | None = None, stop_with_parent: bool = False) -> None:
         """Serves until SIGINT or SIGTERM; for scripts in which the engine is the only part.
+
+        Args:
+            listener: a socket that listens already, perhaps shared with other processes; None opens ``API_PORT``.
+            stop_with_parent: also stop when standard input closes, as it does when the parent process has ended.
 
         Raises:
             ConfigError: a setting forbids it, or the port is taken.
             AvtomatikaError: an event loop runs already, as in a notebook.
         """
         setup_logging(self.config.LOG_LEVEL, self.config.LOG_FORMAT, self.config.zone)
-        serving = self._run()
+        self._listener = listener
+        serving = self._run(stop_with_parent)
         try:
             loops.run(serving)
         except RuntimeError as error:
@@ -385,12 +396,14 @@ class OrchestratorEngine:
                 "avtomatika.notebook.Workbench; in an application, await engine.start() and await engine.stop()."
             ) from None
 
-    async def _run(self) -> None:
+    async def _run(self, stop_with_parent: bool) -> None:
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         # Before the start: a supervisor may stop the engine as soon as it answers, or while it is still starting.
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(number, ended.set)
+        if stop_with_parent:
+            watch_parent(ended.set)
         await self.start()
         try:
             await ended.wait()

@@ -1,0 +1,188 @@
+"""Several processes on one port, and the restart when a file changes: real processes, real Redis."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from avtomatika.reloading import look
+from tests.redis_server import RedisServer
+
+MODULE = """
+from avtomatika import OrchestratorEngine
+
+engine = OrchestratorEngine()
+"""
+Start = Callable[..., "Running"]
+
+
+class Running:
+    """An ``avtomatika run`` and what it writes to standard error.
+
+    Args:
+        process: the command.
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._lines.put(line)
+        self._lines.put("")
+
+    def reads(self, pattern: str) -> re.Match[str]:
+        """Returns the next line in which the pattern is found."""
+        seen = []
+        while line := self._lines.get(timeout=60):
+            seen.append(line)
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError(f"no {pattern!r} in: {''.join(seen)}")
+
+    def ends(self) -> None:
+        """Waits until nobody holds standard error open, which the children share."""
+        while self._lines.get(timeout=60):
+            pass
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Returns what starts ``avtomatika run shop:engine`` with options and variables."""
+    (tmp_path / "shop.py").write_text(MODULE)
+    with contextlib.ExitStack() as stack:
+
+        def run(*options: str, **variables: str) -> Running:
+            command = [sys.executable, "-m", "avtomatika", "run", "shop:engine", *options]
+            env = {**os.environ, "LOG_FORMAT": "text", "API_PORT": "0", **variables}
+            process = stack.enter_context(
+                subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+            )
+            stack.callback(process.kill)
+            return Running(process)
+
+        yield run
+
+
+def instance(port: str) -> str:
+    """Returns which process answers on a new connection."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/_public/status", timeout=30) as response:
+        return str(json.load(response)["instance_id"])
+
+
+@pytest.mark.acceptance
+def test_processes_share_a_port_and_a_dead_one_is_replaced(start: Start, redis_server: RedisServer) -> None:
+    """Requests reach all processes, under names of their own; a killed one leaves no gap; SIGTERM ends them all."""
+    served = start("--processes", "2", STORAGE_URI=f"redis://127.0.0.1:{redis_server.port}/15", INSTANCE_ID="shop")
+    port = served.reads(r"2 processes serve port (\d+)")[1]
+    for _ in range(2):
+        served.reads(r"the engine serves at")
+    names = {instance(port)}
+    children = [
+        int(pid) for pid in Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
+    ]
+    assert len(children) == 2
+    assert all(name.startswith("shop-") for name in names)
+
+    os.kill(children[0], signal.SIGKILL)
+    served.reads(rf"process {children[0]} ended with code -9; another takes its place")
+    served.reads(r"the engine serves at")
+    os.kill(children[1], signal.SIGKILL)
+    served.reads(rf"process {children[1]} ended with code -9; another takes its place")
+    assert instance(port) not in names
+
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(60) == 0
+    served.ends()
+    with pytest.raises(urllib.error.URLError):
+        instance(port)
+
+
+@pytest.mark.acceptance
+def test_processes_end_with_a_parent_that_was_killed(start: Start, redis_server: RedisServer) -> None:
+    """No process is left behind on the port, however its parent ended."""
+    served = start("--processes", "2", STORAGE_URI=f"redis://127.0.0.1:{redis_server.port}/15")
+    port = served.reads(r"2 processes serve port (\d+)")[1]
+    for _ in range(2):
+        served.reads(r"the engine serves at")
+
+    served.process.kill()
+
+    served.ends()
+    with pytest.raises(urllib.error.URLError):
+        instance(port)
+
+
+@pytest.mark.parametrize("uri", ["memory:", "sqlite:///jobs.db"])
+def test_processes_without_redis_are_refused(start: Start, uri: str) -> None:
+    """Processes that cannot see each other's jobs would answer differently."""
+    served = start("--processes", "2", STORAGE_URI=uri)
+
+    served.reads(r"error: several processes share their jobs through Redis, but the storage is '\w+:'")
+    assert served.process.wait(60) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--reload", "--processes", "2"), "leave out --processes and --fd"),
+        (("--processes", "2", "--fd", "3"), "leave out --fd"),
+        (("--fd", "999"), "--fd 999 is no open socket here"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(start: Start, options: tuple[str, ...], sentence: str) -> None:
+    """The sentence says which to leave out."""
+    served = start(*options)
+
+    served.reads(re.escape(sentence))
+    assert served.process.wait(60) == 2
+
+
+@pytest.mark.acceptance
+def test_changed_file_starts_the_engine_again(start: Start, tmp_path: Path) -> None:
+    """A fault in the file ends nothing for good: the next change is tried as well."""
+    served = start("--reload")
+    served.reads(r"the engine serves at")
+
+    (tmp_path / "shop.py").write_text("1 / 0  # not yet\n")
+    served.reads(r"shop.py has changed: starting again")
+    served.reads(r"cannot be imported: ZeroDivisionError")
+    (tmp_path / "shop.py").write_text(MODULE + "\n# better\n")
+    served.reads(r"the engine serves at")
+
+    served.process.send_signal(signal.SIGINT)
+    assert served.process.wait(60) == 0
+    served.ends()
+
+
+def test_look_sees_programs_and_settings_only(tmp_path: Path) -> None:
+    """Logs, databases and installed packages change without the program changing."""
+    for name in (
+        "engine.py",
+        "tests/test_engine.py",
+        "clients.toml",
+        "jobs.db",
+        ".venv/a.py",
+        "venv/site-packages/b.py",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+
+    assert set(look(tmp_path)) == {"engine.py", "tests/test_engine.py", "clients.toml"}
