@@ -65,6 +65,8 @@ class Watcher:
         self._interval = interval
         self._sooner = asyncio.Event()
         self._looks_at = float("inf")
+        # The earliest moment that a signal told of since the last look began.
+        self._told_of = float("inf")
         self._stumbled = False
         self._loop: asyncio.Task[None] | None = None
         self._unsubscribe = storage.subscribe(self._on_signal, "timer", "ready")
@@ -82,15 +84,17 @@ class Watcher:
 
     def _on_signal(self, signal: Signal) -> None:
         # A wake-up that is due already is the runners' business, who hear of it too.
-        counts = signal.kind == "timer" or signal.at > self._clock.now()
-        if counts and signal.at < self._looks_at:
+        if signal.kind != "timer" and signal.at <= self._clock.now():
+            return
+        self._told_of = min(self._told_of, signal.at)
+        if signal.at < self._looks_at:
             self._sooner.set()
 
     async def _watch(self) -> None:
         while True:
-            self._sooner.clear()
-            # While it looks, every signal counts: what it has looked at already may be what the signal tells of.
-            self._looks_at = float("inf")
+            # What is told of while it looks may be where it has looked already: its moment counts like one that was
+            # found. Looking again at once would never end while tasks are handed out without a pause.
+            self._told_of, self._looks_at = float("inf"), float("-inf")
             try:
                 busy = await self.look()
                 due = await self._storage.next_wake_at()
@@ -105,7 +109,9 @@ class Watcher:
                 continue
             if busy:
                 continue
-            wait = min(self._interval, max(0.0, due - now)) if due is not None else self._interval
+            due = min(self._told_of, float("inf") if due is None else due)
+            wait = min(self._interval, max(0.0, due - now))
+            self._sooner.clear()
             self._looks_at = now + wait
             try:
                 await self._clock.wait_for(self._sooner.wait(), wait)

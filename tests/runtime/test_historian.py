@@ -12,6 +12,7 @@ from avtomatika.core.history import HistoryEvent, WorkerEvent
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import StorageError
 from avtomatika.history.sqlite import SQLiteHistory
+from avtomatika.runtime import historian
 from avtomatika.runtime.historian import Historian
 
 from .conftest import System, chain
@@ -83,6 +84,22 @@ async def test_rows_arrive_by_themselves(system: System, history: FlakyHistory) 
 
     await system.historian.stop()
     assert len(history.writes) == ROWS
+
+
+async def test_rows_that_come_soon_after_others_are_carried_together(
+    system: System, history: FlakyHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are not carried step by step as they come: what follows soon goes in one write."""
+    monkeypatch.setattr(historian, "_GATHER_SECONDS", 3600.0)
+    system.historian.start()
+
+    await system.ended(await system.create())
+    await system.settle()
+
+    assert history.tries == 1
+    await system.historian.flush()
+    assert (history.tries, len(history.writes)) == (2, ROWS)
+    await system.historian.stop()
 
 
 async def test_history_that_is_down_delays_no_job(system: System, history: FlakyHistory) -> None:
@@ -202,11 +219,11 @@ async def test_rows_of_workers_arrive(system: System, history: FlakyHistory) -> 
 
 async def test_history_that_keeps_nothing_empties_the_outbox(system: System, history: FlakyHistory) -> None:
     """Rows that nobody wants are not even read, and jobs can be forgotten all the same."""
-    historian = Historian(system.storage, history, system.clock, keep=0)
+    forgetful = Historian(system.storage, history, system.clock, keep=0)
     job = await system.ended(await system.create())
-    historian.note(WorkerEvent("e1", "w1", 0.0, "worker_registered"))
+    forgetful.note(WorkerEvent("e1", "w1", 0.0, "worker_registered"))
 
-    await historian.flush()
+    await forgetful.flush()
 
     assert history.writes == []
     assert await system.storage.read_events(1) == []

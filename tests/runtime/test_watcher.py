@@ -243,9 +243,11 @@ class _TellingStorage(MemoryStorage):
     """Lets a test act between the watcher's last look and its going to sleep."""
 
     in_between: Any = None
+    looks = 0
 
     async def next_wake_at(self) -> float | None:
         """Answers, and then lets something happen."""
+        self.looks += 1
         due = await super().next_wake_at()
         if self.in_between is not None:
             act, self.in_between = self.in_between, None
@@ -271,6 +273,30 @@ async def test_timer_set_while_the_watcher_looks_is_not_missed(make_system: Make
 
     assert (await system.jobs.get(ids[0])).status is JobStatus.FAILED
     await system.watcher.stop()
+
+
+async def test_tasks_handed_out_while_the_watcher_looks_cost_no_look_each(
+    make_system: MakeSystem, clock: FakeClock
+) -> None:
+    """An engine that hands out tasks without a pause does not look at timers without a pause."""
+    storage = _TellingStorage(clock)
+    system = make_system(storage)
+    system.add(task_flow())
+    await system.start()
+    for _ in range(3):
+        await queue(system)
+    taken = 0
+
+    async def hand_out() -> None:
+        nonlocal taken
+        taken += 1
+        storage.in_between = hand_out if taken < 3 else None
+        await system.take(f"w{taken}")
+
+    storage.in_between, storage.looks = hand_out, 0
+    await clock.advance(20)
+
+    assert (storage.looks, taken) == (1, 1)
 
 
 async def test_changes_that_nobody_goes_on_from_are_forgotten(idle: System, clock: FakeClock) -> None:
