@@ -121,6 +121,13 @@ class Config(BaseSettings):
         ge=0,
         le=65535,
     )
+    PUBLIC_URL: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] = _setting(
+        "",
+        "Address at which others reach this engine, with the path under which a proxy serves it; for links in answers. "
+        "Empty takes host and scheme of the request.",
+        "empty or an address such as https://example.org/flows, without ? and #",
+        pattern=r"^(https?://[^/\s?#@]+(/[^\s?#]*)?)?$",
+    )
     ENABLE_CLIENT_API: bool = _setting(
         True,
         "Whether the client API exists. Without it, work comes through the worker protocol only.",

@@ -184,6 +184,7 @@ class OrchestratorEngine:
                 instance_id=config.INSTANCE_ID,
                 cors_origins=config.cors_origins(),
                 trusted_proxies=parse_networks(config.TRUSTED_PROXIES),
+                public_url=config.PUBLIC_URL,
             )
         )
         app = self.app

@@ -42,6 +42,8 @@ def build_app(settings: Settings) -> web.Application:
     app[SETTINGS_KEY] = settings
     app.on_response_prepare.append(add_headers)
     app.router.add_get("/_public/status", overview.status)
+    app.router.add_get("/_public/health/live", overview.live)
+    app.router.add_get("/_public/health/ready", overview.ready)
     app.router.add_get("/_public/metrics", overview.metrics)
     app.router.add_get(f"{approvals.PATH}/{{job_id}}", approvals.show)
     app.router.add_post(f"{approvals.PATH}/{{job_id}}", approvals.decide)

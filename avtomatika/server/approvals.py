@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from yarl import URL
 
 from avtomatika.core.job import Client, Job
 from avtomatika.core.waits import ApprovalWait
@@ -55,7 +56,8 @@ async def approval_url(request: web.Request, job: Job) -> str | None:
     token = await request.app[APPROVALS_KEY].token(job)
     if token is None:
         return None
-    return str(request.url.origin().with_path(f"{PATH}/{job.id}") % {"token": token})
+    root = URL(request.app[SETTINGS_KEY].public_url) if request.app[SETTINGS_KEY].public_url else request.url.origin()
+    return str(root.joinpath(PATH.removeprefix("/"), job.id) % {"token": token})
 
 
 async def _decide(request: web.Request, body: Mapping[str, Any]) -> str:

@@ -48,6 +48,7 @@ class Settings:
         instance_id: name of this engine.
         cors_origins: origins whose pages may use the client API.
         trusted_proxies: networks of proxies whose word counts about where a request comes from.
+        public_url: address at which others reach the engine, without a slash at its end; empty if not known.
     """
 
     api_prefix: str
@@ -59,6 +60,7 @@ class Settings:
     instance_id: str
     cors_origins: frozenset[str] = frozenset()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    public_url: str = ""
 
 
 @dataclass(slots=True)

@@ -39,6 +39,19 @@ async def status(request: web.Request) -> web.Response:
     return response
 
 
+async def live(_request: web.Request) -> web.Response:
+    """``GET /_public/health/live``: that this process answers; nothing else is looked at.
+
+    For a supervisor that starts the process again when this fails: a storage in trouble is no reason for that.
+    """
+    return answer({"status": "ok"})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """``GET /_public/health/ready``: whether requests should be sent here; 503 while the engine cannot do its work."""
+    return await status(request)
+
+
 async def metrics(request: web.Request) -> web.Response:
     """``GET /_public/metrics``: the numbers for Prometheus."""
     sample = await request.app[SAMPLER_KEY].sample()

@@ -127,3 +127,14 @@ def test_files_of_settings_are_good() -> None:
     assert [entry.name for entry in read_clients(SETTINGS / "clients.toml")] == ["shop"]
     assert [entry.covers("worker-0123456789ab") for entry in read_workers(SETTINGS / "workers.toml")] == [True]
     assert [one.blueprint for one in read_schedules(SETTINGS / "schedules.toml", Config().zone, None)] == ["parcels"]
+
+
+def test_containerfile_copies_what_the_build_needs() -> None:
+    """Both images install the package, so both need its build hook, and no path leads nowhere."""
+    root = FOLDER.parents[1]
+    for file in (root / "Containerfile", FOLDER / "Dockerfile"):
+        lines = re.findall(r"^COPY (.+) \S+$", file.read_text(encoding="utf-8"), re.MULTILINE)
+        copied = {path for line in lines for path in line.split()}
+
+        assert {"pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "avtomatika", "widgets"} <= copied
+        assert all((root / path).exists() for path in copied)

@@ -104,7 +104,11 @@ async def test_status_of_an_engine_in_trouble_is_503(
     monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
     monkeypatch.setattr(api.engine.app[STORAGE_KEY], broken, fail)
     answer = await api.get("/_public/status", token=None)
+    ready = await api.get("/_public/health/ready", token=None)
+    live = await api.get("/_public/health/live", token=None)
 
+    assert (ready.status, ready.headers["Retry-After"]) == (503, "5")
+    assert (live.status, live.body) == (200, {"status": "ok"})  # starting again would not bring the storage back
     assert (answer.status, answer.body["status"], answer.body["code"]) == (503, "degraded", "degraded")
     assert "the storage does not" in answer.body["error"]
     assert "10.0.0.7" not in str(answer.body)
@@ -113,6 +117,7 @@ async def test_status_of_an_engine_in_trouble_is_503(
     monkeypatch.undo()
     monkeypatch.setattr(health, "_FRESH_SECONDS", 0.0)
     assert (await api.get("/_public/status", token=None)).status == 200
+    assert (await api.get("/_public/health/ready", token=None)).status == 200
 
 
 async def test_status_of_a_storage_that_hangs_is_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,8 @@ GUARDED = [("GET", "/_public/webhooks/approval/some"), ("POST", "/_public/webhoo
 PROVEN = [("POST", "/_worker/auth/token"), ("POST", "/_worker/auth/token/refresh")]
 PUBLIC = [
     ("GET", "/_public/status"),
+    ("GET", "/_public/health/live"),
+    ("GET", "/_public/health/ready"),
     ("GET", "/_public/metrics"),
     ("GET", "/_public/openapi.json"),
     ("GET", "/_public/docs"),

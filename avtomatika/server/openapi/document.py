@@ -49,6 +49,8 @@ def make_document(app: web.Application) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "avtomatika", "version": __version__, "description": _DESCRIPTION},
+        # Else a page behind a proxy's path would call the proxy's root.
+        **({"servers": [{"url": settings.public_url}]} if settings.public_url else {}),
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": SCHEMAS,

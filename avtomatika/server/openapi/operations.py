@@ -102,6 +102,8 @@ CREATION = Operation(
 
 OPERATIONS: Mapping[Callable[..., Any], Operation] = {
     overview.status: Operation("Engine", ref("Status"), errors={503: "the engine cannot do its work now"}),
+    overview.live: Operation("Engine", record("status")),
+    overview.ready: Operation("Engine", ref("Status"), errors={503: "the engine cannot do its work now"}),
     overview.metrics: Operation(
         "Engine", TEXT, ("text/plain", "application/openmetrics-text"), errors={501: "a package is not installed"}
     ),
