@@ -75,7 +75,7 @@ class Approvals:
             DecisionError: the decision was not offered.
         """
 
-        async def find_event(job: Job) -> tuple[Event, Task | None]:
+        async def find_event(job: Job, _task: Task | None) -> tuple[Event, Task | None]:
             current = job.wait
             if not isinstance(current, ApprovalWait) or wait not in {None, current.number}:
                 raise _not_waiting(job)

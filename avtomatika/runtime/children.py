@@ -95,7 +95,7 @@ class ChildCarrier(_Carrier):
         await self._performer.submit(child)
 
     async def _end(self, child_id: str, parent_id: str) -> None:
-        async def find_event(_job: Job) -> tuple[Event, Task | None]:
+        async def find_event(_job: Job, _task: Task | None) -> tuple[Event, Task | None]:
             return CancelRequested(f"job {parent_id}"), None
 
         with contextlib.suppress(JobNotFoundError):
@@ -129,7 +129,7 @@ class ParentCarrier(_Carrier):
             Failure(failure["code"], failure["message"]) if failure else None,
         )
 
-        async def find_event(_job: Job) -> tuple[Event, Task | None]:
+        async def find_event(_job: Job, _task: Task | None) -> tuple[Event, Task | None]:
             return event, None
 
         with contextlib.suppress(JobNotFoundError):

@@ -188,7 +188,7 @@ class Jobs:
             JobStateError: it has ended already.
         """
 
-        async def find_event(_job: Job) -> tuple[Event, Task | None]:
+        async def find_event(_job: Job, _task: Task | None) -> tuple[Event, Task | None]:
             return CancelRequested(by), None
 
         decision = await self._performer.happen(job_id, find_event)
@@ -204,7 +204,7 @@ class Jobs:
             JobStateError: it is neither.
         """
 
-        async def find_event(_job: Job) -> tuple[Event, Task | None]:
+        async def find_event(_job: Job, _task: Task | None) -> tuple[Event, Task | None]:
             return Requeued(by), None
 
         decision = await self._performer.happen(job_id, find_event)

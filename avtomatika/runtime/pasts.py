@@ -79,7 +79,7 @@ class Pasts:
         past = await self._find(job, state, sequence)
         event = Rewound(past.state, past.state_history, past.joined(past.fan_out), past.sequence, by)
 
-        async def find_event(_job: Job) -> tuple[Event, Task | None]:
+        async def find_event(_job: Job, _task: Task | None) -> tuple[Event, Task | None]:
             return event, None
 
         decision = await self._performer.happen(job.id, find_event)

@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 _MAX_RACES = 100
 _SUBMITTED = JobSubmitted()
 
+FindEvent = Callable[[Job, Task | None], Awaitable[tuple[Event, Task | None]]]
+"""Says what happens to a job, given as stored with the task that was asked for, and whose claim must still hold."""
+
 
 def batch_of(
     old: Job,
@@ -203,14 +206,16 @@ class Performer:
     async def happen(
         self,
         job_id: str,
-        find_event: Callable[[Job], Awaitable[tuple[Event, Task | None]]],
+        find_event: FindEvent,
+        task_id: str = "",
     ) -> Decision:
         """Lets an event happen to a job, whatever else happens to it at the same time.
 
         Args:
             job_id: the job.
-            find_event: called with the job as stored, again after each lost race; returns the event, and the task whose
-                claim must still be the stored one when the event is a result.
+            find_event: called with the job and the task as stored, again after each lost race; returns the event, and
+                the task whose claim must still be the stored one when the event is a result.
+            task_id: the task that the event concerns, read together with the job; empty for none.
 
         Returns:
             The decision that was committed, or one whose ``ignored`` says why nothing was.
@@ -223,14 +228,18 @@ class Performer:
         if turn is None:
             self._turns[job_id] = turn = asyncio.Lock()
         async with turn:
-            return await self._happen(job_id, find_event)
+            return await self._happen(job_id, find_event, task_id)
 
-    async def _happen(self, job_id: str, find_event: Callable[[Job], Awaitable[tuple[Event, Task | None]]]) -> Decision:
+    async def _happen(self, job_id: str, find_event: FindEvent, task_id: str) -> Decision:
         for _ in range(_MAX_RACES):
-            job = await self._storage.find_job(job_id)
+            stored: Task | None = None
+            if task_id:
+                job, stored = await self._storage.find_job_and_task(job_id, task_id)
+            else:
+                job = await self._storage.find_job(job_id)
             if job is None:
                 raise JobNotFoundError(job_id)
-            event, task = await find_event(job)
+            event, task = await find_event(job, stored)
             now = await self._storage.now()
             decision = self._decide(job, event, now)
             if decision.ignored:

@@ -160,18 +160,16 @@ class Watcher:
             log.exception("a timer could not be dealt with", extra={"action": "timer_failed", "job_id": job_id})
 
     async def _fire(self, timer: Timer) -> None:
-        async def find_event(_job: Job) -> tuple[Event, Task | None]:
-            task = await self._storage.find_task(timer.task_id) if timer.task_id else None
+        async def find_event(_job: Job, task: Task | None) -> tuple[Event, Task | None]:
             return TimerFired(timer.kind, timer.task_id, task), None
 
-        await self._performer.happen(timer.job_id, find_event)
+        await self._performer.happen(timer.job_id, find_event, timer.task_id)
 
     async def _expire(self, task: Task) -> None:
-        async def find_event(_job: Job) -> tuple[Event, Task | None]:
-            stored = await self._storage.find_task(task.id)
+        async def find_event(_job: Job, stored: Task | None) -> tuple[Event, Task | None]:
             return LeaseExpired(stored), stored
 
-        decision = await self._performer.happen(task.job_id, find_event)
+        decision = await self._performer.happen(task.job_id, find_event, task.id)
         if not decision.ignored:
             self._meter.lease_ended(task)
             log.warning(

@@ -195,13 +195,12 @@ class Workers:
         task_id, attempt = parse_wire_id(result.task_id)
         found: list[Task | None] = [None]
 
-        async def find_event(_job: Job) -> tuple[Event, Task | None]:
-            task = await self._storage.find_task(task_id)
+        async def find_event(_job: Job, task: Task | None) -> tuple[Event, Task | None]:
             found[0] = task if task is not None and task.job_id == result.job_id else None
             return await self._reported(found[0], attempt, result, worker_id), found[0]
 
         try:
-            decision = await self._performer.happen(result.job_id, find_event)
+            decision = await self._performer.happen(result.job_id, find_event, task_id)
         except JobNotFoundError:
             self._meter.result(IgnoredReason.JOB_NOT_FOUND)
             return ignored(IgnoredReason.JOB_NOT_FOUND)

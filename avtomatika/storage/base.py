@@ -452,6 +452,13 @@ class Storage(Protocol):
         """Returns the job as last committed."""
         ...
 
+    async def find_job_and_task(self, job_id: str, task_id: str) -> tuple[Job | None, Task | None]:
+        """Returns what ``find_job`` and ``find_task`` do; the task is never older than the job.
+
+        A storage that is elsewhere saves a way to it.
+        """
+        return await self.find_job(job_id), await self.find_task(task_id)
+
     async def list_jobs(self, query: JobQuery) -> list[Job]:
         """Returns jobs by creation, newest first; by id, descending, among those of one moment."""
         ...

@@ -214,6 +214,13 @@ class RedisStorage(Storage):
         """Returns the job as last committed."""
         return read_job(await self._link.ask("HGETALL", self._keyspace.job_key(job_id)))
 
+    async def find_job_and_task(self, job_id: str, task_id: str) -> tuple[Job | None, Task | None]:
+        """Returns both as of one moment."""
+        if not job_id:
+            return None, await self.find_task(task_id)
+        flat, rows = await self._run("find_job_and_task", job_id=job_id, task=task_id)
+        return read_job(flat), read_task(*rows[0]) if rows else None
+
     async def list_jobs(self, query: JobQuery) -> list[Job]:
         """Returns jobs, newest first."""
         ids = await self._list_ids(query)

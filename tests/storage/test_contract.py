@@ -978,6 +978,17 @@ async def test_tasks_are_listed_by_fan_out_in_order(storage: Storage) -> None:
     assert await storage.list_tasks("j1", "c") == []
 
 
+async def test_job_and_task_are_found_together(storage: Storage) -> None:
+    """One question for both answers what two do, also where one of them or both are missing."""
+    task = await claimed_task(storage)
+
+    assert await storage.find_job_and_task("j1", "t1") == (a_job(), task)
+    assert await storage.find_job_and_task("j1", "nothing") == (a_job(), None)
+    assert await storage.find_job_and_task("nobody", "t1") == (None, task)
+    assert await storage.find_job_and_task("nobody", "nothing") == (None, None)
+    assert await storage.find_job_and_task("", "t1") == (None, task)
+
+
 async def test_unknown_task_is_none(storage: Storage) -> None:
     """A task that was never written is not found."""
     assert await storage.find_task("nothing") is None
