@@ -62,6 +62,12 @@ class Running:
             pass
 
 
+def end_group(pid: int) -> None:
+    """Ends a command and what it left behind, which would hold its standard error open."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Returns what starts ``avtomatika run shop:engine`` with options and variables."""
@@ -72,9 +78,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
             command = [sys.executable, "-m", "avtomatika", "run", "shop:engine", *options]
             env = {**os.environ, "LOG_FORMAT": "text", "API_PORT": "0", **variables}
             process = stack.enter_context(
-                subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+                subprocess.Popen(
+                    command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+                )
             )
-            stack.callback(process.kill)
+            stack.callback(end_group, process.pid)
             return Running(process)
 
         yield run
