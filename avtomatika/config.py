@@ -26,10 +26,7 @@ _SECRETS = frozenset({"CLIENT_TOKEN", "GLOBAL_WORKER_TOKEN", "PARENT_TOKEN", "TA
 _LOOPBACK = "127.0.0.1"
 
 # Somebody who sets one of these must hear that it does nothing here.
-_OF_LATER_VERSIONS = (
-    "BLUEPRINTS_DIR",
-    "S3_ENDPOINT_URL",
-)
+_OF_LATER_VERSIONS = ("S3_ENDPOINT_URL",)
 
 _SECONDS = "a positive number of seconds"
 _TOKEN = "1 to 1024 printable ASCII characters without spaces"  # noqa: S105 - says what a token looks like
@@ -251,6 +248,12 @@ class Config(BaseSettings):
         "File of schedules, `schedules.toml`: jobs that are made by the clock. A change of the file takes effect "
         "without a restart.",
         "empty or the path of a file",
+    )
+    BLUEPRINTS_DIR: str = _setting(
+        "",
+        "Folder whose `.py` files define blueprints: an engine registers all that stand in them. Files whose names "
+        "begin with `_` are left to the others.",
+        "empty or the path of a folder",
     )
     STS_TOKEN_SECONDS: int = _setting(
         3600,

@@ -12,6 +12,7 @@ import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +21,7 @@ from aiohttp import web
 from avtomatika import loops
 from avtomatika.backends import make_history, make_meter, make_signer, make_storage, make_tracer
 from avtomatika.blueprints import RetryPolicy, StateMachineBlueprint
+from avtomatika.blueprints.loader import load_folder
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.config import PUBLIC_TOKENS, Config
 from avtomatika.core.job import INTERNAL, Client
@@ -154,6 +156,9 @@ class OrchestratorEngine:
         self._host = ""
         keep = _ROWS_IN_MEMORY if history is None and uri.kind == "memory" else None
         self._build(keep=0 if isinstance(history, NoopHistory) else keep)
+        if self.config.BLUEPRINTS_DIR:
+            for blueprint in load_folder(Path(self.config.BLUEPRINTS_DIR)):
+                self.register_blueprint(blueprint)
 
     def _build(self, keep: int | None) -> None:
         """Puts the parts together."""
