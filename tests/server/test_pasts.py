@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from avtomatika import ActionFactory, StateMachineBlueprint
+
 from .conftest import OTHER, Api
 
 
@@ -87,6 +89,36 @@ async def test_data_of_a_fork_must_be_objects(api: Api) -> None:
     answer = await api.post(f"/api/v1/jobs/{job_id}/fork", {"state": "done", "initial_data": [1]})
 
     assert (answer.status, answer.body["code"]) == (400, "invalid_body")
+
+
+async def test_data_of_a_fork_that_do_not_fit_the_schema_are_refused_with_their_path(api: Api) -> None:
+    """What counts is the whole that the new job would have; no job is made of it."""
+    number = {"type": "number"}
+    schema = {"properties": {"kg": number, "box": {"properties": {"cm": number}}}, "required": ["kg"]}
+    strict = StateMachineBlueprint("strict", api_endpoint="/strict", input_schema=schema)
+
+    @strict.handler_for("start", is_start=True)
+    async def start(actions: ActionFactory) -> None:
+        actions.transition_to("done")
+
+    @strict.handler_for("done", is_end=True)
+    async def done(kg: float) -> dict[str, float]:
+        return {"kg": kg}
+
+    api.engine.register_blueprint(strict)
+    job_id = await api.submit("/api/v1/strict", {"kg": 3})
+    await api.until(job_id, "finished")
+    fork = f"/api/v1/jobs/{job_id}/fork"
+
+    for data, path in (({"kg": "3"}, "initial_data.kg"), ({"box": {"cm": "wide"}}, "initial_data.box.cm")):
+        answer = await api.post(fork, {"state": "done", "initial_data": data})
+
+        assert (answer.status, answer.body["code"], answer.body["path"]) == (400, "contract_violation", path)
+        assert path in answer.body["error"]
+    assert [job["id"] for job in (await api.get("/api/v1/jobs")).body] == [job_id]
+    # The members that are left out are those of the other job.
+    answer = await api.post(fork, {"state": "done", "initial_data": {"box": {"cm": 7}}})
+    assert (await api.until(answer.body["job_id"], "finished"))["result"] == {"kg": 3}
 
 
 @pytest.mark.parametrize("action", ["rewind", "fork"])
