@@ -41,13 +41,8 @@ def diagram() -> str:
     """Returns the states and edges as Mermaid text."""
     lines = ["stateDiagram-v2", f"    [*] --> {JobStatus.PENDING} : JobSubmitted"]
     lines += [f"    {source} --> {target} : {', '.join(events)}" for (source, target), events in edges().items()]
-    lines += [f"    {status} --> [*]" for status in JobStatus if status in TERMINAL and status in entered()]
+    lines += [f"    {status} --> [*]" for status in JobStatus if status in TERMINAL]
     return "\n".join(lines)
-
-
-def entered() -> set[JobStatus]:
-    """Returns the statuses that some event leads to from another status, and the first one."""
-    return {target for _, target in edges()} | {JobStatus.PENDING}
 
 
 def legend() -> str:
@@ -56,15 +51,9 @@ def legend() -> str:
     return "\n".join(["| Event | Meaning |", "|---|---|", *rows])
 
 
-def reserved() -> str:
-    """Returns a sentence on the statuses that no event leads to."""
-    names = [f"`{status}`" for status in JobStatus if status not in entered()]
-    return f"No event leads to these statuses at present; they are reserved: {', '.join(names)}.\n\n" if names else ""
-
-
 def drawn() -> str:
     """Returns the part of the page that follows from the table."""
-    return f"{BEGIN}\n```mermaid\n{diagram()}\n```\n\n{legend()}\n\n{reserved()}{END}"
+    return f"{BEGIN}\n```mermaid\n{diagram()}\n```\n\n{legend()}\n\n{END}"
 
 
 def redraw(page: str) -> str:

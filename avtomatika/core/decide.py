@@ -28,6 +28,7 @@ from avtomatika.core.events import (
     Requeued,
     Rewound,
     StateMissing,
+    StepBroke,
     TaskReported,
     TimerFired,
     TimerKind,
@@ -89,6 +90,8 @@ def _route(step: Step, event: Event) -> str:
             return handlers.returned(step, event)
         case HandlerFailed():
             return handlers.failed(step, event)
+        case StepBroke():
+            return handlers.broke(step, event)
         case TaskReported():
             return tasks.reported(step, event)
         case LeaseExpired():

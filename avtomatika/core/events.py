@@ -68,6 +68,16 @@ class HandlerFailed(Struct, frozen=True):
     handler: str = ""
 
 
+class StepBroke(Struct, frozen=True):
+    """The engine cannot do a step of the job, however often it tries: a defect of the engine, not of a handler.
+
+    Args:
+        message: a sentence for people.
+    """
+
+    message: str
+
+
 class TaskReported(Struct, frozen=True):
     """A worker sent a result.
 
@@ -220,6 +230,7 @@ Event = (
     | HandlerStarted
     | HandlerReturned
     | HandlerFailed
+    | StepBroke
     | TaskReported
     | LeaseExpired
     | TimerFired

@@ -5,8 +5,8 @@ from __future__ import annotations
 from avtomatika.blueprints.requests import Dispatch, HumanApproval, Parallel, Sleep, SubBlueprint, Transition
 from avtomatika.core import children, dispatching, waiting
 from avtomatika.core.effects import RecordHistory, RunHandler, SaveTask, SetTimer
-from avtomatika.core.events import HandlerFailed, HandlerReturned, JobSubmitted, TimerKind
-from avtomatika.core.job import Failure
+from avtomatika.core.events import HandlerFailed, HandlerReturned, JobSubmitted, StepBroke, TimerKind
+from avtomatika.core.job import Failure, Job
 from avtomatika.core.retry import Verdict, judge, retry_delay, spread
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Step
@@ -35,11 +35,15 @@ def submitted(step: Step, event: JobSubmitted) -> str:
 
 def started(step: Step) -> str:
     """The handler is being called; people see the job run."""
-    job = step.job
-    if job.status not in {JobStatus.PENDING, JobStatus.AWAITING_RETRY} or job.task_id or job.wait is not None:
+    if not _is_due(step.job):
         return "stale_task"
     step.change(status=JobStatus.RUNNING)
     return ""
+
+
+def _is_due(job: Job) -> bool:
+    """Whether the job waits for nothing but its handler to be called."""
+    return job.status in {JobStatus.PENDING, JobStatus.AWAITING_RETRY} and not job.task_id and job.wait is None
 
 
 def returned(step: Step, event: HandlerReturned) -> str:
@@ -108,4 +112,13 @@ def failed(step: Step, event: HandlerFailed) -> str:
         return ""
     step.change(status=JobStatus.AWAITING_RETRY, attempt=job.attempt + 1, failure=failure)
     step.add(RunHandler(job.state, step.now + delay))
+    return ""
+
+
+def broke(step: Step, event: StepBroke) -> str:
+    """The engine cannot go on with the job: it ends, for neither its handler nor a worker can do anything about it."""
+    job = step.job
+    if job.status is not JobStatus.RUNNING and not _is_due(job):
+        return "stale_task"
+    step.give_up(Failure("ENGINE_ERROR", event.message, job.state, attempt=job.attempt))
     return ""

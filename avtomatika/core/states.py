@@ -84,6 +84,8 @@ _RULES: tuple[tuple[Iterable[JobStatus], str, frozenset[JobStatus]], ...] = (
         "HandlerFailed",
         frozenset({JobStatus.AWAITING_RETRY, JobStatus.QUARANTINED, JobStatus.FAILED}),
     ),
+    # Wherever a handler is due or runs.
+    ((JobStatus.PENDING, JobStatus.RUNNING, JobStatus.AWAITING_RETRY), "StepBroke", frozenset({JobStatus.ERROR})),
     (
         (JobStatus.WAITING_FOR_WORKER,),
         "TaskReported",

@@ -217,6 +217,10 @@ class Step:
         """Ends the job as quarantined: somebody must look at it before it runs again."""
         self._end_with(JobStatus.QUARANTINED, failure)
 
+    def give_up(self, failure: Failure) -> None:
+        """Ends the job as broken by the engine itself."""
+        self._end_with(JobStatus.ERROR, failure)
+
     def cancel(self, by: str = "") -> None:
         """Ends the job as cancelled."""
         self._end(JobStatus.CANCELLED, {"by": by} if by else {})

@@ -56,7 +56,10 @@ class PrometheusMeter(Meter):
 
         self._jobs = counter("jobs", "Jobs created through this engine.", "blueprint")
         self._jobs_failed = counter(
-            "jobs_failed", "Jobs that ended failed or quarantined by this engine's doing.", "blueprint", "status"
+            "jobs_failed",
+            "Jobs that ended failed, quarantined or in error by this engine's doing.",
+            "blueprint",
+            "status",
         )
         self._job_duration = histogram(
             "job_duration_seconds", "From a job's creation to its end.", _LONG, "blueprint", "status"

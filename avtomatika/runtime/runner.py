@@ -23,6 +23,7 @@ from avtomatika.core.events import (
     HandlerStarted,
     Repinned,
     StateMissing,
+    StepBroke,
 )
 from avtomatika.core.job import Job
 from avtomatika.core.states import JobStatus
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 # A job that was claimed so often without one commit kills its engine; docs/explanation/durability.md.
 _POISON_DELIVERIES = 5
+# A job whose step fails in the engine itself at this claim is given up: one before it would pass for poison.
+_LAST_DELIVERY = _POISON_DELIVERIES - 1
 # Seconds before a step is tried again that the storage did not take.
 _STORAGE_PAUSE = 3.0
 # After so many steps in one go a job queues up again behind the others.
@@ -199,9 +202,11 @@ class Runner:
                 "a step could not be written; trying again", extra={"action": "step_failed", "job_id": job_id}
             )
             await self._give_back(claim)
-        except Exception:
+        except Exception as error:
             # The claim is kept on purpose: its lease is the pause before the next try, and its deliveries are counted.
             log.exception("a step failed", extra={"action": "step_failed", "job_id": job_id})
+            if claim.deliveries >= _LAST_DELIVERY:
+                await self._give_up(claim, error)
         finally:
             if self._active.get(job_id, (None,))[0] is claim:
                 del self._active[job_id]
@@ -215,6 +220,25 @@ class Runner:
             # If this fails too, the claim ends by itself.
             with contextlib.suppress(StorageError):
                 await self._storage.release_claims([claim.token])
+
+    async def _give_up(self, claim: JobClaim, error: Exception) -> None:
+        """Ends a job whose step this engine cannot do: a defect of the engine, which no further try mends."""
+        message = (
+            f"the engine could not do this step, {claim.deliveries} times in a row; the last time it raised "
+            f"{type(error).__name__}: {error}{_place(error)}. This is no fault of the blueprint: please report it. "
+            "Requeue the job when the cause is mended."
+        )
+        try:
+            job = await self._storage.find_job(claim.job.id)
+            # A job that has got further under this claim has another step now, which was tried but once.
+            if job is not None and job.transitions == claim.job.transitions:
+                await self._performer.step(job, StepBroke(message), claim.token, go_on=False)
+        except Exception:
+            log.exception(
+                "a job could not be given up; trying again", extra={"action": "give_up_failed", "job_id": claim.job.id}
+            )
+            # Without a trace: one claim more, and its handler would be blamed.
+            await self._give_back(claim)
 
     async def _chain(self, claim: JobClaim) -> None:
         """Runs handler after handler, one commit each, while the next one is due at once."""

@@ -48,6 +48,7 @@ from avtomatika.core.events import (
     Repinned,
     Rewound,
     StateMissing,
+    StepBroke,
     TaskReported,
     TimerFired,
     TimerKind,
@@ -122,7 +123,7 @@ class Machine:
         assert self.job.version == old.version + 1
         assert self.job.updated_at == self.now
         self._check_changes(old, event)
-        if isinstance(event, HandlerReturned | HandlerFailed | Repinned | StateMissing | Rewound):
+        if isinstance(event, HandlerReturned | HandlerFailed | StepBroke | Repinned | StateMissing | Rewound):
             self.wake_at = None  # the claim under which the handler ran is consumed
         self._close_open_tasks()
         for effect in self.last.effects:

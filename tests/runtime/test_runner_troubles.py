@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from avtomatika.blueprints import ActionFactory, StateMachineBlueprint
-from avtomatika.core.job import Task
+from avtomatika.core.decide import IllegalTransitionError, decide
+from avtomatika.core.effects import Decision
+from avtomatika.core.events import Event, HandlerReturned, HandlerStarted
+from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import StorageError
 from avtomatika.storage.base import Batch, Outcome
@@ -21,12 +24,13 @@ LEASE = 10.0
 
 
 class FailingStorage(MemoryStorage):
-    """A storage whose commits or lists of tasks fail as often as a test says."""
+    """A storage whose commits and look-ups fail as often as a test says."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
         self.failing_commits = 0
         self.failing_lists = 0
+        self.failing_finds = 0
 
     async def commit(self, batch: Batch) -> Outcome:
         """Fails before anything is written; creations succeed."""
@@ -34,6 +38,13 @@ class FailingStorage(MemoryStorage):
             self.failing_commits -= 1
             raise StorageError("the disk is full")
         return await super().commit(batch)
+
+    async def find_job(self, job_id: str) -> Job | None:
+        """Fails, or returns the job."""
+        if self.failing_finds:
+            self.failing_finds -= 1
+            raise StorageError("no answer")
+        return await super().find_job(job_id)
 
     async def list_tasks(self, job_id: str, fan_out: str | None = None) -> list[Task]:
         """Fails, or returns the tasks."""
@@ -131,3 +142,77 @@ async def test_job_that_an_engine_took_over_from_itself_is_still_looked_after(
     assert (len(begun), system.runner.active) == (2, 1)
     begun[1].set()
     assert (await system.ended(job_id)).status is JobStatus.FINISHED
+
+
+def break_on(monkeypatch: pytest.MonkeyPatch, event_type: type[Event], state: str) -> list[Event]:
+    """Lets the core raise at these events of jobs in that state, and returns those that it raised at."""
+    struck: list[Event] = []
+
+    def break_down(job: Job, event: Event, *rest: Any) -> Decision:
+        if isinstance(event, event_type) and job.state == state:
+            struck.append(event)
+            raise IllegalTransitionError(job, event, JobStatus.RUNNING)
+        return decide(job, event, *rest)
+
+    monkeypatch.setattr("avtomatika.runtime.performer.decide", break_down)
+    return struck
+
+
+@pytest.mark.parametrize(("event_type", "state"), [(HandlerStarted, "s0"), (HandlerReturned, "s0")])
+async def test_step_that_the_engine_itself_cannot_do_ends_the_job_as_error(
+    system: System, monkeypatch: pytest.MonkeyPatch, event_type: type[Event], state: str
+) -> None:
+    """Its handler is not blamed, the defect is named, and the job goes on from there when that is mended."""
+    system.add(chain(2))
+    struck = break_on(monkeypatch, event_type, state)
+    job_id = await system.create()
+    await system.clock.advance(2.5 * LEASE)
+    assert (await system.jobs.get(job_id)).is_terminal is False
+
+    await system.clock.advance(LEASE)
+
+    job = await system.jobs.get(job_id)
+    assert (job.status, job.state, len(struck)) == (JobStatus.ERROR, state, 4)
+    assert job.failure is not None
+    assert (job.failure.code, "IllegalTransitionError" in job.failure.message) == ("ENGINE_ERROR", True)
+    assert (await system.rows(job_id))[-1] == "job_failed"
+    assert await system.storage.audit() == []
+    monkeypatch.undo()
+    await system.jobs.requeue(job_id)
+    assert (await system.ended(job_id)).status is JobStatus.FINISHED
+
+
+async def test_step_that_fails_once_under_a_late_claim_is_tried_again(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tries are counted for each step: what the step before it needed does not count."""
+    system.add(chain(2))
+    struck = break_on(monkeypatch, HandlerReturned, "s0")
+    job_id = await system.create()
+    await system.clock.advance(2.5 * LEASE)
+    monkeypatch.undo()
+    later = break_on(monkeypatch, HandlerReturned, "s1")
+
+    await system.clock.advance(LEASE)
+
+    job = await system.jobs.get(job_id)
+    assert (len(struck), len(later), job.status, job.state) == (3, 1, JobStatus.RUNNING, "s1")
+    monkeypatch.undo()
+    await system.clock.advance(LEASE)
+    assert (await system.ended(job_id)).status is JobStatus.FINISHED
+
+
+async def test_job_that_cannot_be_given_up_yet_is_given_up_later(
+    system: System, storage: FailingStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage is away in that moment: the job has its end a little later, and its handler is not blamed for it."""
+    system.add(chain(2))
+    struck = break_on(monkeypatch, HandlerStarted, "s0")
+    job_id = await system.create()
+    await system.clock.advance(2.5 * LEASE)
+    storage.failing_finds = 1
+
+    await system.clock.advance(LEASE)
+
+    assert (await system.jobs.get(job_id)).status is JobStatus.ERROR
+    assert (storage.failing_finds, len(struck)) == (0, 5)
