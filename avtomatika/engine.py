@@ -202,7 +202,9 @@ class OrchestratorEngine:
         app[PASTS_KEY] = Pasts(self._storage, performer, self._registry, historian, self._history)
         app[APPROVALS_KEY] = Approvals(self._storage, performer)
         app[SIGNATURES_KEY] = Signatures()
-        app[DISPATCHER_KEY] = Dispatcher(self._storage, self._clock, config.TASK_LEASE_SECONDS, meter, reputations)
+        app[DISPATCHER_KEY] = Dispatcher(
+            self._storage, self._clock, config.TASK_LEASE_SECONDS, meter, reputations, config.INSTANCE_ID
+        )
         app[REPUTATIONS_KEY] = reputations
         app[SOCKETS_KEY] = Sockets(self._storage, self._clock)
         app[HEALTH_KEY] = Health(self._storage, config.INSTANCE_ID)

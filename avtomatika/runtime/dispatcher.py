@@ -1,7 +1,8 @@
 """The dispatcher: parks the polls of free workers and hands tasks out, one lease each.
 
 No task is bound to a worker before the worker asks for one. A poll that finds nothing is parked in memory; when a task
-is queued, the strategy of that task chooses among the parked polls that qualify, and exactly one of them wakes.
+is queued, the strategy of that task chooses among the parked polls that qualify, and exactly one of them wakes. If a
+worker that waits at another engine is the better choice, that one wakes a moment later.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from avtomatika.core.matching import choose, is_qualified
 from avtomatika.errors import StorageError
 from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.messages import WorkerProfile
+from avtomatika.runtime.elsewhere import MOST_TOLD, Elsewhere, Waiting
 from avtomatika.runtime.reputations import Reputations
 from avtomatika.storage.base import Queue, Signal, Storage, TaskClaim
 
@@ -33,6 +35,9 @@ _LIMIT_PAUSE = 2.0
 # A strategy chooses among so many of the qualified polls, those that have waited longest: else ten thousand idle
 # workers would make each task dear.
 _CANDIDATES = 64
+# So long a task is left to a better worker at another engine: time enough for that one's claim, and hardly a delay if
+# that worker has gone.
+HOLD = 0.05
 
 
 @dataclass(eq=False)
@@ -54,6 +59,7 @@ class Dispatcher:
         lease: seconds that a claim lasts once a heartbeat confirmed it; no unconfirmed claim lasts longer.
         meter: counts what is handed out.
         reputations: of the workers; None to ask for none.
+        owner: name of this engine, unlike any other's; one is made up if empty.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class Dispatcher:
         lease: float,
         meter: Meter = SILENT,
         reputations: Reputations | None = None,
+        owner: str = "",
     ) -> None:
         self._meter = meter
         self._reputations = Reputations(storage, clock) if reputations is None else reputations
@@ -75,6 +82,8 @@ class Dispatcher:
         # Those in which tasks wait, as the last look and the signals since then tell.
         self._queues: dict[str, Queue] = {}
         self._closed = False
+        self._elsewhere = Elsewhere(storage, clock, owner)
+        self._exchanges = False
         self._choosing: set[asyncio.Task[None]] = set()
         self._unsubscribe = storage.subscribe(self._on_signal, "task", "slot")
 
@@ -158,6 +167,10 @@ class Dispatcher:
             task = await self._take(poll, wanted)
         if task is not None:
             self._turns[task.type] += 1
+            self._elsewhere.served(poll.worker.worker_id)
+            if task.strategy == "round_robin" and self._elsewhere.has_others:
+                # Beside the claim: nothing may come between a task and the answer to its worker.
+                self._soon(self._count_turn(task.type))
             self._meter.task_claimed(task)
             log.debug(
                 "handed out a task",
@@ -190,6 +203,9 @@ class Dispatcher:
     def _park(self, poll: _Poll) -> None:
         for skill in poll.skills:
             self._parked.setdefault(skill, {})[poll] = None
+        if not self._exchanges and not self._closed:
+            self._exchanges = True
+            self._soon(self._exchange())
 
     def _unpark(self, poll: _Poll) -> None:
         for skill in poll.skills:
@@ -206,41 +222,64 @@ class Dispatcher:
         if signal.kind == "slot":
             self._wake_next(signal.key)
         elif signal.preferred and signal.patience:
-            self._choose_soon(self._wake_preferred(signal))
+            self._soon(self._wake_preferred(signal))
         elif signal.strategy == "least_connections":
-            self._choose_soon(self._wake_least_busy(signal))
+            self._soon(self._wake_least_busy(signal))
+        elif signal.strategy == "round_robin" and self._elsewhere.has_others:
+            self._soon(self._wake_in_turn(signal))
         else:
             self._wake(signal)
 
     def _free(self, signal: Signal) -> Iterator[_Poll]:
         """Gives the sleeping polls that qualify for the task that was queued, the oldest first."""
-        queue = signal.queue
         return (
             poll
             for poll in self._parked.get(_type_of(signal), ())
-            if not poll.woken.is_set()
-            and not poll.is_gone()
-            and not self._reputations.is_barred(poll.worker.worker_id)
-            and (queue is None or is_qualified(poll.worker, queue.task_type, queue.requirements, queue.max_cost))
+            if not poll.woken.is_set() and not poll.is_gone() and self._suits(poll.worker, signal)
         )
 
-    def _wake(self, signal: Signal, held: Mapping[str, int] | None = None) -> None:
+    def _free_elsewhere(self, signal: Signal) -> list[WorkerProfile]:
+        """Returns those that wait at other engines and qualify."""
+        told = self._elsewhere.waiting(_type_of(signal))
+        return list(islice((worker for worker in told if self._suits(worker, signal)), _CANDIDATES))
+
+    def _suits(self, worker: WorkerProfile, signal: Signal) -> bool:
+        queue = signal.queue
+        return not self._reputations.is_barred(worker.worker_id) and (
+            queue is None or is_qualified(worker, queue.task_type, queue.requirements, queue.max_cost)
+        )
+
+    def _wake(
+        self, signal: Signal, held: Mapping[str, int] | None = None, turn: int | None = None, *, holds: bool = True
+    ) -> None:
+        """Wakes the best poll; if a worker elsewhere is better and the task may be held for it, a moment later."""
         free, task_type = list(islice(self._free(signal), _CANDIDATES)), _type_of(signal)
         if not free:
             return
+        # Behind those that wait here: among equals no engine waits for another.
+        elsewhere = self._free_elsewhere(signal) if holds else []
         index = choose(
             signal.strategy,
             task_type,
-            [poll.worker for poll in free],
-            self._turns[task_type],
+            [*(poll.worker for poll in free), *elsewhere],
+            self._turns[task_type] if turn is None else turn,
             preferred=signal.preferred,
             held=held,
             reputation=self._reputations.score,
         )
-        free[index].woken.set()
+        if index < len(free):
+            free[index].woken.set()
+        else:
+            self._elsewhere.expect(elsewhere[index - len(free)].worker_id)
+            self._soon(self._wake_later(signal, held, turn))
 
-    def _choose_soon(self, choice: Coroutine[None, None, None]) -> None:
-        """Makes a choice that has to ask the storage, or to wait, first."""
+    async def _wake_later(self, signal: Signal, held: Mapping[str, int] | None, turn: int | None) -> None:
+        """Wakes a poll here if the task was not taken elsewhere; that it was, the poll finds out."""
+        await self._clock.sleep(HOLD)
+        self._wake(signal, held, turn, holds=False)
+
+    def _soon(self, choice: Coroutine[None, None, None]) -> None:
+        """Does what has to ask the storage, or to wait."""
         choosing = asyncio.create_task(choice, name="avtomatika-choice")
         self._choosing.add(choosing)
         choosing.add_done_callback(self._choosing.discard)
@@ -260,12 +299,47 @@ class Dispatcher:
     async def _wake_least_busy(self, signal: Signal) -> None:
         """Counts what the workers hold: their heartbeats tell it too late."""
         polls = list(islice(self._free(signal), _CANDIDATES))
+        workers = [*(poll.worker for poll in polls), *self._free_elsewhere(signal)] if polls else []
         held = None
         with contextlib.suppress(StorageError):
-            ids = list(dict.fromkeys(poll.worker.worker_id for poll in polls)) if len(polls) > 1 else []
+            ids = list(dict.fromkeys(worker.worker_id for worker in workers)) if len(workers) > 1 else []
             claims = await asyncio.gather(*map(self._storage.list_claims, ids))
             held = {worker_id: len(holds) for worker_id, holds in zip(ids, claims, strict=True)}
         self._wake(signal, held)
+
+    async def _wake_in_turn(self, signal: Signal) -> None:
+        """Asks whose turn it is among the workers of all engines."""
+        turn = None
+        with contextlib.suppress(StorageError):
+            turn = await self._elsewhere.turn(_type_of(signal))
+        self._wake(signal, turn=turn)
+
+    async def _count_turn(self, task_type: str) -> None:
+        with contextlib.suppress(StorageError):
+            await self._elsewhere.count_turn(task_type)
+
+    async def _exchange(self) -> None:
+        """Exchanges with other engines who waits where, as long as somebody waits here."""
+        try:
+            while True:
+                try:
+                    await self._elsewhere.exchange(self._waiting())
+                except StorageError:
+                    pass
+                except Exception:
+                    # Tasks are handed out without it as well.
+                    log.exception("who waits elsewhere is not known", extra={"action": "exchange_failed"})
+                if not self._parked:
+                    return
+                await self._clock.sleep(self._elsewhere.pause)
+        finally:
+            self._exchanges = False
+
+    def _waiting(self) -> list[Waiting]:
+        """Returns who waits here; if they are many, some of each skill."""
+        share = min(_CANDIDATES, MOST_TOLD // max(1, len(self._parked)) or 1)
+        polls = {poll: None for skill in self._parked.values() for poll in islice(skill, share)}
+        return [(poll.worker, poll.skills) for poll in polls if not poll.is_gone()]
 
     def _wake_next(self, skill: str) -> None:
         """Wakes the poll that has slept longest."""
