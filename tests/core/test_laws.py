@@ -19,6 +19,7 @@ from avtomatika.core.events import (
     HandlerReturned,
     HandlerStarted,
     LeaseExpired,
+    StepBroke,
     TaskReported,
     TimerFired,
     TimerKind,
@@ -145,6 +146,12 @@ def fail(machine: Machine, dice: Dice) -> None:
     )
 
 
+def give_out(machine: Machine, dice: Dice) -> None:
+    """The engine itself cannot go on with the job; seldom, for that is the end."""
+    if dice.pick([*[False] * 6, True]):
+        machine.feed(StepBroke("a defect"))
+
+
 def claim(machine: Machine, dice: Dice) -> None:
     """A worker takes a task."""
     queued = [task for task in machine.open_tasks if task.status is TaskStatus.QUEUED]
@@ -218,7 +225,7 @@ def cancel(machine: Machine, dice: Dice) -> None:
 
 
 Move = Callable[["Machine", Dice], None]
-STRAY: tuple[Move, ...] = (rewind, call, go, fail, report, expire, fire, wait, stray, answer, hear, cancel)
+STRAY: tuple[Move, ...] = (rewind, call, go, fail, give_out, report, expire, fire, wait, stray, answer, hear, cancel)
 LIKELY: dict[JobStatus, tuple[Move, ...]] = {
     JobStatus.PENDING: (call, fire),
     JobStatus.RUNNING: (dispatch, fan_out, dispatch, fan_out, nap, ask, delegate, go, fail),
