@@ -70,21 +70,31 @@ async def changes(*_arguments: Any, **_options: Any) -> AsyncGenerator[Event, No
         await asyncio.sleep(0.05)
 
 
+def bench_with_changes() -> Workbench:
+    """Returns a workbench whose views hear of the script's changes."""
+    AsyncClient.changes = changes  # type: ignore[method-assign]
+    return Workbench(live=True)
+
+
+def fill(wb: Workbench) -> None:
+    """Lets the views know of 10,000 jobs."""
+    for place in range(_JOBS):
+        event = {"job_id": f"job-{place:05}", "blueprint_name": f"blueprint-{place % 7}", "status": "running"}
+        wb._feed.book.change({**event, "current_state": "s", "updated_at": 1.0 + place})  # noqa: SLF001
+
+
 def main() -> None:
     """Prints the share of a core with and without the views."""
     parser = argparse.ArgumentParser(description="cost of the live views")
     parser.add_argument("--seconds", type=float, default=10.0)
     seconds = parser.parse_args().seconds
     comm.create_comm = Browser  # type: ignore[assignment]
-    AsyncClient.changes = changes  # type: ignore[method-assign]
-    with Workbench(live=True) as wb:
+    with bench_with_changes() as wb:
         wb._desk.outputs._screen = _Nowhere()  # noqa: SLF001 - there is no notebook here
         idle = _share(seconds / 2)
         board = wb.dashboard()
         board._ipython_display_()
-        for place in range(_JOBS):
-            event = {"job_id": f"job-{place:05}", "blueprint_name": f"blueprint-{place % 7}", "status": "running"}
-            wb._feed.book.change({**event, "current_state": "s", "updated_at": 1.0 + place})  # noqa: SLF001
+        fill(wb)
         time.sleep(1.0)
         Browser.sent = Browser.size = 0
         heard = wb._feed.book.version  # noqa: SLF001
