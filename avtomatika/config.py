@@ -29,6 +29,7 @@ _LOOPBACK = "127.0.0.1"
 _OF_LATER_VERSIONS = ("S3_ENDPOINT_URL",)
 
 _SECONDS = "a positive number of seconds"
+_SHARE = "a number from 0 to 1"
 _TOKEN = "1 to 1024 printable ASCII characters without spaces"  # noqa: S105 - says what a token looks like
 
 
@@ -336,12 +337,26 @@ class Config(BaseSettings):
         60.0, "Seconds between two looks for workers that fell silent.", _SECONDS, gt=0
     )
     WORKER_TTL_SECONDS: float = _setting(120.0, "How long a silent worker is still listed.", _SECONDS, gt=0)
-    WORKER_MIN_REPUTATION: float = _setting(
+    REPUTATION_MIN_THRESHOLD: float = _setting(
         0.0,
         "Workers whose reputation is below it get no tasks until it has recovered; 0 gives tasks to all.",
-        "a number from 0 to 1",
+        _SHARE,
         ge=0,
         le=1,
+    )
+    REPUTATION_PENALTY_CONTRACT_VIOLATION: float = _setting(
+        0.2, "What a CONTRACT_VIOLATION_ERROR takes from a worker's reputation.", _SHARE, ge=0, le=1
+    )
+    REPUTATION_PENALTY_TASK_FAILURE: float = _setting(
+        0.05,
+        "What a PERMANENT_ERROR, SECURITY_ERROR or DEPENDENCY_ERROR takes from a worker's reputation, or a task "
+        "that it vanished with.",
+        _SHARE,
+        ge=0,
+        le=1,
+    )
+    REPUTATION_REWARD_SUCCESS: float = _setting(
+        0.001, "What a task that succeeded adds to a worker's reputation, up to 1.", _SHARE, ge=0, le=1
     )
     TASK_CONCURRENCY: Annotated[str, AfterValidator(_readable_limits)] = _setting(
         "",

@@ -25,6 +25,7 @@ from avtomatika.blueprints.loader import load_folder
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.config import PUBLIC_TOKENS, Config
 from avtomatika.core.job import INTERNAL, Client
+from avtomatika.core.reputation import Scale
 from avtomatika.core.steps import Limits
 from avtomatika.errors import AvtomatikaError, ConfigError
 from avtomatika.history.base import History
@@ -175,7 +176,16 @@ class OrchestratorEngine:
         )
         meter = make_meter()
         self._storage.subscribe(lambda signal: meter.storage_lost(signal.key), "loss")
-        reputations = Reputations(self._storage, self._clock, config.WORKER_MIN_REPUTATION)
+        reputations = Reputations(
+            self._storage,
+            self._clock,
+            config.REPUTATION_MIN_THRESHOLD,
+            Scale(
+                config.REPUTATION_PENALTY_CONTRACT_VIOLATION,
+                config.REPUTATION_PENALTY_TASK_FAILURE,
+                config.REPUTATION_REWARD_SUCCESS,
+            ),
+        )
         performer = Performer(self._storage, self._registry, limits, meter, self._tracer, reputations)
         historian = Historian(self._storage, self._history, self._clock, keep)
         self.app = build_app(

@@ -1,8 +1,7 @@
 """Reputation: what its results say of a worker, as a number above 0 and up to 1.
 
-A worker begins with 1. A failed attempt multiplies its reputation by a factor that depends on the code; a success
-closes a part of the gap to 1; and time closes it too, so that a worker which gets no tasks because of its past can come
-back.
+A worker begins with 1. A task that it spoils takes something away, a success gives a little back; and time closes the
+gap to 1 too, so that a worker which gets no tasks because of its past can come back.
 """
 
 from __future__ import annotations
@@ -13,31 +12,40 @@ from msgspec import Struct
 
 from avtomatika.core.effects import Effect, RecordHistory
 
-FACTORS = {
-    "TRANSIENT_ERROR": 0.95,
-    "RESOURCE_EXHAUSTED_ERROR": 0.9,
-    "INTERNAL_ERROR": 0.9,
-    "DEPENDENCY_ERROR": 0.9,
-    "TIMEOUT_ERROR": 0.8,
-    "WORKER_LOST": 0.7,
-    "CONTRACT_VIOLATION_ERROR": 0.6,
-    "SECURITY_ERROR": 0.5,
-    "INTEGRITY_MISMATCH_ERROR": 0.5,
-    # What follows from the task and not from the worker.
-    "INVALID_INPUT_ERROR": 1.0,
-    "PERMANENT_ERROR": 1.0,
-    "DISPATCH_TIMEOUT": 1.0,
-    "RESULT_TIMEOUT": 1.0,
-}
-"""Code of a failure to what the worker's reputation is multiplied by."""
-_OTHER_FACTOR = 0.95
-REWARD = 0.1
-"""The part of the gap to 1 that a success closes."""
+BROKEN = frozenset({"CONTRACT_VIOLATION_ERROR"})
+"""Codes of failures that break what the worker has promised of its data."""
+SPOILED = frozenset({"PERMANENT_ERROR", "SECURITY_ERROR", "DEPENDENCY_ERROR", "WORKER_LOST"})
+"""Codes of failures that leave no hope for the task, and of a worker that vanished with it.
+
+All other failures may pass, or are the task's fault, and cost nothing.
+"""
 HALF_LIFE = 6 * 3600.0
 """Seconds in which half of the gap to 1 closes by itself."""
 _FLOOR = 0.01
 # Nearer to 1 than this, a reputation is not kept any more.
-_FLAWLESS = 0.999
+_FLAWLESS = 0.9995
+
+
+class Scale(Struct, frozen=True):
+    """What attempts count.
+
+    Args:
+        violation: what a failure of ``BROKEN`` takes away.
+        failure: what one of ``SPOILED`` takes away.
+        success: what a success gives back.
+    """
+
+    violation: float = 0.2
+    failure: float = 0.05
+    success: float = 0.001
+
+    def of(self, code: str) -> float:
+        """Returns what an attempt adds to a reputation, below 0 if it takes away; no code is a success."""
+        if not code:
+            return self.success
+        if code in BROKEN:
+            return -self.violation
+        return -self.failure if code in SPOILED else 0.0
 
 
 class Reputation(Struct, frozen=True):
@@ -86,17 +94,12 @@ def marks(effects: Iterable[Effect]) -> list[Mark]:
     return found
 
 
-def after(reputation: Reputation, code: str, moment: float) -> Reputation:
+def after(reputation: Reputation, worth: float, moment: float) -> Reputation:
     """Returns a worker's reputation after one more attempt.
 
     Args:
         reputation: before.
-        code: of the attempt's failure; empty for a success.
+        worth: what the attempt adds to it, see ``Scale``.
         moment: Unix seconds.
     """
-    score = reputation.now(moment)
-    if code:
-        score = max(_FLOOR, score * FACTORS.get(code, _OTHER_FACTOR))
-    else:
-        score += (1.0 - score) * REWARD
-    return Reputation(score, moment)
+    return Reputation(min(1.0, max(_FLOOR, reputation.now(moment) + worth)), moment)

@@ -154,7 +154,7 @@ def _candidates(task: Task, workers: Sequence[WorkerProfile], is_barred: Callabl
         return f"{len(skilled)} have the skill, but none meets its requirements or its max_cost."
     good = [worker_id for worker_id in fit if not is_barred(worker_id)]
     if not good:
-        return f"{', '.join(fit[:5])} could do it, but their reputation is below WORKER_MIN_REPUTATION for a while."
+        return f"{', '.join(fit[:5])} could do it, but their reputation is below REPUTATION_MIN_THRESHOLD for a while."
     fit = good
     if task.limits:
         shared = ", ".join(f"{limit} at a time ({name})" for name, limit in task.limits.items())

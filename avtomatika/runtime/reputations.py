@@ -7,7 +7,7 @@ import logging
 from avtomatika.clock import Clock
 from avtomatika.core.document import Document
 from avtomatika.core.effects import Decision
-from avtomatika.core.reputation import HALF_LIFE, Mark, Reputation, after, marks
+from avtomatika.core.reputation import HALF_LIFE, Mark, Reputation, Scale, after, marks
 from avtomatika.storage.base import RecordWrite, Storage
 
 log = logging.getLogger(__name__)
@@ -32,12 +32,14 @@ class Reputations:
         storage: where they are kept.
         clock: when to read them again.
         minimum: workers below it get no tasks; 0 for none.
+        scale: what attempts count.
     """
 
-    def __init__(self, storage: Storage, clock: Clock, minimum: float = 0.0) -> None:
+    def __init__(self, storage: Storage, clock: Clock, minimum: float = 0.0, scale: Scale | None = None) -> None:
         self._storage = storage
         self._clock = clock
         self._minimum = minimum
+        self._scale = scale or Scale()
         self._known: dict[str, Reputation] = {}
         self._reads_at = float("-inf")
 
@@ -74,22 +76,23 @@ class Reputations:
     async def learn(self, decision: Decision) -> None:
         """Takes note of what a committed decision says of workers; a storage that does not answer costs a mark."""
         for mark in marks(decision.effects):
-            if not mark.code and mark.worker_id not in self._known:
+            worth = self._scale.of(mark.code)
+            if worth == 0.0 or (worth > 0.0 and mark.worker_id not in self._known):
                 continue
             try:
-                await self._write(mark)
+                await self._write(mark, worth)
             except Exception:
                 log.exception(
                     "a worker's reputation is not written down",
                     extra={"action": "reputation_lost", "worker_id": mark.worker_id},
                 )
 
-    async def _write(self, mark: Mark) -> None:
+    async def _write(self, mark: Mark, worth: float) -> None:
         for _ in range(_TRIES):
             record = await self._storage.find_record(SPACE, mark.worker_id)
             now = await self._storage.now()
             before = Reputation() if record is None else _read(record.value)
-            changed = after(before, mark.code, now)
+            changed = after(before, worth, now)
             if changed.score == before.score == 1.0:
                 return
             value = None if changed.is_flawless else Document.of([changed.score, changed.at])

@@ -7,17 +7,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avtomatika.core.effects import RecordHistory
-from avtomatika.core.reputation import FACTORS, HALF_LIFE, REWARD, Mark, Reputation, after, marks
+from avtomatika.core.reputation import BROKEN, HALF_LIFE, SPOILED, Mark, Reputation, Scale, after, marks
 
-CODES = [*FACTORS, "MY_OWN_ERROR", ""]
+CODES = [*sorted(BROKEN | SPOILED), "TRANSIENT_ERROR", "MY_OWN_ERROR", ""]
 
 
-def test_failure_multiplies_and_success_closes_a_part_of_the_gap() -> None:
-    """The published rule."""
-    lost = after(Reputation(), "WORKER_LOST", 0.0)
-    assert lost == Reputation(0.7, 0.0)
+@pytest.mark.parametrize(
+    ("code", "worth"),
+    [
+        ("", 0.001),
+        ("CONTRACT_VIOLATION_ERROR", -0.2),
+        ("PERMANENT_ERROR", -0.05),
+        ("SECURITY_ERROR", -0.05),
+        ("DEPENDENCY_ERROR", -0.05),
+        ("WORKER_LOST", -0.05),
+        ("TRANSIENT_ERROR", 0.0),
+        ("RESOURCE_EXHAUSTED_ERROR", 0.0),
+        ("TIMEOUT_ERROR", 0.0),
+        ("INTERNAL_ERROR", 0.0),
+        ("INVALID_INPUT_ERROR", 0.0),
+        ("INTEGRITY_MISMATCH_ERROR", 0.0),
+        ("DISPATCH_TIMEOUT", 0.0),
+        ("RESULT_TIMEOUT", 0.0),
+        ("MY_OWN_ERROR", 0.0),
+    ],
+)
+def test_attempt_counts_what_the_published_engine_counts(code: str, worth: float) -> None:
+    """The numbers of its configuration, for the codes for which it was seen to use them; its lost workers were not."""
+    assert Scale().of(code) == worth
 
-    assert after(lost, "", 0.0).score == pytest.approx(0.7 + 0.3 * REWARD)
+
+def test_worker_begins_with_1_and_goes_up_and_down_by_what_it_does() -> None:
+    """A penalty and a reward are added, and no worker gets above 1."""
+    spoiled = after(Reputation(), -0.05, 0.0)
+
+    assert spoiled == Reputation(0.95, 0.0)
+    assert after(spoiled, 0.001, 0.0).score == pytest.approx(0.951)
+    assert after(Reputation(), 0.001, 0.0).score == 1.0
 
 
 def test_time_heals() -> None:
@@ -26,19 +52,13 @@ def test_time_heals() -> None:
     assert Reputation(0.5, 100.0).now(50.0) == 0.5
 
 
-def test_failure_that_is_the_tasks_fault_costs_nothing() -> None:
-    """A worker is not blamed for bad input, nor for a deadline that passed before it began."""
-    for code in ("INVALID_INPUT_ERROR", "PERMANENT_ERROR", "DISPATCH_TIMEOUT", "RESULT_TIMEOUT"):
-        assert after(Reputation(), code, 5.0).score == 1.0
-
-
 @given(st.lists(st.tuples(st.sampled_from(CODES), st.floats(0, 1e6)), max_size=200))
 def test_reputation_stays_above_0_and_up_to_1(history: list[tuple[str, float]]) -> None:
     """Whatever happens; so a cost can be divided by it."""
     reputation, moment = Reputation(), 0.0
     for code, pause in history:
         moment += pause
-        reputation = after(reputation, code, moment)
+        reputation = after(reputation, Scale().of(code), moment)
         assert 0.0 < reputation.score <= 1.0
 
 

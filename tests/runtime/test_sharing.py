@@ -10,7 +10,9 @@ from avtomatika.blueprints import ActionFactory, StateMachineBlueprint
 from avtomatika.core.reputation import Reputation
 from avtomatika.errors import BlueprintError, ConfigError
 from avtomatika.runtime.reputations import SPACE, Reputations
+from avtomatika.server.keys import REPUTATIONS_KEY
 from avtomatika.testing import BlueprintTester, NotReachedError
+from avtomatika.worker import TaskError
 
 
 def work(steps: int = 1, concurrency: dict[str, int] | None = None, **options: Any) -> StateMachineBlueprint:
@@ -109,25 +111,50 @@ async def test_key_that_makes_no_sense_quarantines_the_job(options: dict[str, An
 
 
 async def test_best_value_weighs_cost_by_reputation() -> None:
-    """A cheap worker that loses its tasks is dearer than a dear one that does not."""
-    async with BlueprintTester(work(dispatch_strategy="best_value"), JOB_MAX_RETRIES=0) as t:
-        cheap = t.worker("work", worker_id="cheap", profile={"cost": 1.0}, fails="TIMEOUT_ERROR", times=3)
-        dear = t.worker("work", worker_id="dear", profile={"cost": 1.5})
+    """A cheap worker that spoils its tasks is dearer than a dear one that does not."""
+    async with BlueprintTester(work(dispatch_strategy="best_value")) as t:
+        cheap = t.worker("work", worker_id="cheap", profile={"cost": 1.0}, fails="PERMANENT_ERROR", times=3)
+        dear = t.worker("work", worker_id="dear", profile={"cost": 1.08})
 
         for _ in range(5):
             await t.submit()
 
-        assert len(cheap.calls) == 2  # 1.0 / 0.8 is still below 1.5, 1.0 / 0.64 is not
+        assert len(cheap.calls) == 2  # 1.0 / 0.95 is still below 1.08, 1.0 / 0.9 is not
         assert len(dear.calls) == 3
+
+
+async def test_numbers_of_reputation_are_the_published_ones_and_can_be_set() -> None:
+    """A failure that may pass costs nothing; the settings have the published names."""
+
+    def do(n: str) -> None:
+        if n:
+            raise TaskError("not today", n)
+
+    async def scores(**settings: float) -> list[float]:
+        seen = []
+        async with BlueprintTester(work(), JOB_MAX_RETRIES=1, **settings) as t:
+            t.worker("work", do, worker_id="w")
+            for code in ("CONTRACT_VIOLATION_ERROR", "SECURITY_ERROR", "TRANSIENT_ERROR", ""):
+                await t.submit({"n": code})
+                seen.append(round(t.engine.app[REPUTATIONS_KEY].score("w"), 6))
+        return seen
+
+    assert await scores() == [0.8, 0.75, 0.75, 0.751]
+    mine = await scores(
+        REPUTATION_PENALTY_CONTRACT_VIOLATION=0.5,
+        REPUTATION_PENALTY_TASK_FAILURE=0.125,
+        REPUTATION_REWARD_SUCCESS=0.25,
+    )
+    assert mine == [0.5, 0.375, 0.375, 0.625]
 
 
 async def test_worker_below_the_minimum_gets_no_tasks_until_it_has_recovered() -> None:
     """Time heals; meanwhile it is said why nobody takes the task."""
-    async with BlueprintTester(work(), JOB_MAX_RETRIES=0, WORKER_MIN_REPUTATION=0.9) as t:
-        worker = t.worker("work", worker_id="w", fails="TIMEOUT_ERROR", times=1)
+    async with BlueprintTester(work(), REPUTATION_MIN_THRESHOLD=0.97) as t:
+        worker = t.worker("work", worker_id="w", fails="PERMANENT_ERROR", times=1)
         await t.submit()
         job = await t.submit()
-        with pytest.raises(NotReachedError, match="WORKER_MIN_REPUTATION"):
+        with pytest.raises(NotReachedError, match="REPUTATION_MIN_THRESHOLD"):
             await job.reaches("finished")
 
         await t.advance(hours=6)
@@ -140,26 +167,26 @@ async def test_worker_below_the_minimum_gets_no_tasks_until_it_has_recovered() -
 
 async def test_reputation_is_kept_and_shared_by_engines() -> None:
     """It outlives an engine, and another one on the same storage reads it."""
-    async with BlueprintTester(work(), JOB_MAX_RETRIES=0) as t:
-        t.worker("work", worker_id="w", fails="INTEGRITY_MISMATCH_ERROR")
+    async with BlueprintTester(work()) as t:
+        t.worker("work", worker_id="w", fails="CONTRACT_VIOLATION_ERROR")
         await t.submit()
 
         other = Reputations(t.storage, t.clock)
         assert other.score("w") == 1.0
         await other.refresh()
-        assert other.score("w") == 0.5
+        assert other.score("w") == pytest.approx(0.8)
         await t.advance(hours=6)
-        assert other.score("w") == pytest.approx(0.75)
+        assert other.score("w") == pytest.approx(0.9)
 
 
 async def test_worker_that_does_well_costs_no_writing() -> None:
     """No record is made of it; one that has recovered is forgotten."""
     async with BlueprintTester(work()) as t:
-        worker = t.worker("work", worker_id="w", fails="TRANSIENT_ERROR", times=1)
+        worker = t.worker("work", worker_id="w", fails="PERMANENT_ERROR", times=1)
         other = t.worker("work", worker_id="x")
         await t.submit()
-        await t.advance(minutes=1)
-        for _ in range(100):
+        assert len(await t.storage.list_records(SPACE)) == 1
+        for _ in range(110):
             await t.submit({"options": {"dispatch_strategy": "round_robin"}})
 
         assert worker.calls

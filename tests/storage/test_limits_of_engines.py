@@ -55,7 +55,7 @@ async def test_engines_together_claim_no_more_than_a_limit(engines: list[Storage
 async def test_marks_of_several_engines_add_up(engines: list[Storage], clock: FakeClock) -> None:
     """None is lost, however close together they come, and each engine reads the sum."""
     known = [Reputations(storage, clock) for storage in engines]
-    lost = RecordHistory("task_failed", "start", worker_id="w1", details={"code": "INTEGRITY_MISMATCH_ERROR"})
+    lost = RecordHistory("task_failed", "start", worker_id="w1", details={"code": "CONTRACT_VIOLATION_ERROR"})
 
     await asyncio.gather(*(one.learn(Decision(JOB, (lost,))) for one in known))
 
@@ -63,4 +63,4 @@ async def test_marks_of_several_engines_add_up(engines: list[Storage], clock: Fa
         await one.refresh()
         await clock.advance(6)
         await one.refresh()
-        assert one.score("w1") == pytest.approx(0.125, abs=0.001)
+        assert one.score("w1") == pytest.approx(0.4, abs=0.001)

@@ -108,7 +108,7 @@ async def test_strategy_cheapest_and_best_value_differ_by_reputation(serve: Serv
     async def leak() -> None:
         raise SecurityError("the seal is broken")
 
-    await kitchen.hire("flaky", cost=2, tasks={"leak": leak, "drive": lambda: {"by": "flaky"}})
+    await kitchen.hire("flaky", cost=2.9, tasks={"leak": leak, "drive": lambda: {"by": "flaky"}})
     await hire(kitchen, "solid", cost=3)
     before = await driver(kitchen, 2, strategy="best_value")
     broken = await kitchen.run("/ride", {"task": "leak"})
