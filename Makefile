@@ -11,7 +11,7 @@ PROOFS := tests/simulation tests/chaos tests/soak
 BENCH ?= chain claims creation round_trips storage history
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo lab notebooks test lint check packages bench clean help
+.PHONY: demo docs lab notebooks test lint check packages bench clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -27,7 +27,12 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing avtomatika with everything that the tests need (a minute or two) ..."
-	$(PIP_INSTALL) -e '.[all,test]'
+	$(PIP_INSTALL) -e '.[all,docs,test]'
+	@touch $@ $(VENV)/docs.stamp $(VENV)/demo.stamp
+
+$(VENV)/docs.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing what the manual is made with (a minute or two) ..."
+	$(PIP_INSTALL) -e '.[all,docs]'
 	@touch $@ $(VENV)/demo.stamp
 
 demo: $(VENV)/demo.stamp  ## run the quickstart notebook and print its summary
@@ -35,6 +40,10 @@ demo: $(VENV)/demo.stamp  ## run the quickstart notebook and print its summary
 
 notebooks: $(VENV)/demo.stamp  ## run all notebooks; what they show is in build/notebooks
 	$(BIN)/python notebooks/run.py notebooks/*.ipynb
+
+docs: $(VENV)/docs.stamp  ## the manual as a site in build/docs, with all notebooks run
+	$(BIN)/python -m sphinx -W --keep-going -n -q -c docs -D nb_execution_mode=force . build/docs
+	@echo "the manual: build/docs/index.html"
 
 lab: $(VENV)/demo.stamp  ## open JupyterLab on the quickstart notebook
 	$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/quickstart.ipynb

@@ -1,0 +1,44 @@
+"""The manual as a site: Sphinx makes it without a warning, and it needs no other server."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+_FETCHED = re.compile(r"""<(?:script|img|iframe|link(?! rel="canonical"))[^>]*\s(?:src|href)=["']?(?:https?:)?//""")
+
+
+def test_site_is_made_without_warning_whole_and_self_contained(
+    tmp_path: Path, pages: dict[str, Any], root: Path
+) -> None:
+    """``make docs`` has nothing to warn of; every page of docs/ and every notebook is there; nothing is fetched."""
+    written = {name.removesuffix(".md") for name in pages if re.match(r"docs/(?!changelog\.d/[\w-]+\.\w+\.md)", name)}
+    written |= {str(path.relative_to(root).with_suffix("")) for path in (root / "notebooks").glob("*.ipynb")}
+
+    # As `make docs`, but without running the notebooks: other tests run them.
+    made = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-c", "docs", ".", tmp_path],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=root,
+        env={key: value for key, value in os.environ.items() if not key.startswith(("COV_", "PYTEST"))},
+    )
+
+    assert made.returncode == 0, made.stderr
+    assert {name for name in written - {"docs/README"} if not (tmp_path / f"{name}.html").exists()} == set()
+    assert "docs/index.html" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    fetched = {page.name: _FETCHED.findall(page.read_text(encoding="utf-8")) for page in tmp_path.rglob("*.html")}
+    assert {name: found for name, found in fetched.items() if found} == {}
+
+
+def test_diagrams_of_the_manual_are_drawn(root: Path) -> None:
+    """Each ``mermaid`` block has its picture, and no picture is left over from a block that has changed."""
+    drawing = runpy.run_path(str(root / "docs" / "make_diagrams.py"))
+
+    assert set(drawing["diagrams"]()) == set(drawing["PICTURES"].glob("*.svg")), "run: python docs/make_diagrams.py"
