@@ -350,5 +350,6 @@ def _failure(status: JobStatus, failure: Failure | None) -> tuple[str, str]:
     """
     if failure is None:
         return "PERMANENT_ERROR", f"the job is {status}"
-    code = "PERMANENT_ERROR" if classify(failure.code) is Verdict.RETRY else failure.code
-    return code, f"{failure.code}: {failure.message}"
+    if classify(failure.code) is Verdict.RETRY:
+        return "PERMANENT_ERROR", f"{failure.code}: {failure.message}"
+    return failure.code, failure.message

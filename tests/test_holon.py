@@ -16,7 +16,7 @@ from avtomatika.core.job import Job
 from avtomatika.errors import ConfigError
 from avtomatika.storage import MemoryStorage, SQLiteStorage
 from avtomatika.storage.base import JobQuery, Storage
-from avtomatika.worker import Context, Worker
+from avtomatika.worker import Context, TaskError, Worker
 
 TOKEN = "a-worker-secret"
 
@@ -196,6 +196,26 @@ async def test_params_that_do_not_fit_the_blueprint_of_the_holon_fail_the_job_ab
     assert job.failure is not None
     assert (job.failure.code, job.failure.attempt) == ("INVALID_INPUT_ERROR", 1)
     assert "initial_data.n" in job.failure.message
+
+
+async def test_message_of_a_final_error_comes_up_two_levels_as_the_worker_wrote_it() -> None:
+    """The code stands beside it, so it is not put in front of it once more at each level."""
+    refusing = Worker("leaf", token=TOKEN)
+
+    @refusing.task("leaf")
+    async def leaf(params: dict[str, Any]) -> None:
+        raise TaskError("the width is missing", "INVALID_INPUT_ERROR")
+
+    async with (
+        engine(MemoryStorage(), order("top", "middle")) as top,
+        engine(MemoryStorage(), order("middle", "leaf"), PARENT_URL=top.url, HOLON_ID="m") as middle,
+    ):
+        refusing.configure(url=middle.url)
+        async with refusing:
+            job = await ended(top, await top.create_background_job("top", {}))
+
+    assert job.failure is not None
+    assert (job.failure.code, job.failure.message) == ("INVALID_INPUT_ERROR", "the width is missing")
 
 
 async def test_holon_that_starts_again_goes_on_with_the_same_job(tmp_path: Path) -> None:
