@@ -10,8 +10,8 @@ from avtomatika.config import DEFAULT_CLIENT_TOKEN
 
 
 def main() -> None:
-    """Sends standard input to the engine at the address that is the first argument."""
-    url = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8080"
+    """Sends standard input to the engine, and prints what came of it."""
+    url = os.environ.get("AVTOMATIKA_URL", "http://127.0.0.1:8080")
     client = Client(url, os.environ.get("CLIENT_TOKEN", DEFAULT_CLIENT_TOKEN))
     job = client.wait(client.submit("/texts", {"text": sys.stdin.read()}), timeout=30)
     print(job["status"], job["result"] or job["error_message"])
