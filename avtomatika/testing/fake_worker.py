@@ -248,7 +248,7 @@ class FakeWorker:
             returned = behaviour.function.function(**behaviour.function.arguments(message.params, context))
             if inspect.isawaitable(returned):
                 returned = await returned
-            result = result_of_return(message, returned)
+            result = result_of_return(message, returned, behaviour.function.returns)
         except Exception as error:
             result = result_of_error(message, error)
         finally:

@@ -11,6 +11,7 @@ worker.run()
 
 from avtomatika.worker.context import Context
 from avtomatika.worker.outcome import Success
+from avtomatika.worker.retries import Retry
 from avtomatika.worker.task_errors import (
     ContractViolationError,
     DependencyError,
@@ -35,6 +36,7 @@ __all__ = [
     "InvalidInputError",
     "PermanentError",
     "ResourceExhaustedError",
+    "Retry",
     "SecurityError",
     "Success",
     "TaskError",

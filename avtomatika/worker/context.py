@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from typing import Any
 
 from avtomatika.protocol.messages import TaskMessage
 
@@ -32,6 +33,7 @@ class Context:
         self._task = task
         self._report = report
         self._cancelled = False
+        self._params: Mapping[str, Any] = task.params
 
     @property
     def task_id(self) -> str:
@@ -47,6 +49,15 @@ class Context:
     def task_type(self) -> str:
         """Name of the skill that was asked for."""
         return self._task.type
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The params of the task as they came; a middleware may put others in their place."""
+        return self._params
+
+    @params.setter
+    def params(self, params: Mapping[str, Any]) -> None:
+        self._params = params
 
     @property
     def attempt(self) -> int:
@@ -88,6 +99,10 @@ class Context:
         """
         self._report(self._task, min(max(float(value), 0.0), 1.0), str(message))
         return Reported()
+
+    def send_progress(self, value: float, message: str = "") -> Reported:
+        """Is ``progress`` under the name that the published SDK gave it."""
+        return self.progress(value, message)
 
     def cancel(self) -> None:
         """Notes that the result is not wanted any more. For the worker, not for functions."""

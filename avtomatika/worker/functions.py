@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from avtomatika.errors import ConfigError, suggest
 from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.messages import Skill
+from avtomatika.worker import typed
 from avtomatika.worker.context import Context
+from avtomatika.worker.outcome import Success
+from avtomatika.worker.retries import Retry
 from avtomatika.worker.task_errors import InvalidInputError
 
 _INJECTED = frozenset({"params", "context"})
@@ -32,6 +35,11 @@ class TaskFunction:
         concurrency: how many of its tasks may run at once, or None for no limit of its own.
         cost: what a task costs here, or None.
         description: for people.
+        types: annotations of arguments whose values are checked, by name; ``params`` may be one of them.
+        returns: the annotation of what it returns; ``Any`` if that says nothing.
+        input_schema: JSON Schema of its params, or None.
+        output_schema: JSON Schema of what it returns, or None.
+        retry: when it is called again before the engine hears of a failure; None for never.
     """
 
     name: str
@@ -44,11 +52,22 @@ class TaskFunction:
     concurrency: int | None = None
     cost: float | None = None
     description: str = ""
+    types: Mapping[str, Any] = field(default_factory=dict)
+    returns: Any = Any
+    input_schema: Mapping[str, Any] | None = None
+    output_schema: Mapping[str, Any] | None = None
+    retry: Retry | None = None
 
     @property
     def skill(self) -> Skill:
         """What the engine is told of it."""
-        return Skill(self.name, self.name, self.description)
+        return Skill(
+            self.name,
+            self.name,
+            self.description,
+            input_schema=self.input_schema,
+            output_schema=self.output_schema,
+        )
 
     def arguments(self, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """Returns what the function is called with.
@@ -58,7 +77,8 @@ class TaskFunction:
             context: of the call.
 
         Raises:
-            InvalidInputError: a param that the function needs is missing, or there is one that it does not know.
+            InvalidInputError: a param that the function needs is missing, there is one that it does not know, or a
+                value does not fit the annotation; the details have its ``path``.
         """
         injected: dict[str, Any] = {"params": dict(params), "context": context}
         given = {name: injected[name] for name in self.wants}
@@ -66,17 +86,29 @@ class TaskFunction:
         missing = [name for name in self.required if name not in params]
         unknown = [name for name in params if name not in named]
         if missing:
-            raise InvalidInputError(self._missing(missing[0], unknown))
+            raise self._refusal(self._missing(missing[0], unknown), f"params.{missing[0]}")
         if unknown and not self.takes_more and "params" not in self.wants:
             known = ", ".join(named) or "none"
-            raise InvalidInputError(
+            raise self._refusal(
                 f"task '{self.name}' got param '{unknown[0]}', which it does not know; it takes: {known}."
-                f"{suggest(unknown[0], named)}"
+                f"{suggest(unknown[0], named)}",
+                f"params.{unknown[0]}",
             )
         given |= {name: params[name] for name in named if name in params}
         if self.takes_more and "params" not in self.wants:
             given |= {name: params[name] for name in unknown if name not in self.wants}
-        return given
+        return {name: self._typed(name, value) for name, value in given.items()}
+
+    def _typed(self, name: str, value: Any) -> Any:
+        try:
+            path = name if name == "params" else f"params.{name}"
+            return typed.read(value, self.types.get(name, Any), path)
+        except typed.UnfitError as error:
+            raise self._refusal(f"task '{self.name}': {error}.", error.path) from None
+
+    @staticmethod
+    def _refusal(message: str, path: str) -> InvalidInputError:
+        return InvalidInputError(message, details={"path": path})
 
     def _missing(self, name: str, unknown: list[str]) -> str:
         near = suggest(name, unknown).replace("Did you mean", "Was it sent as")
@@ -90,13 +122,15 @@ def task_function(
     cost: float | None = None,
     concurrency: int | None = None,
     description: str | None = None,
+    retry: Retry | None = None,
 ) -> TaskFunction:
     """Describes a function by its signature.
 
     ``params`` is the whole dict, ``context`` the Context; every other argument is the param of its name.
 
     Raises:
-        ConfigError: the name is no identifier, a number is below its minimum, or an argument cannot be given by name.
+        ConfigError: the name is no identifier, a number is below its minimum, an argument cannot be given by name, or
+            an annotation is nothing that a JSON value can become.
     """
     name = name or str(getattr(function, "__name__", ""))
     if not is_identifier(name):
@@ -113,6 +147,11 @@ def task_function(
                 "Remove the '/' from the signature."
             )
     named = [p for p in parameters if p.kind in _BY_NAME and p.name not in _INJECTED]
+    wants = _INJECTED & {p.name for p in parameters if p.kind in _BY_NAME}
+    takes_more = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    types = {p.name: typed.annotation_of(function, p.name, name) for p in named}
+    whole = typed.annotation_of(function, "params", name) if "params" in wants else Any
+    returns = typed.promised(typed.annotation_of(function, "return", name), Success)
     doc = (inspect.getdoc(function) or "").partition("\n")[0]
     return TaskFunction(
         name=name,
@@ -120,9 +159,23 @@ def task_function(
         is_async=inspect.iscoroutinefunction(function),
         required=tuple(p.name for p in named if p.default is p.empty),
         optional=tuple(p.name for p in named if p.default is not p.empty),
-        wants=_INJECTED & {p.name for p in parameters if p.kind in _BY_NAME},
-        takes_more=any(p.kind is p.VAR_KEYWORD for p in parameters),
+        wants=wants,
+        takes_more=takes_more,
         concurrency=concurrency,
         cost=cost,
         description=doc if description is None else description,
+        types={key: one for key, one in {**types, "params": whole}.items() if typed.is_checked(one)},
+        returns=returns,
+        input_schema=(
+            typed.schema_of(whole, "params", name)
+            if typed.is_checked(whole)
+            else typed.schema_of_arguments(
+                types,
+                {p.name: p.default for p in named if p.default is not p.empty},
+                name,
+                closed=not takes_more and "params" not in wants,
+            )
+        ),
+        output_schema=typed.schema_of(returns, "return", name) if typed.is_checked(returns) else None,
+        retry=retry,
     )

@@ -12,6 +12,7 @@ from avtomatika.errors import ProtocolError
 from avtomatika.protocol.codec import to_json
 from avtomatika.protocol.messages import Result, TaskMessage
 from avtomatika.protocol.results import CANCELLED, FAILURE, SUCCESS, parse_result
+from avtomatika.worker import typed
 from avtomatika.worker.task_errors import ContractViolationError, TaskError
 
 _ENVELOPE = frozenset({"status", "data", "error"})
@@ -30,24 +31,40 @@ class Success:
     status: str = SUCCESS
 
 
-def result_of_return(task: TaskMessage, returned: Any) -> Result:
+def result_of_return(task: TaskMessage, returned: Any, returns: Any = Any) -> Result:
     """Makes the result of a task whose function returned.
 
     ``Success`` says what it is. A dict that has ``status`` and no members besides ``status``, ``data`` and ``error`` is
     the result itself. Any other value is the data of a success.
 
+    Args:
+        task: the task.
+        returned: by its function.
+        returns: the type that the data of a success are to have.
+
     Raises:
-        ContractViolationError: the value has no JSON form, or its status is not a text.
+        ContractViolationError: the value has no JSON form, is not what was promised, or its status is not a text.
     """
     if isinstance(returned, Success):
         returned = {"status": returned.status, "data": returned.data}
     elif not (isinstance(returned, Mapping) and "status" in returned and returned.keys() <= _ENVELOPE):
         returned = {"data": returned}
     try:
-        checked = {key: to_json(value, "the result" if key == "data" else key) for key, value in returned.items()}
-        return parse_result({"status": SUCCESS, **checked, "job_id": task.job_id, "task_id": task.task_id})
+        checked = {
+            key: to_json(typed.plain(value), "the result" if key == "data" else key) for key, value in returned.items()
+        }
+        result = parse_result({"status": SUCCESS, **checked, "job_id": task.job_id, "task_id": task.task_id})
     except ProtocolError as error:
         raise ContractViolationError(f"task '{task.type}' returned what cannot be sent: {error}") from error
+    if result.status == SUCCESS and result.data is not None:
+        try:
+            typed.read(result.data, returns, "data")
+        except typed.UnfitError as error:
+            raise ContractViolationError(
+                f"task '{task.type}' returned what its annotation does not promise: {error}",
+                details={"path": error.path},
+            ) from None
+    return result
 
 
 def result_of_error(task: TaskMessage, error: BaseException) -> Result:

@@ -6,16 +6,46 @@ import asyncio
 import functools
 import inspect
 import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from avtomatika.protocol.messages import Result, TaskMessage
 from avtomatika.threads import ThreadCall
-from avtomatika.worker.context import Context
+from avtomatika.worker.context import Context, Report
 from avtomatika.worker.functions import TaskFunction
 from avtomatika.worker.outcome import cancelled, result_of_error, result_of_return
+from avtomatika.worker.retries import again
 from avtomatika.worker.task_errors import TaskError
 
 logger = logging.getLogger("avtomatika.worker")
+
+Proceed = Callable[[], Awaitable[Any]]
+"""Goes on with the call; returns what the function returned."""
+Middleware = Callable[[Context, Proceed], Awaitable[Any]]
+"""Stands around every call: awaits ``proceed()`` and returns what that returned, or something else."""
+
+
+class Calls:
+    """Makes the calls of a worker.
+
+    Args:
+        functions: by the type of their tasks.
+        middlewares: stand around each call, the first one outermost.
+    """
+
+    def __init__(self, functions: Mapping[str, TaskFunction], middlewares: Sequence[Middleware] = ()) -> None:
+        self.functions = functions
+        self._middlewares = middlewares
+
+    def of(self, task: TaskMessage, report: Report) -> Call | None:
+        """Returns a call for a task; None if there is no function for it.
+
+        Args:
+            task: what for.
+            report: where its progress goes.
+        """
+        function = self.functions.get(task.type)
+        return None if function is None else Call(function, task, Context(task, report), self._middlewares)
 
 
 class Call:
@@ -25,18 +55,22 @@ class Call:
         function: what to call.
         task: what for.
         context: what the function may know and say.
+        middlewares: stand around the call.
     """
 
-    def __init__(self, function: TaskFunction, task: TaskMessage, context: Context) -> None:
+    def __init__(
+        self, function: TaskFunction, task: TaskMessage, context: Context, middlewares: Sequence[Middleware] = ()
+    ) -> None:
         self._function = function
         self._task = task
         self.context = context
+        self._middlewares = middlewares
         self._thread: ThreadCall | None = None
 
     async def result(self) -> Result:
-        """Calls the function once and returns the result of the task, whatever the function does."""
+        """Calls the function and returns the result of the task, whatever the function does."""
         try:
-            return result_of_return(self._task, await self._call())
+            return result_of_return(self._task, await self._surrounded(), self._function.returns)
         except TaskError as error:
             logger.warning("task %s (%s) failed: %s", self._task.task_id, self._task.type, error)
             return result_of_error(self._task, error)
@@ -51,8 +85,19 @@ class Call:
         if self._thread is not None:
             await self._thread.ended.wait()
 
+    async def _surrounded(self) -> Any:
+        proceed: Proceed = self._call
+        for middleware in reversed(self._middlewares):
+            proceed = functools.partial(middleware, self.context, proceed)
+        return await proceed()
+
     async def _call(self) -> Any:
-        arguments = self._function.arguments(self._task.params, self.context)
+        arguments = self._function.arguments(self.context.params, self.context)
+        if self._function.retry is None:
+            return await self._once(arguments)
+        return await again(self._function.retry, functools.partial(self._once, arguments))
+
+    async def _once(self, arguments: dict[str, Any]) -> Any:
         if self._function.is_async:
             return await self._function.function(**arguments)
         call = functools.partial(self._function.function, **arguments)

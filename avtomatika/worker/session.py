@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from avtomatika.clock import Clock
 from avtomatika.protocol.messages import Result, WorkerProfile
 from avtomatika.worker.delivery import Delivery
-from avtomatika.worker.functions import TaskFunction
 from avtomatika.worker.polling import Polling
 from avtomatika.worker.presence import Presence
 from avtomatika.worker.progress import ProgressFeed
+from avtomatika.worker.runner import Calls
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.tracing import Tracing
 from avtomatika.worker.transport import Transport
@@ -30,7 +30,7 @@ class Session:
 
     Args:
         settings: of the worker.
-        functions: by the type of their tasks.
+        calls: makes the calls of the tasks' functions.
         profile: what the engine is told of the worker.
         clock: measures all delays.
         tracing: follows the tasks; closed with the session.
@@ -40,7 +40,7 @@ class Session:
     def __init__(
         self,
         settings: Settings,
-        functions: Mapping[str, TaskFunction],
+        calls: Calls,
         profile: WorkerProfile,
         clock: Clock,
         tracing: Tracing,
@@ -52,7 +52,7 @@ class Session:
         self._transport = Transport(settings, clock, tracing)
         self._progress = ProgressFeed(self._transport, settings.worker_id, clock)
         self._delivery = Delivery(self._transport, settings, clock)
-        self._work = Work(functions, settings.concurrency, self._progress, self._deliver, clock, tracing)
+        self._work = Work(calls, settings.concurrency, self._progress, self._deliver, clock, tracing)
         self._presence = Presence(self._transport, settings, self._work, profile, clock)
         polling = Polling(self._transport, settings, self._work, self._presence, clock)
         self._stop = asyncio.Event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,10 @@ from avtomatika.errors import suggest
 from avtomatika.log_context import log_context
 from avtomatika.protocol.messages import Result, TaskMessage
 from avtomatika.worker.context import Context
-from avtomatika.worker.functions import TaskFunction
 from avtomatika.worker.lifecycle import startable
 from avtomatika.worker.outcome import failed
 from avtomatika.worker.progress import ProgressFeed
-from avtomatika.worker.runner import Call
+from avtomatika.worker.runner import Call, Calls
 from avtomatika.worker.tracing import Tracing
 
 logger = logging.getLogger("avtomatika.worker")
@@ -38,7 +37,7 @@ class Work:
     Must be made in the event loop.
 
     Args:
-        functions: by the type of their tasks.
+        calls: makes the calls of the tasks' functions.
         concurrency: how many tasks may run at once.
         progress: where progress goes.
         deliver: takes a result; returns when it is delivered or given up.
@@ -48,7 +47,7 @@ class Work:
 
     def __init__(
         self,
-        functions: Mapping[str, TaskFunction],
+        calls: Calls,
         concurrency: int,
         progress: ProgressFeed,
         deliver: Callable[[Result], Awaitable[None]],
@@ -56,8 +55,9 @@ class Work:
         tracing: Tracing,
     ) -> None:
         self._tracing = tracing
-        self._functions = functions
-        self._limits = {name: function.concurrency for name, function in functions.items()}
+        self._calls = calls
+        self._functions = calls.functions
+        self._limits = {name: function.concurrency for name, function in calls.functions.items()}
         self._concurrency = concurrency
         self._progress = progress
         self._deliver = deliver
@@ -158,8 +158,7 @@ class Work:
     async def _do(self, task: TaskMessage) -> None:
         """Runs a task, delivers its result, and frees its slot when nothing of it runs any more."""
         try:
-            function = self._functions.get(task.type)
-            call = None if function is None else Call(function, task, Context(task, self._progress.report))
+            call = self._calls.of(task, self._progress.report)
             with self._tracing.task(task) as ended:
                 result = self._unknown(task) if call is None else await self._run(task, call)
                 ended(result)

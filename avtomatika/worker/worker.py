@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import inspect
 import logging
 import os
 import signal
@@ -21,12 +22,15 @@ from avtomatika.protocol.skills import encode_skills
 from avtomatika.worker import machine
 from avtomatika.worker.functions import TaskFunction, task_function
 from avtomatika.worker.parent import watch_parent
+from avtomatika.worker.retries import Retry
+from avtomatika.worker.runner import Calls, Middleware
 from avtomatika.worker.session import Session
 from avtomatika.worker.settings import Settings, random_worker_id, read_settings
 from avtomatika.worker.tracing import Tracing
 
 logger = logging.getLogger("avtomatika.worker")
 F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M", bound=Middleware)
 
 
 class Worker:
@@ -73,6 +77,7 @@ class Worker:
         self._clock = clock or SystemClock()
         self._tracer_provider = tracer_provider
         self._functions: dict[str, TaskFunction] = {}
+        self._middlewares: list[Middleware] = []
         self._given: dict[str, Any] = {}
         self._session: Session | None = None
         self.configure(worker_id=worker_id, url=url, token=token, concurrency=concurrency, **settings)
@@ -108,6 +113,7 @@ class Worker:
         cost: float | None = None,
         concurrency: int | None = None,
         description: str | None = None,
+        retry: Retry | None = None,
     ) -> Callable[[F], F]: ...
     def task(
         self,
@@ -117,11 +123,14 @@ class Worker:
         cost: float | None = None,
         concurrency: int | None = None,
         description: str | None = None,
+        retry: Retry | None = None,
     ) -> Any:
         """Makes a function do the tasks of one type; used as a decorator, with or without arguments.
 
         The function is async, or plain and then runs in a thread. Its argument ``params`` is the whole dict,
-        ``context`` a ``Context``; every other argument is the param of its name.
+        ``context`` a ``Context``; every other argument is the param of its name. Annotations are kept: values become
+        what they say, a value that does not fit is the failure ``INVALID_INPUT_ERROR``, and the engine is told them as
+        JSON Schemas.
 
         What it returns is the data of a success, except for a ``Success``, and a dict that has ``status`` and nothing
         besides ``status``, ``data`` and ``error``, which is the result itself. What it raises is a failure: a
@@ -132,9 +141,10 @@ class Worker:
             cost: what one task costs here, for strategies that choose the cheapest worker.
             concurrency: how many tasks of this type run at once; no limit of its own if left out.
             description: for people; the first line of the docstring if left out.
+            retry: when the function is called again at once, before the engine hears of a failure.
 
         Raises:
-            ConfigError: the type is taken, or an option is wrong.
+            ConfigError: the type is taken, an option is wrong, or an annotation is nothing that JSON can become.
         """
 
         def decorate(function: F) -> F:
@@ -144,6 +154,7 @@ class Worker:
                 cost=cost,
                 concurrency=concurrency,
                 description=description,
+                retry=retry,
             )
             return function
 
@@ -159,6 +170,28 @@ class Worker:
         if made.name in self._functions:
             raise ConfigError(f"task '{made.name}' is defined twice in this worker. Rename one of them.")
         self._functions[made.name] = made
+
+    def middleware(self, middleware: M) -> M:
+        """Puts a function around every task; used as a decorator. The first one is the outermost.
+
+        It is an ``async def`` with two arguments, the ``Context`` and ``proceed``: ``await proceed()`` calls what is
+        inside and returns what that returned. A middleware may return something else, raise, or change
+        ``context.params`` before; params are checked afterwards.
+
+        Raises:
+            ConfigError: it is no coroutine function.
+        """
+        is_async = inspect.iscoroutinefunction(middleware)
+        if not is_async:
+            raise ConfigError(
+                f"the middleware {middleware!r} must be an 'async def' with arguments (context, proceed)."
+            )
+        self._middlewares.append(middleware)
+        return middleware
+
+    def calls(self) -> Calls:
+        """Returns what makes the calls of this worker's functions."""
+        return Calls(dict(self._functions), tuple(self._middlewares))
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -202,9 +235,7 @@ class Worker:
             raise ConfigError("the worker has no tasks. Define some with @worker.task.")
         with log_context(worker_id=self.settings.worker_id):
             tracing = Tracing(self.settings.worker_id, os.environ, self._tracer_provider)
-            self._session = Session(
-                self.settings, dict(self._functions), self.profile(), self._clock, tracing, self.settles
-            )
+            self._session = Session(self.settings, self.calls(), self.profile(), self._clock, tracing, self.settles)
 
     async def settles(self, result: Result) -> bool:
         """Takes a result that reaches the engine another way than by this worker; for subclasses.

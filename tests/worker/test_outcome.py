@@ -27,6 +27,7 @@ TASK = TaskMessage("j", "t", "resize")
         ({"status": "success", "data": 3, "error": None}, "success", 3),
         ({"status": "done", "width": 3}, "success", {"status": "done", "width": 3}),
         ({"data": {"n": 1}}, "success", {"data": {"n": 1}}),
+        ({"day": datetime.date(2026, 1, 1)}, "success", {"day": "2026-01-01"}),
     ],
 )
 def test_return_value_is_data_unless_it_is_a_result(returned: Any, status: str, data: Any) -> None:
@@ -46,8 +47,8 @@ def test_returned_failure_keeps_code_and_message() -> None:
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        ({"rows": [1, {"when": datetime.date(2026, 1, 1)}]}, r"the result\.rows\[1\]\.when is a date"),
-        ({"status": "success", "data": {1, 2}}, "the result is a set"),
+        ({"rows": [1, {"when": range(2)}]}, r"the result\.rows\[1\]\.when is a range"),
+        ({"status": "success", "data": object()}, "the result is a object"),
         ({"status": ["odd"]}, "'status' is a list"),
     ],
 )

@@ -56,6 +56,26 @@ async def test_registration_tells_skills_and_limits(engine: FakeEngine, waiting:
     assert profile.dialect == "G4"
 
 
+async def test_registration_tells_the_schemas_of_annotations(engine: FakeEngine, worker: Worker) -> None:
+    """The engine learns what params a skill takes and what it returns."""
+
+    @worker.task
+    async def resize(width: int, fit: bool = True) -> list[int]:
+        return [width]
+
+    async with worker:
+        heard = await engine.wait_for("register")
+
+    (skill,) = parse_register(heard.body, 1.0).skills
+    assert skill.input_schema == {
+        "type": "object",
+        "properties": {"width": {"type": "integer"}, "fit": {"type": "boolean", "default": True}},
+        "required": ["width"],
+        "additionalProperties": False,
+    }
+    assert skill.output_schema == {"type": "array", "items": {"type": "integer"}}
+
+
 async def test_async_function_does_a_task(engine: FakeEngine, worker: Worker) -> None:
     """From poll to result."""
 
