@@ -28,6 +28,7 @@ class JobContext:
         webhook_url: where the outcome of the job is sent, or None.
         idempotency_key: the same whenever this very step is run again; to pass on to outside systems.
         attempt: which try of this step it is, from 1.
+        file_facts: address of a file that a task has brought to what is known of it: ``size``, ``etag``, ``metadata``.
     """
 
     job_id: str
@@ -42,3 +43,4 @@ class JobContext:
     webhook_url: str | None = None
     idempotency_key: str = ""
     attempt: int = 1
+    file_facts: dict[str, Any] = field(default_factory=dict)

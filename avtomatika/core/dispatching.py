@@ -13,6 +13,7 @@ from avtomatika.core.matching import queue_name
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Step
 from avtomatika.errors import DataSizeError, DocumentError, ProtocolError
+from avtomatika.protocol.files import find_files
 from avtomatika.protocol.tasks import encode_task
 
 
@@ -134,6 +135,7 @@ def _task(step: Step, spec: TaskSpec, index: int) -> Task:
         preferred=job.last_worker,
         affinity_seconds=spec.affinity_seconds,
         result_schema=spec.result_schema,
+        params_metadata=find_files(spec.params, step.file_facts),
     )
     if len(task.params) > step.limits.max_data:
         raise DataSizeError(f"params of task '{spec.task_type}'", len(task.params), step.limits.max_data)

@@ -12,6 +12,7 @@ from avtomatika.blueprints.requests import Action
 from avtomatika.core.document import NULL, Document
 from avtomatika.core.job import Failure, FanOut, Task
 from avtomatika.core.states import JobStatus
+from avtomatika.protocol.files import FileFacts
 
 
 class JobSubmitted(Struct, frozen=True):
@@ -42,6 +43,7 @@ class HandlerReturned(Struct, frozen=True):
         has_returned: whether the return value was a mapping.
         duration: seconds that the call took.
         handler: name of the function.
+        file_facts: address to what is known of files that the handler has come across, such as those of branches.
     """
 
     action: Action | None
@@ -50,6 +52,7 @@ class HandlerReturned(Struct, frozen=True):
     has_returned: bool = False
     duration: float = 0.0
     handler: str = ""
+    file_facts: Mapping[str, FileFacts] = {}
 
 
 class HandlerFailed(Struct, frozen=True):
@@ -89,6 +92,7 @@ class TaskReported(Struct, frozen=True):
         data: what it returned.
         failure: code and message if the status is ``failure``, else None.
         worker_is_leaving: the worker has said that it goes offline, so that ``cancelled`` is its own doing.
+        data_metadata: path in the data to the facts of the file that stands there.
     """
 
     task: Task | None
@@ -98,6 +102,7 @@ class TaskReported(Struct, frozen=True):
     data: Document = NULL
     failure: Failure | None = None
     worker_is_leaving: bool = False
+    data_metadata: Mapping[str, FileFacts] = {}
 
 
 class LeaseExpired(Struct, frozen=True):

@@ -11,6 +11,7 @@ from avtomatika.core.effects import CancelOpenTasks
 from avtomatika.core.job import Failure, FanOut, Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.core.steps import Step
+from avtomatika.protocol.files import write_files
 
 TOLERANT = frozenset({"collect", "at_least"})
 """Policies under which no single branch can end the job."""
@@ -88,6 +89,8 @@ def _result(task: Task) -> dict[str, Any]:
         "worker_id": task.worker_id,
         "attempt": task.attempt,
     }
+    if task.data_metadata:
+        result["data_metadata"] = write_files(task.data_metadata)
     if task.failure is not None:
         result["error"] = {"code": task.failure.code, "message": task.failure.message}
     return result

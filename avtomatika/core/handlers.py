@@ -63,6 +63,7 @@ def _took(step: Step, event: HandlerReturned) -> None:
     """What the handler asked for can be done."""
     if event.state_history != step.job.state_history:
         step.change(state_history=event.state_history)
+    step.learn(event.file_facts.values())
     match event.action:
         case None if step.state.is_end:
             result = event.returned if event.has_returned else event.state_history

@@ -12,6 +12,7 @@ from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.document import EMPTY, NULL, Document
 from avtomatika.core.states import TERMINAL, JobStatus, TaskStatus
 from avtomatika.core.waits import Wait
+from avtomatika.protocol.files import FileFacts
 from avtomatika.protocol.messages import TaskMessage
 
 
@@ -138,6 +139,7 @@ class Job(Struct, frozen=True):
         dispatch_timeout: default for its tasks, in seconds.
         deadline_at: when the whole job times out, or None.
         last_worker: who did its last task, or empty.
+        file_facts: address to what is known of the files that its tasks brought, the last ones.
     """
 
     id: str
@@ -170,6 +172,7 @@ class Job(Struct, frozen=True):
     loop_start: int = 0
     forked_from: str = ""
     last_worker: str = ""
+    file_facts: Mapping[str, FileFacts] = field(default_factory=dict)
 
     @property
     def is_terminal(self) -> bool:
@@ -215,6 +218,8 @@ class Task(Struct, frozen=True):
         preferred: the worker that did the job's last task, or empty.
         affinity_seconds: how long other workers leave it to that one.
         result_schema: JSON Schema of the data of its success, or None.
+        params_metadata: path in the params to the facts of the file that stands there.
+        data_metadata: path in the data to the same.
     """
 
     id: str
@@ -251,6 +256,8 @@ class Task(Struct, frozen=True):
     preferred: str = ""
     affinity_seconds: float = 0.0
     result_schema: Mapping[str, Any] | None = None
+    params_metadata: Mapping[str, FileFacts] = field(default_factory=dict)
+    data_metadata: Mapping[str, FileFacts] = field(default_factory=dict)
 
     @property
     def rank(self) -> float:
@@ -286,6 +293,7 @@ def message_of(task: Task) -> TaskMessage:
         priority=task.priority,
         deadline=int(task.deadline_at) if task.deadline_at is not None else None,
         attempt=task.attempt,
+        params_metadata=task.params_metadata,
     )
 
 

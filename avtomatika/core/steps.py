@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -25,6 +25,7 @@ from avtomatika.core.job import HOLON, Failure, FanOut, Job
 from avtomatika.core.retry import DEFAULT_RETRIES
 from avtomatika.core.states import JobStatus
 from avtomatika.core.waits import ChildWait
+from avtomatika.protocol.files import MAX_FILES, FileFacts
 
 _ENDING_EVENTS = {
     JobStatus.FINISHED: "job_completed",
@@ -101,6 +102,12 @@ class Step:
         """The data that the job will have."""
         document: Document = self._changes.get("state_history", self.job.state_history)
         return document
+
+    @property
+    def file_facts(self) -> Mapping[str, FileFacts]:
+        """The files that the job will know of."""
+        facts: Mapping[str, FileFacts] = self._changes.get("file_facts", self.job.file_facts)
+        return facts
 
     def retries(self, own: RetryPolicy | None = None) -> RetryPolicy:
         """Returns the policy that holds for a task with this one of its own, or for the handlers."""
@@ -224,6 +231,12 @@ class Step:
     def cancel(self, by: str = "") -> None:
         """Ends the job as cancelled."""
         self._end(JobStatus.CANCELLED, {"by": by} if by else {})
+
+    def learn(self, facts: Iterable[FileFacts]) -> None:
+        """Remembers what is known of files, for tasks whose params name them; the last ones, if they are many."""
+        known = {**self.file_facts, **{one.uri: one for one in facts}}
+        if known != self.file_facts:
+            self.change(file_facts=dict(list(known.items())[-MAX_FILES:]))
 
     def remember(self, failure: Failure) -> None:
         """Writes a failure where the API and the handler of a failure state find it."""

@@ -14,6 +14,7 @@ from avtomatika.core.retry import Verdict, judge, retry_delay, spread
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Step
 from avtomatika.errors import DataSizeError
+from avtomatika.protocol.files import write_files
 
 
 def reported(step: Step, event: TaskReported) -> str:
@@ -103,8 +104,12 @@ def _close(step: Step, task: Task, status: TaskStatus, **facts: object) -> Task:
 def _succeeded(step: Step, task: Task, event: TaskReported) -> None:
     word = event.status
     closed_as = TaskStatus.CANCELLED if word == "cancelled" else TaskStatus.SUCCEEDED
-    _close(step, task, closed_as, result_status=word, data=event.data, failure=None)
+    files = event.data_metadata
+    _close(step, task, closed_as, result_status=word, data=event.data, data_metadata=files, failure=None)
     excess = ""
+    if not task.fan_out:
+        # Those of branches are learnt by the aggregator, all at once: else each of a thousand would write them all.
+        step.learn(files.values())
     if not task.fan_out and word in task.transitions:
         # Laid over the job's data before the row is recorded, so that the row shows what the result changed.
         excess = merge_data(step, task, event.data)
@@ -117,7 +122,7 @@ def _succeeded(step: Step, task: Task, event: TaskReported) -> None:
         worker_id=event.worker_id,
         attempt=event.attempt,
         duration=step.now - started_at,
-        details={"task_type": task.type, "status": word},
+        details={"task_type": task.type, "status": word, **({"data_metadata": write_files(files)} if files else {})},
     )
     if excess:
         step.fail(_locate(step, task, Failure("CONTRACT_VIOLATION_ERROR", excess, worker_id=event.worker_id)))

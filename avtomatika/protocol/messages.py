@@ -7,6 +7,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from avtomatika.protocol.files import FileFacts
+
 
 class Skill(Struct, frozen=True):
     """Something that a worker can do.
@@ -122,7 +124,7 @@ class Result(Struct, frozen=True):
         error_message: for people.
         error_details: whatever else the worker said of the error.
         retry_after: seconds that the worker wants to pass before another attempt, or 0.
-        data_metadata: path in the data to file metadata.
+        data_metadata: path in the data to the facts of the file that stands there.
         costs: what it cost.
         dialect: ``G0`` to ``G4``.
     """
@@ -136,7 +138,7 @@ class Result(Struct, frozen=True):
     error_message: str = ""
     error_details: Any = None
     retry_after: float = 0.0
-    data_metadata: Mapping[str, Any] = field(default_factory=dict)
+    data_metadata: Mapping[str, FileFacts] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
     dialect: str = ""
 
@@ -173,6 +175,7 @@ class TaskMessage(Struct, frozen=True):
         priority: larger is more urgent.
         deadline: whole Unix seconds, or None.
         attempt: which try this is, from 1; 0 if an engine did not say.
+        params_metadata: path in the params to the facts of the file that stands there.
     """
 
     job_id: str
@@ -183,3 +186,4 @@ class TaskMessage(Struct, frozen=True):
     priority: float = 0.0
     deadline: int | None = None
     attempt: int = 0
+    params_metadata: Mapping[str, FileFacts] = field(default_factory=dict)

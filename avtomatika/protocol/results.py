@@ -7,8 +7,9 @@ from typing import Any
 
 from avtomatika.errors import ProtocolError
 from avtomatika.protocol.dialects import is_nested_result, result_dialect
+from avtomatika.protocol.files import read_files, write_files
 from avtomatika.protocol.messages import Result
-from avtomatika.protocol.reading import read_costs, read_mapping, read_number, read_object, read_text, require_text
+from avtomatika.protocol.reading import read_costs, read_number, read_object, read_text, require_text
 
 SUCCESS, FAILURE, CANCELLED = "success", "failure", "cancelled"
 """The status words that every worker knows; a function may answer with words of its own."""
@@ -42,7 +43,7 @@ def parse_result(body: Any) -> Result:
         error_message=message,
         error_details=details,
         retry_after=_retry_after(error),
-        data_metadata=read_mapping(body.get("data_metadata")),
+        data_metadata=read_files(body.get("data_metadata")),
         costs=read_costs(body.get("costs")),
         dialect=result_dialect(body),
     )
@@ -74,7 +75,7 @@ def encode_result(result: Result, now: float) -> dict[str, Any]:
     }
     optional = {
         "error": {key: value for key, value in error.items() if value not in ("", None, 0.0)},
-        "data_metadata": dict(result.data_metadata),
+        "data_metadata": write_files(result.data_metadata),
         "costs": dict(result.costs),
     }
     return body | {key: value for key, value in optional.items() if value}

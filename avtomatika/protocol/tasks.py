@@ -7,6 +7,7 @@ from typing import Any
 
 from avtomatika.errors import ProtocolError
 from avtomatika.protocol.codec import to_json
+from avtomatika.protocol.files import read_files, write_files
 from avtomatika.protocol.identity import check_identifier
 from avtomatika.protocol.messages import TaskMessage
 from avtomatika.protocol.reading import read_mapping, read_number, read_object, read_text, read_whole, require_text
@@ -42,6 +43,8 @@ def encode_task(task: TaskMessage) -> dict[str, Any]:
     }
     if task.deadline is not None:
         body["deadline"] = int(task.deadline)
+    if task.params_metadata:
+        body["params_metadata"] = write_files(task.params_metadata)
     if task.attempt:
         body["attempt"] = task.attempt  # no published worker knows it; none minds
     return body
@@ -64,6 +67,7 @@ def parse_task(body: Any) -> TaskMessage:
         priority=read_number(body.get("priority")) or 0.0,
         deadline=read_whole(body.get("deadline")),
         attempt=read_whole(body.get("attempt")) or 0,
+        params_metadata=read_files(body.get("params_metadata")),
     )
 
 

@@ -318,6 +318,7 @@ class Runner:
                 isinstance(returned, Mapping),
                 self._clock.now() - began,
                 name,
+                context.file_facts,
             )
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -348,8 +349,11 @@ class Runner:
 
     async def _context(self, job: Job, data_stores: Any) -> JobContext:
         results: dict[str, dict[str, Any]] = {}
+        file_facts = dict(job.file_facts)
         if job.fan_out is not None:
-            results = fan_outs.results(await self._storage.list_tasks(job.id, job.fan_out.id))
+            branches = await self._storage.list_tasks(job.id, job.fan_out.id)
+            results = fan_outs.results(branches)
+            file_facts |= {facts.uri: facts for task in branches for facts in task.data_metadata.values()}
         return JobContext(
             job_id=job.id,
             current_state=job.state,
@@ -364,6 +368,7 @@ class Runner:
             # The same for each try of this step, another one for the next step.
             idempotency_key=f"{job.id}-{job.transitions}",
             attempt=job.attempt,
+            file_facts=file_facts,
         )
 
     async def _invoke(self, handler: Handler, arguments: Mapping[str, Any]) -> Any:

@@ -269,7 +269,7 @@ class Workers:
         if result.status == "cancelled":
             worker = await self._storage.find_worker(worker_id)
             leaving = worker is not None and worker.status == OFFLINE
-        return TaskReported(task, attempt, worker_id, result.status, data, failure, leaving)
+        return TaskReported(task, attempt, worker_id, result.status, data, failure, leaving, result.data_metadata)
 
     async def _renew(self, heartbeat: Heartbeat, profile: WorkerProfile | None, now: float) -> list[str]:
         """Keeps the claims of the tasks that the worker names; returns the ids of those that it shall stop."""

@@ -8,6 +8,7 @@ from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.core.job import Failure, Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
+from avtomatika.protocol.files import write_files
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Change, Progress
 
@@ -46,6 +47,7 @@ def job_view(
         "client": job.client.name,
         "attempt": task.attempt if task else job.attempt,
         "version": job.version,
+        "file_facts": write_files(job.file_facts),
     }
     if isinstance(job.wait, SleepWait):
         view["sleep"] = {"until": job.wait.until, "then": job.wait.state}
@@ -102,8 +104,10 @@ def task_view(task: Task) -> dict[str, Any]:
         "attempt": task.attempt,
         "worker_id": task.worker_id or None,
         "params": task.params.value(),
+        "params_metadata": write_files(task.params_metadata),
         "result_status": task.result_status or None,
         "data": task.data.value(),
+        "data_metadata": write_files(task.data_metadata),
         "error": {"code": failure.code, "message": failure.message} if failure else None,
         "created_at": task.created_at,
         "claimed_at": task.claimed_at,

@@ -21,6 +21,7 @@ from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
 from avtomatika.errors import DocumentError, StorageError
+from avtomatika.protocol.files import FileFacts
 from avtomatika.protocol.messages import Skill, WorkerProfile
 from avtomatika.storage.base import Change, Message
 
@@ -156,6 +157,11 @@ _TUPLE = _Kind(list, tuple)
 _FAILURE = _nested(_Schema(Failure))
 _SKILL = _nested(_Schema(Skill))
 _SKILLS = _Kind(lambda skills: [_SKILL.pack(skill) for skill in skills], lambda plain: tuple(map(_SKILL.unpack, plain)))
+_FACTS = _Schema(FileFacts)
+_FILES = _Kind(
+    lambda files: {name: _FACTS.pack(facts) for name, facts in files.items()},
+    lambda plain: {name: _FACTS.unpack(facts) for name, facts in plain.items()},
+)
 
 _TASK = _Schema(
     Task,
@@ -164,6 +170,8 @@ _TASK = _Schema(
     data=_DOCUMENT,
     failure=_FAILURE,
     retry=_nested(_Schema(RetryPolicy, never=_TUPLE)),
+    params_metadata=_FILES,
+    data_metadata=_FILES,
 )
 _MESSAGE = _Schema(Message, body=_DOCUMENT)
 _WORKER = _Schema(WorkerProfile, skills=_SKILLS, available=_SET, hot=_SET, current_tasks=_TUPLE)
@@ -174,6 +182,7 @@ _JOB = _Schema(
     fan_out=_nested(_Schema(FanOut, failure=_FAILURE)),
     wait=_one_of(SleepWait, ApprovalWait, ChildWait),
     failure=_FAILURE,
+    file_facts=_FILES,
 )
 _JOB_DOCUMENTS = frozenset({"initial_data", "state_history", "result"})
 _UNCHANGING = frozenset({int, float, bool, type(None), JobStatus, Document})

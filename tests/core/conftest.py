@@ -57,6 +57,7 @@ from avtomatika.core.job import Failure, Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
 from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
+from avtomatika.protocol.files import FileFacts
 
 START = 1_700_000_000.0
 GRAPH = Graph(
@@ -217,6 +218,7 @@ class Machine:
         attempt: int | None = None,
         leaving: bool = False,
         retry_after: float = 0.0,
+        files: dict[str, FileFacts] | None = None,
     ) -> Decision:
         """Lets a worker send a result.
 
@@ -230,6 +232,7 @@ class Machine:
             attempt: of the result; the task's if not given.
             leaving: the worker has said that it goes offline.
             retry_after: the pause that the error asks for.
+            files: path in the data to what is known of the file there.
         """
         task = task or self.task
         failure = Failure(code, message, retry_after=retry_after) if code is not None else None
@@ -242,6 +245,7 @@ class Machine:
                 Document.of(data),
                 failure,
                 leaving,
+                files or {},
             )
         )
 

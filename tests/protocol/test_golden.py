@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from avtomatika.protocol.codec import loads
+from avtomatika.protocol.files import FileFacts
 from avtomatika.protocol.heartbeats import parse_heartbeat
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage, WorkerProfile
 from avtomatika.protocol.registration import parse_register
@@ -159,7 +160,7 @@ RESULTS = {
         "t-1",
         "cpu-3",
         data={"file": "s3://b/j/out.png"},
-        data_metadata={"file": {"uri": "s3://b/j/out.png", "size": 3, "etag": "e"}},
+        data_metadata={"file": FileFacts("s3://b/j/out.png", 3, "e")},
         dialect="G3",
     ),
     "g4_result": Result("j", "t-1", "cpu-4", data={"n": 1}, costs={"execution_time_seconds": 0.2}, dialect="G4"),

@@ -15,6 +15,7 @@ from avtomatika.core.job import Client, Failure, FanOut, Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
 from avtomatika.errors import DocumentError, StorageError
+from avtomatika.protocol.files import FileFacts
 from avtomatika.protocol.messages import Skill, WorkerProfile
 from avtomatika.storage.base import Message
 from avtomatika.storage.codec import (
@@ -76,6 +77,7 @@ KINDS["RetryPolicy"] = st.builds(
     max_delay=st.none() | st.floats(0, 1e6),
     never=st.none() | st.lists(TEXT, max_size=2).map(tuple),
 )
+KINDS["Mapping[str, FileFacts]"] = st.dictionaries(TEXT, records(FileFacts), max_size=3)
 KINDS["tuple[Skill, ...]"] = st.lists(KINDS["Skill"], max_size=2).map(tuple)
 
 

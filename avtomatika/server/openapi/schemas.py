@@ -55,13 +55,15 @@ def list_of(name: str) -> Schema:
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _TEXT_OR_NULL = or_null(TEXT)
 _MOMENT_OR_NULL = or_null(MOMENT)
+_FACTS = record("uri", "size etag metadata", size=WHOLE, metadata=OBJECT)
+_FILES: Schema = {"type": "object", "additionalProperties": _FACTS, "description": "path to what is known of the file"}
 
 SCHEMAS: dict[str, Schema] = {
     "Error": record("error code", error={**TEXT, "description": "what happened, what was expected, what to do"}),
     "Job": record(
         "id blueprint_name blueprint_version status current_state initial_data state_history result progress "
         "progress_message error_message created_at updated_at current_task_id task_worker_id parent_job_id source "
-        "client attempt version",
+        "client attempt version file_facts",
         "forked_from parallel sleep approval sub_job",
         status=STATUSES,
         initial_data=ANYTHING,
@@ -78,6 +80,7 @@ SCHEMAS: dict[str, Schema] = {
         attempt=WHOLE,
         version=WHOLE,
         forked_from=_TEXT_OR_NULL,
+        file_facts={**_FILES, "description": "address to what is known of the file"},
         parallel=OBJECT,
         sleep=OBJECT,
         approval=record(
@@ -135,13 +138,15 @@ SCHEMAS: dict[str, Schema] = {
         context_snapshot=ANYTHING,
     ),
     "Task": record(
-        "task_id task_type index status attempt worker_id params result_status data error created_at claimed_at "
-        "ended_at deadline_at",
+        "task_id task_type index status attempt worker_id params params_metadata result_status data data_metadata "
+        "error created_at claimed_at ended_at deadline_at",
         index=WHOLE,
         status={"type": "string", "enum": [str(status) for status in TaskStatus]},
         attempt=WHOLE,
         worker_id=_TEXT_OR_NULL,
         params=ANYTHING,
+        params_metadata=_FILES,
+        data_metadata=_FILES,
         result_status=_TEXT_OR_NULL,
         data=ANYTHING,
         error=or_null(record("code message")),
@@ -180,11 +185,12 @@ SCHEMAS: dict[str, Schema] = {
     "Registered": record("status"),
     "TaskMessage": record(
         "job_id task_id type params",
-        "tracing_context priority deadline",
+        "tracing_context priority deadline params_metadata",
         params=ANYTHING,
         tracing_context=OBJECT,
         priority={"type": "number"},
         deadline=or_null({"type": "number"}),
+        params_metadata=_FILES,
     ),
 }
 """What the API gives, by the names under which the document has it."""
