@@ -423,7 +423,7 @@ class Config(BaseSettings):
     )
     RESULT_MAX_BODY_BYTES: int = _setting(
         64 * 1024**2,
-        "Largest request of a worker. It is large because most workers lose a result that is refused.",
+        "Largest request of a worker. It is large because a result above it fails its job.",
         "a whole number from 1024",
         ge=1024,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
@@ -52,19 +53,31 @@ async def read_bytes(request: web.Request, limit: int) -> bytes:
             unknown way (415) or badly (400), or nothing more of it comes (408).
     """
     if (request.content_length or 0) > limit:
-        raise _too_large(request.content_length or 0, limit)
-    _check_encoding(request)
+        raise too_large(request.content_length or 0, limit)
     body = bytearray()
+    async for chunk in read_chunks(request):
+        body += chunk
+        if len(body) > limit:
+            raise too_large(len(body), limit)
+    return bytes(body)
+
+
+async def read_chunks(request: web.Request) -> AsyncIterator[bytes]:
+    """Gives the body piece by piece, decompressed.
+
+    Raises:
+        RequestError: it is compressed in an unknown way (415) or badly (400), or nothing more of it comes (408).
+    """
+    _check_encoding(request)
+    size = 0
     try:
         while chunk := await _read_some(request):
-            body += chunk
-            if len(body) > limit:
-                raise _too_large(len(body), limit)
+            size += len(chunk)
+            yield chunk
     except (web.RequestPayloadError, BadHttpMessage):
         raise _badly_encoded(request) from None
-    if not body and request.content_length and request.headers.get("Content-Encoding"):
+    if not size and request.content_length and request.headers.get("Content-Encoding"):
         raise _badly_encoded(request)  # cut off so early that nothing came out
-    return bytes(body)
 
 
 def _badly_encoded(request: web.Request) -> RequestError:
@@ -143,7 +156,8 @@ async def read_object(request: web.Request, limit: int) -> dict[str, Any]:
     return body
 
 
-def _too_large(size: int, limit: int) -> RequestError:
+def too_large(size: int, limit: int) -> RequestError:
+    """Returns the refusal of a body above the limit."""
     return RequestError(
         413,
         "body_too_large",

@@ -7,6 +7,7 @@ answered 200, a poll is held rather than answered with an error, and a bad token
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from typing import Any
 
 from aiohttp import web
@@ -17,9 +18,11 @@ from avtomatika.log_context import log_context
 from avtomatika.protocol.answers import IgnoredReason, event_accepted, ignored
 from avtomatika.protocol.heartbeats import parse_heartbeat
 from avtomatika.protocol.identity import claimed_worker_id
+from avtomatika.protocol.messages import Result
 from avtomatika.protocol.polls import POLL_GRACE, parse_poll, waits_when_refused
 from avtomatika.protocol.registration import parse_register
 from avtomatika.protocol.results import parse_result
+from avtomatika.protocol.skimming import Skim
 from avtomatika.protocol.tasks import encode_task
 from avtomatika.protocol.worker_events import parse_event
 from avtomatika.security.signatures import Kind
@@ -36,6 +39,7 @@ from avtomatika.server.keys import (
     WORKERS_KEY,
 )
 from avtomatika.server.middleware.calm import HELD_SECONDS
+from avtomatika.server.oversized import read_result, refuse_result
 from avtomatika.server.senders import sender
 from avtomatika.server.signed import refused_signature, require_signature
 
@@ -149,20 +153,37 @@ async def _hold(request: web.Request, worker_id: str, seconds: float) -> web.Str
 
 async def result(request: web.Request) -> web.Response:
     """``POST /_worker/tasks/result``: always 200, since workers lose a result that is refused."""
-    body = await _body(request)
+    limit = request.app[SETTINGS_KEY].max_result
+    raw = await read_result(request, limit)
+    if isinstance(raw, Skim):
+        return await _taken(request, raw.result(), refuse_result(request, raw, limit))
+    body = decode_json(raw)
     told = parse_result(body)
     worker_id = sender(request, told.worker_id)
-    refusal = await refused_signature(request, Kind.RESULT, request[RAW_KEY], body, worker_id)
+    refusal = await refused_signature(request, Kind.RESULT, raw, body, worker_id)
     if refusal:
         return answer(ignored(IgnoredReason.WORKER_MISMATCH, refusal))
+    taking = request.app[WORKERS_KEY].result(told, worker_id)
+    return await _taken(request, replace(told, worker_id=worker_id), taking)
+
+
+async def _taken(request: web.Request, told: Result, taking: Awaitable[dict[str, Any]]) -> web.Response:
+    """Answers a result with what comes of taking it."""
     try:
-        with log_context(job_id=told.job_id, task_id=told.task_id, worker_id=worker_id):
-            return answer(await request.app[WORKERS_KEY].result(told, worker_id))
+        with log_context(job_id=told.job_id, task_id=told.task_id, worker_id=told.worker_id):
+            return answer(await taking)
+    except RequestError:
+        raise
     except Exception:
         # Only a broken connection makes every generation of workers send the result again.
         log.exception(
             "a result could not be written; the connection is closed so that the worker sends it again",
-            extra={"action": "result_failed", "job_id": told.job_id, "task_id": told.task_id, "worker_id": worker_id},
+            extra={
+                "action": "result_failed",
+                "job_id": told.job_id,
+                "task_id": told.task_id,
+                "worker_id": told.worker_id,
+            },
         )
         if request.transport is not None:
             request.transport.abort()
