@@ -17,6 +17,12 @@ AvtomatikaError
 ├── PastStateError         the job was never in that state, or its history is not kept
 ├── DecisionError          a person decided something that was not offered
 ├── StorageError           the storage did not answer or refused
+├── PayloadError           a file of a job cannot be read or written
+│   ├── PayloadNameError      its name is not allowed
+│   ├── PayloadNotFoundError  there is no such file
+│   ├── PayloadSizeError      it is too large for what was asked
+│   ├── PayloadMismatchError  what the store holds is not what was moved
+│   └── PayloadStoreError     the store of files did not answer or refused
 ├── ProtocolError          a message of the worker protocol cannot be understood
 ├── AuthError              a token is missing or wrong
 └── ClientError            the server refused a request of our own client
@@ -50,6 +56,12 @@ __all__ = [
     "JobNotFoundError",
     "JobStateError",
     "PastStateError",
+    "PayloadError",
+    "PayloadMismatchError",
+    "PayloadNameError",
+    "PayloadNotFoundError",
+    "PayloadSizeError",
+    "PayloadStoreError",
     "ProtocolError",
     "StorageError",
     "ValidationError",
@@ -280,6 +292,98 @@ class StorageError(AvtomatikaError):
     """The storage did not answer, or refused."""
 
     code = "storage_unavailable"
+
+
+class PayloadError(AvtomatikaError):
+    """A file of a job cannot be read or written."""
+
+    code = "file_error"
+
+
+class PayloadNameError(PayloadError, ValueError):
+    """The name of a file is not allowed.
+
+    Args:
+        name: as it was given.
+        reason: what is wrong with it; the rest of a sentence about the name.
+    """
+
+    code = "invalid_file_name"
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        shown = name if len(name) <= 200 else f"{name[:200]}..."
+        super().__init__(f"{shown!a} cannot be the name of a file: it {reason}. Use a name such as 'out/report.csv'.")
+
+
+class PayloadNotFoundError(PayloadError, LookupError):
+    """There is no such file.
+
+    Args:
+        uri: where it was looked for.
+    """
+
+    code = "file_not_found"
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        super().__init__(f"there is no file {uri}.")
+
+
+class PayloadSizeError(PayloadError):
+    """A file is too large for what was asked.
+
+    Args:
+        uri: the file.
+        limit: how many bytes are allowed.
+    """
+
+    code = "file_too_large"
+
+    def __init__(self, uri: str, limit: int) -> None:
+        self.uri = uri
+        self.limit = limit
+        super().__init__(f"{uri} has more than the {limit:,} bytes that are allowed here.")
+
+
+class PayloadMismatchError(PayloadError):
+    """What the store holds is not what was moved: it was changed meanwhile, cut short or damaged.
+
+    Args:
+        uri: the file.
+        fact: ``size`` or ``etag``.
+        expected: its value by what was moved.
+        found: its value by what the store says.
+    """
+
+    code = "file_mismatch"
+
+    def __init__(self, uri: str, fact: str, expected: object, found: object) -> None:
+        self.uri = uri
+        self.fact = fact
+        self.expected = expected
+        self.found = found
+        super().__init__(
+            f"{uri}: {fact} is {found}, but {expected} was expected from what was moved. Somebody changed the file "
+            "meanwhile, or the transfer was damaged; move it again."
+        )
+
+
+class PayloadStoreError(PayloadError):
+    """The store of files did not answer, or refused.
+
+    Args:
+        uri: the file.
+        reason: what the store said.
+    """
+
+    code = "file_store_unavailable"
+
+    def __init__(self, uri: str, reason: str) -> None:
+        self.uri = uri
+        self.reason = reason
+        super().__init__(f"the store of files cannot be used for {uri}: {reason}")
 
 
 class ProtocolError(AvtomatikaError, ValueError):

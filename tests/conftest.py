@@ -13,6 +13,7 @@ from avtomatika.testing import FakeClock
 
 from .postgres_server import PostgresServer, find_account, find_programs
 from .redis_server import RedisServer, find_program
+from .s3_server import S3Server, is_installed
 
 # No clock decides over a test, here or there: a busy machine is no fault. In CI the laws are tried with the same
 # examples every time: a red run means that the change is wrong. At home the examples are random, which is where new
@@ -118,3 +119,25 @@ def start_redis(redis_server: RedisServer) -> Iterator[Callable[..., RedisServer
     yield start
     for server in servers:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def _shared_s3() -> Iterator[S3Server | str]:
+    """A running server for the whole session, or what it lacks."""
+    if not is_installed():
+        yield "An S3 server is not installed (pip install 'moto[server]' boto3)."
+        return
+    server = S3Server()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def s3_server(_shared_s3: S3Server | str, missing_server: Callable[[str], NoReturn]) -> S3Server:
+    """Returns a running S3 server. Use a bucket of your own: ``s3_server.new_bucket()`` returns one."""
+    if isinstance(_shared_s3, str):
+        missing_server(_shared_s3)
+    return _shared_s3
