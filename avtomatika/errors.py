@@ -1,32 +1,34 @@
 """Every error of the package; one class for each decision that a caller can make.
 
-AvtomatikaError
-├── ConfigError            a setting or a file of settings is wrong; nothing was started
-├── BlueprintError         a blueprint cannot be registered, or does not exist
-│   ├── ConditionError     the text of a condition cannot be parsed
-│   └── ValidationError    the graph of a blueprint has faults (all of them are listed)
-├── HandlerError           a handler cannot be called or asked for something impossible
-│   ├── ArgumentError      a handler asks for an argument that the job does not have
-│   └── ActionError        an action is malformed, or is the second one of a handler
-├── DocumentError          a value cannot be stored with a job
-│   └── DataSizeError      it is too large
-├── ContractError          data do not fit the schema that was promised
-├── JobNotFoundError       no such job (or not of this client)
-├── JobFailedError         the job that somebody waited for did not finish
-├── JobStateError          the job's status does not allow the request
-├── PastStateError         the job was never in that state, or its history is not kept
-├── DecisionError          a person decided something that was not offered
-├── StorageError           the storage did not answer or refused
-├── PayloadError           a file of a job cannot be read or written
-│   ├── PayloadNameError      its name is not allowed
-│   ├── PayloadNotFoundError  there is no such file
-│   ├── PayloadSizeError      it is too large for what was asked
-│   ├── PayloadMismatchError  what the store holds is not what was moved
-│   └── PayloadStoreError     the store of files did not answer or refused
-├── ProtocolError          a message of the worker protocol cannot be understood
-├── AuthError              a token is missing or wrong
-└── ClientError            the server refused a request of our own client
-    └── ConnectionFailedError  no server answered
+::
+
+    AvtomatikaError
+    ├── ConfigError            a setting or a file of settings is wrong; nothing was started
+    ├── BlueprintError         a blueprint cannot be registered, or does not exist
+    │   ├── ConditionError     the text of a condition cannot be parsed
+    │   └── ValidationError    the graph of a blueprint has faults (all of them are listed)
+    ├── HandlerError           a handler cannot be called or asked for something impossible
+    │   ├── ArgumentError      a handler asks for an argument that the job does not have
+    │   └── ActionError        an action is malformed, or is the second one of a handler
+    ├── DocumentError          a value cannot be stored with a job
+    │   └── DataSizeError      it is too large
+    ├── ContractError          data do not fit the schema that was promised
+    ├── JobNotFoundError       no such job (or not of this client)
+    ├── JobFailedError         the job that somebody waited for did not finish
+    ├── JobStateError          the job's status does not allow the request
+    ├── PastStateError         the job was never in that state, or its history is not kept
+    ├── DecisionError          a person decided something that was not offered
+    ├── StorageError           the storage did not answer or refused
+    ├── PayloadError           a file of a job cannot be read or written
+    │   ├── PayloadNameError      its name is not allowed
+    │   ├── PayloadNotFoundError  there is no such file
+    │   ├── PayloadSizeError      it is too large for what was asked
+    │   ├── PayloadMismatchError  what the store holds is not what was moved
+    │   └── PayloadStoreError     the store of files did not answer or refused
+    ├── ProtocolError          a message of the worker protocol cannot be understood
+    ├── AuthError              a token is missing or wrong
+    └── ClientError            the server refused a request of our own client
+        └── ConnectionFailedError  no server answered
 
 Facts are fields, the sentence is made from them. A message says what happened, what was expected and what to do; it
 never holds a token or a payload.

@@ -23,6 +23,7 @@ version = release = __version__
 
 extensions = [
     "diagrams",
+    "generated",
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
@@ -54,6 +55,10 @@ myst_fence_as_directive = ["mermaid"]
 suppress_warnings = [
     "myst.header",  # a page that shows one method begins at the level of that method
 ]
+
+# Of the code, pages refer to nothing by role: what would be missing are annotations of other packages, which are not
+# fetched from anywhere.
+nitpick_ignore_regex = [("py:.*", ".*")]
 
 # Notebooks are kept without what they show; `make docs` runs them, the test of the site does not.
 nb_execution_mode = "off"

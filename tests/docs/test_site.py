@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import re
 import runpy
@@ -13,10 +15,17 @@ from typing import Any
 _FETCHED = re.compile(r"""<(?:script|img|iframe|link(?! rel="canonical"))[^>]*\s(?:src|href)=["']?(?:https?:)?//""")
 
 
+def _public_classes() -> set[str]:
+    modules = ("blueprints", "client", "worker", "notebook", "storage", "testing", "errors")
+    imported = [importlib.import_module(f"avtomatika.{module}") for module in modules]
+    found = (getattr(one, name) for one in imported for name in one.__all__)
+    return {one.__name__ for one in found if inspect.isclass(one)}
+
+
 def test_site_is_made_without_warning_whole_and_self_contained(
     tmp_path: Path, pages: dict[str, Any], root: Path
 ) -> None:
-    """``make docs`` has nothing to warn of; every page of docs/ and every notebook is there; nothing is fetched."""
+    """``make docs`` has nothing to warn of; each page, notebook and public class is there; nothing is fetched."""
     written = {name.removesuffix(".md") for name in pages if re.match(r"docs/(?!changelog\.d/[\w-]+\.\w+\.md)", name)}
     written |= {str(path.relative_to(root).with_suffix("")) for path in (root / "notebooks").glob("*.ipynb")}
 
@@ -33,6 +42,8 @@ def test_site_is_made_without_warning_whole_and_self_contained(
     assert made.returncode == 0, made.stderr
     assert {name for name in written - {"docs/README"} if not (tmp_path / f"{name}.html").exists()} == set()
     assert "docs/index.html" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    index = (tmp_path / "genindex.html").read_text(encoding="utf-8")
+    assert {name for name in _public_classes() if not re.search(rf">{name}(</a>| \()", index)} == set()
     fetched = {page.name: _FETCHED.findall(page.read_text(encoding="utf-8")) for page in tmp_path.rglob("*.html")}
     assert {name: found for name, found in fetched.items() if found} == {}
 
