@@ -1,12 +1,14 @@
 """The worker SDK: functions that do tasks for an engine.
 
-worker = Worker("resizer", url="http://127.0.0.1:8080")
+::
 
-@worker.task
-async def resize(path: str, width: int, context: Context) -> dict:
-    ...
+    worker = Worker("resizer", url="http://127.0.0.1:8080")
 
-worker.run()
+    @worker.task
+    async def resize(path: str, width: int, context: Context) -> dict:
+        ...
+
+    worker.run()
 """
 
 from avtomatika.worker.context import Context
