@@ -417,7 +417,12 @@ class ClientError(AvtomatikaError):
 
 
 class ConnectionFailedError(ClientError, ConnectionError):
-    """No server answered at the address."""
+    """No server answered at the address.
+
+    Args:
+        url: address of the engine.
+        reason: what went wrong, in words.
+    """
 
     def __init__(self, url: str, reason: str) -> None:
         self.url = url

@@ -78,7 +78,7 @@ class ActionFactory:
         """Go on in the state ``then`` after some time; the timer outlives the engine.
 
         Args:
-            seconds: how long, as a number or a timedelta; 0 goes on at once.
+            seconds: how long, as a number of seconds or a timedelta; 0 goes on at once.
             then: name of the state.
 
         Raises:
@@ -120,7 +120,7 @@ class ActionFactory:
             transitions: each decision offered to the next state, such as ``{"approved": "ship", "rejected": "stop"}``;
                 ``expired`` is where the job goes when nobody decides in time.
             integration: which outside system puts the question to people; it stands in the job and its history.
-            timeout_seconds: how long the decision may take; without one the job waits for ever.
+            timeout_seconds: how many seconds the decision may take; without one the job waits for ever.
 
         Raises:
             ActionError: a value is malformed, or this is a second action.

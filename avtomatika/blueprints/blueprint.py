@@ -64,6 +64,9 @@ class CompiledBlueprint:
     def check_input(self, initial_data: Any) -> None:
         """Checks what a job is to be created with.
 
+        Args:
+            initial_data: plain values.
+
         Raises:
             ContractError: it does not fit the schema.
         """
@@ -73,6 +76,9 @@ class CompiledBlueprint:
     def check_output(self, result: Any) -> None:
         """Checks what a job is to finish with.
 
+        Args:
+            result: plain values.
+
         Raises:
             ContractError: it does not fit the schema.
         """
@@ -81,6 +87,9 @@ class CompiledBlueprint:
 
     def select(self, context: JobContext) -> Handler:
         """Returns the handler to run: the first whose condition holds, else the default of the state.
+
+        Args:
+            context: the job as its handler would see it.
 
         Raises:
             BlueprintError: there is no such state.
@@ -337,6 +346,9 @@ class StateMachineBlueprint:
 
     def remove_state(self, name: str) -> None:
         """Takes a state and its handlers out, such as one that a notebook cell has renamed.
+
+        Args:
+            name: of the state.
 
         Raises:
             BlueprintError: there is no such state.

@@ -139,5 +139,5 @@ class Graph:
         return f"known: {', '.join(self._by_name)}.{suggest(missing, self._by_name)}"
 
     def edges_from(self, name: str) -> tuple[Edge, ...]:
-        """Returns the edges that leave the state."""
+        """Returns the edges that leave the state called ``name``."""
         return tuple(edge for edge in self.edges if edge.source == name)

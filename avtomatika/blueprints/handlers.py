@@ -59,6 +59,11 @@ class Handler:
     def of(cls, function: Callable[..., Any], state: str, condition: Condition | None = None) -> Handler:
         """Looks at the function's signature once, so that calling it later is only a look-up of names.
 
+        Args:
+            function: what the user has defined, sync or async.
+            state: name of its state.
+            condition: when it is chosen; None for the default of the state.
+
         Raises:
             BlueprintError: it cannot be called with arguments by name, or is no function.
         """

@@ -25,6 +25,9 @@ def graph_dict(graph: Graph) -> dict[str, Any]:
     """Returns name, version, states and edges as plain dicts and lists, with the field names of ``State`` and ``Edge``.
 
     Two values differ in type only: ``handlers`` is a list, ``kind`` a string.
+
+    Args:
+        graph: such as ``blueprint.graph``.
     """
     return {
         "name": graph.name,

@@ -106,6 +106,11 @@ class SharedStore:
     async def add(self, key: str, amount: float = 1, ttl: float | None = None) -> Any:
         """Adds to the number under ``key``, which is 0 if there is none, and returns the sum; nobody's sum is lost.
 
+        Args:
+            key: a text, not empty.
+            amount: what to add; below 0 to subtract.
+            ttl: seconds after which the key is forgotten; for ever if left out.
+
         Raises:
             TypeError: there is no number under the key.
         """

@@ -258,6 +258,7 @@ class Workbench(Bench):
 
         Raises:
             ValidationError: a graph has faults; all of them are listed.
+            BlueprintError: something else than a blueprint was given.
         """
         for blueprint in blueprints:
             if not isinstance(blueprint, StateMachineBlueprint):

@@ -460,7 +460,7 @@ class Storage(Protocol):
         return await self.find_job(job_id), await self.find_task(task_id)
 
     async def list_jobs(self, query: JobQuery) -> list[Job]:
-        """Returns jobs by creation, newest first; by id, descending, among those of one moment."""
+        """Returns the jobs of ``query`` by creation, newest first; by id, descending, among those of one moment."""
         ...
 
     async def count_jobs(self) -> dict[JobStatus, int]:
@@ -537,7 +537,7 @@ class Storage(Protocol):
     async def release_task(self, claim: TaskClaim) -> None:
         """Puts a task back that was never delivered, to its old place, as if it had not been claimed.
 
-        Ignored if the task is not claimed so.
+        Ignored if the task is not claimed as ``claim`` says.
         """
         ...
 
@@ -546,7 +546,7 @@ class Storage(Protocol):
         ...
 
     async def list_tasks(self, job_id: str, fan_out: str | None = None) -> list[Task]:
-        """Returns the tasks of a job (of one fan-out), by creation, then by index."""
+        """Returns the tasks of a job (of one fan-out, if ``fan_out`` is its id), by creation, then by index."""
         ...
 
     async def list_queues(self) -> list[Queue]:
@@ -599,14 +599,14 @@ class Storage(Protocol):
         ...
 
     async def postpone_message(self, message_id: str, at: float, error: str) -> None:
-        """Lets a message be due at a moment, whoever has claimed it, and remembers why.
+        """Lets a message be due ``at`` a moment, whoever has claimed it, and remembers the ``error``.
 
         Ignored if it is unknown or a dead letter.
         """
         ...
 
     async def bury_message(self, message_id: str, error: str) -> None:
-        """Makes a message a dead letter, which nobody claims, and remembers why.
+        """Makes a message a dead letter, which nobody claims, and remembers the ``error``.
 
         Ignored if it is unknown or a dead letter already.
         """
@@ -655,11 +655,14 @@ class Storage(Protocol):
     # --- records and counters ---
 
     async def find_record(self, space: str, key: str) -> Record | None:
-        """Returns the record if its time has not run out."""
+        """Returns the record under ``key`` in ``space`` if its time has not run out."""
         ...
 
     async def put_record(self, write: RecordWrite) -> bool:
         """Writes a record if the version stored is the one expected; of writes that race, exactly one then succeeds.
+
+        Args:
+            write: space, key and value, with the version that is expected, if any, and seconds to live.
 
         Returns:
             Whether it was written.
@@ -705,7 +708,7 @@ class Storage(Protocol):
     # --- retention ---
 
     async def purge_jobs(self, ended_before: float, limit: int) -> list[str]:
-        """Forgets up to ``limit`` jobs that ended before a moment, earliest first, with their tasks.
+        """Forgets up to ``limit`` jobs that ended before ``ended_before``, earliest first, with their tasks.
 
         A job whose history or messages wait in the outbox is kept until they are acknowledged. Dead letters go with
         their job, but not before they, too, are older than that moment. Dedupe keys live on for their own time. A

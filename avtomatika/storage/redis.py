@@ -124,6 +124,11 @@ class RedisStorage(Storage):
     def from_url(cls, url: str, *, prefix: str = "avtomatika", clock: Clock | None = None) -> RedisStorage:
         """Returns a storage for ``redis://[user:password@]host:port/db``, ``rediss://`` with TLS, or ``unix://path``.
 
+        Args:
+            url: such an address.
+            prefix: first part of the names of all keys, so that several systems can share a server.
+            clock: what moments are measured by; None for the server's clock.
+
         Raises:
             ConfigError: the URL cannot be understood, or the package ``redis`` is not installed.
         """

@@ -73,7 +73,7 @@ class FakeClock:
         and one that goes to sleep again within the stretch is woken again.
 
         Args:
-            seconds: how far to move, 0 or more.
+            seconds: how far to move; 0 or more seconds.
 
         Raises:
             ValueError: the clock would go back.
@@ -99,7 +99,7 @@ class FakeClock:
         fast as an hour. A sleeper sees the end of the stretch, not the moment that it asked for.
 
         Args:
-            seconds: how far to move, 0 or more.
+            seconds: how far to move; 0 or more seconds.
 
         Raises:
             ValueError: the clock would go back.

@@ -221,12 +221,12 @@ class TestedJob:
     # --- for the tester ---
 
     def take(self, job: Job, progress: Progress | None) -> None:
-        """Takes note of the job as stored now."""
+        """Takes note of the job as stored now, and of the ``progress`` of its task."""
         self._job = job
         self._progress = progress or self._progress
 
     def passed(self, status: str, state: str) -> None:
-        """Takes note of a commit of the job."""
+        """Takes note of a commit of the job, which left it in this ``status`` and ``state``."""
         self._statuses.add(status)
         if not self.path or self.path[-1] != state:
             self.path.append(state)

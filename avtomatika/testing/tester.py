@@ -208,6 +208,12 @@ class BlueprintTester:
 
         The clock goes from one due moment to the next, so that a year takes no longer than what happens in it.
 
+        Args:
+            seconds: how far, as a number of seconds or a timedelta.
+            minutes: added to it.
+            hours: added to it.
+            days: added to it.
+
         Raises:
             ValueError: time would go back.
         """
@@ -290,7 +296,14 @@ class BlueprintTester:
     # --- what tested jobs ask for ---
 
     async def decide(self, job_id: str, decision: str, by: str, comment: str) -> None:
-        """Decides for a job that waits for a person."""
+        """Decides for a job that waits for a person.
+
+        Args:
+            job_id: of the job.
+            decision: one of those that it offers.
+            by: who decided.
+            comment: what else they said.
+        """
         await self.engine.app[APPROVALS_KEY].decide(job_id, decision, by=by, via="test", comment=comment)
         await self.settle()
 

@@ -101,7 +101,7 @@ class Context:
         return Reported()
 
     def send_progress(self, value: float, message: str = "") -> Reported:
-        """Is ``progress`` under the name that the published SDK gave it."""
+        """Tells how far the work is, as ``progress`` does, under the name that the published SDK gave it."""
         return self.progress(value, message)
 
     def cancel(self) -> None:

@@ -163,6 +163,11 @@ class Worker:
     def add_task(self, function: Callable[..., Any], name: str | None = None, **options: Any) -> None:
         """Does what the decorator ``task`` does, for a function that exists already.
 
+        Args:
+            function: sync or async.
+            name: the type of the task; the function's name if left out.
+            options: as of ``task``.
+
         Raises:
             ConfigError: the type is taken, or an option is wrong.
         """
