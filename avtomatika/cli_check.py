@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
+from avtomatika.backends import make_history, make_signer, make_storage
+from avtomatika.clock import SystemClock
 from avtomatika.config import PUBLIC_TOKENS, Config
 from avtomatika.engine import OrchestratorEngine
 from avtomatika.errors import AvtomatikaError
+from avtomatika.history.uris import parse_history_uri
 from avtomatika.loading import load_object
 from avtomatika.schedules import read_schedules
 from avtomatika.security.clients import read_clients
@@ -61,6 +64,7 @@ def _checks(target: str) -> Iterator[_Check]:
     else:
         config = Config()
     yield lambda: _settings(config)
+    yield lambda: _backends(config)
     if config.CLIENTS_CONFIG_PATH:
         path = config.CLIENTS_CONFIG_PATH
         yield lambda: f"{path}: {len(read_clients(path, PUBLIC_TOKENS))} clients"
@@ -78,6 +82,15 @@ def _checks(target: str) -> Iterator[_Check]:
 def _settings(config: Config) -> str:
     host, notice = config.bind_host()
     return f"settings; the engine serves {host}, port {config.API_PORT}{'. ' + notice if notice else ''}"
+
+
+def _backends(config: Config) -> str:
+    """Makes what the settings name, which opens and connects to nothing, but needs the packages."""
+    make_storage(config, SystemClock())
+    make_history(config)
+    make_signer(config.WEBHOOK_SECRET)
+    history = parse_history_uri(config.HISTORY_DATABASE_URI).kind
+    return f"storage in {config.storage_uri().partition(':')[0]}, history in {history}"
 
 
 def _tls(config: Config) -> str:
