@@ -6,6 +6,7 @@ gets them too, in the source folder, where git ignores them.
 
 from __future__ import annotations
 
+import filecmp
 import importlib.util
 import shutil
 from pathlib import Path
@@ -31,5 +32,8 @@ class SwaggerHook(BuildHookInterface):
             raise RuntimeError("the build needs the package flask-swagger-ui, which carries Swagger UI")
         source = Path(found.submodule_search_locations[0], "dist")
         for name in FILES:
-            shutil.copyfile(source / name, Path(self.root) / TARGET / name)
+            target = Path(self.root) / TARGET / name
+            # A server that runs from this folder may be reading a file that is there already.
+            if not target.exists() or not filecmp.cmp(source / name, target, shallow=False):
+                shutil.copyfile(source / name, target)
             build_data["artifacts"].append(f"/{(TARGET / name).as_posix()}")
