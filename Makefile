@@ -11,7 +11,7 @@ PROOFS := tests/simulation tests/chaos tests/soak
 BENCH ?= chain claims creation round_trips storage history
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo docs lab notebooks test lint check packages bench clean help
+.PHONY: demo docs lab notebooks test lint check packages bench wheel sbom audit release clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -66,6 +66,18 @@ packages:  ## Debian packages that the tests use; elsewhere the tests that need 
 
 bench: $(VENV)/test.stamp  ## how fast it is here; BENCH="chain claims" runs some of benchmarks/
 	@for name in $(BENCH); do echo "--- $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+wheel: $(VENV)/test.stamp  ## the files to publish, in dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+
+sbom: wheel  ## their bill of materials (CycloneDX), in dist/
+	$(BIN)/python -m release.bill dist/*.whl dist/avtomatika.cdx.json
+
+audit: wheel  ## fails if something that the wheel requires is known to be vulnerable
+	$(BIN)/python -m release.audit dist/*.whl $(AUDIT_ARGS)
+
+release: test sbom audit  ## all that is done before a release is published
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .venvs build dist .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -30,7 +30,14 @@ extensions = [
     "sphinx_copybutton",
 ]
 root_doc = "docs/index"
-include_patterns = ["docs/**", "notebooks/*.ipynb", "examples/*/README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+include_patterns = [
+    "docs/**",
+    "notebooks/*.ipynb",
+    "examples/README.md",
+    "examples/*/README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+]
 exclude_patterns = [
     # For people who read the repository: the site has docs/index.rst in its place.
     "docs/README.md",

@@ -15,21 +15,25 @@ import nbformat
 import pytest
 from vega_datasets import local_data
 
+from release import environment
+
 pytestmark = pytest.mark.acceptance
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
 
 
-def _run(notebook: Path, output: Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def _run(
+    notebook: Path, output: Path, folder: Path = ROOT, python: str | Path = sys.executable, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, folder / "notebooks" / "run.py", notebook, "--output", output],
+        [python, folder / "notebooks" / "run.py", notebook, "--output", output],
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=110,
         check=False,
-        env={name: value for name, value in os.environ.items() if name != "MPLBACKEND"},
+        env={name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | environment,
     )
 
 
@@ -141,9 +145,15 @@ def test_page_shows_the_graph_in_a_browser(page: Any) -> None:
     assert page.complaints == []
 
 
-def test_run_can_be_repeated(folder: Path, executed: Any, told: dict[str, Any]) -> None:
-    """The second run into the same folder replaces the first, in which its worker file already lies."""
-    run = _run(Path("notebooks/quickstart.ipynb"), folder / "out put", folder)
+def test_run_can_be_repeated_with_the_published_wheel(
+    folder: Path, executed: Any, told: dict[str, Any], wheel: Path, tmp_path: Path
+) -> None:
+    """Installed where there is nothing else, it gives the same report; the files of the first run are replaced."""
+    python = environment.make(tmp_path / "environment", wheel, ["notebook"], also=["vega_datasets"])
+    # The templates of nbconvert and the like are data, which lie outside of the packages.
+    data = str(Path(sys.prefix, "share", "jupyter"))
+
+    run = _run(Path("notebooks/quickstart.ipynb"), folder / "out put", folder, python, PYTHONPATH="", JUPYTER_PATH=data)
 
     again = json.loads((folder / "out put" / "quickstart.json").read_text())
     assert run.returncode == 0, run.stdout + run.stderr
