@@ -11,7 +11,6 @@ does nothing.
 from __future__ import annotations
 
 import argparse
-import statistics
 
 from avtomatika import loops
 from benchmarks import http_lines
@@ -34,14 +33,20 @@ async def measure(port: int, path: str, options: argparse.Namespace) -> float:
     return await http_lines.rate(port, options.lines, options.jobs, create)
 
 
-def run_round(storage: str, options: argparse.Namespace) -> dict[str, tuple[float, float]]:
-    """Returns both rates, each with its ratio to the bare server beside it."""
+async def compare(ports: dict[str, int], uri: str, options: argparse.Namespace) -> http_lines.Rate:
+    """Measures the bare server, then the engine."""
+    bare = await measure(ports["bare"], "/", options)
+    return await http_lines.measure(
+        ports, uri, bare, lambda: measure(ports["engine"], "/api/v1/orders", options), options.jobs
+    )
+
+
+def run_round(storage: str, options: argparse.Namespace) -> dict[str, http_lines.Rate]:
+    """Returns both rates."""
     found = {}
     for name, arguments in {"created": ["--busy"], "created and begun": []}.items():
         with storage_uri(storage) as uri, http_lines.engine(uri, *arguments) as ports:
-            bare = loops.run(measure(ports["bare"], "/", options))
-            own = loops.run(measure(ports["engine"], "/api/v1/orders", options))
-            found[name] = (own, own / bare)
+            found[name] = loops.run(compare(ports, uri, options))
     return found
 
 
@@ -58,12 +63,9 @@ def main() -> None:
     for storage in options.storage:
         where = f"{kind_of(storage):<7} ({DURABILITY[kind_of(storage)]})"
         for what in rounds[0][storage]:
-            rates = [one[storage][what][0] for one in rounds]
-            ratio = statistics.median(one[storage][what][1] for one in rounds)
-            print(
-                f"  {where}: median {statistics.median(rates):7,.0f} jobs/s {what} (from {min(rates):,.0f} to "
-                f"{max(rates):,.0f}); {ratio:.2f} of the bare server"
-            )
+            rates = [one[storage][what] for one in rounds]
+            spread = f"from {min(rates).a_second:,.0f} to {max(rates).a_second:,.0f}"
+            print(f"  {where}, one process, {what}: median {http_lines.median(rates)} ({spread})")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from typing import Any
 
 from aiohttp import web
@@ -72,14 +73,18 @@ def busy_blueprint(done: asyncio.Event) -> StateMachineBlueprint:
 
 
 async def start_bare() -> web.AppRunner:
-    """Starts a server that reads JSON and answers JSON, and does nothing else."""
+    """Starts a server that reads JSON and answers JSON, and tells how much processor time the process has used."""
 
     async def reply(request: web.Request) -> web.Response:
         await request.json()
         return web.json_response({"status": "accepted", "job_id": "0"}, status=202)
 
+    async def tell(_request: web.Request) -> web.Response:
+        return web.json_response(time.process_time())
+
     app = web.Application()
     app.router.add_post("/", reply)
+    app.router.add_get("/", tell)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -4,14 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
+
+from benchmarks.setting import server_time
 
 Answer = tuple[int, bytes]
+
+
+class Rate(NamedTuple):
+    """What was measured of many equal pieces of work.
+
+    Args:
+        a_second: how many were done in a second.
+        engine: seconds of processor time that the engine's process used for each.
+        server: the same of the storage's server, 0 if it has none.
+        to_bare: ``a_second`` as a part of what the bare server did.
+    """
+
+    a_second: float
+    engine: float
+    server: float
+    to_bare: float
+
+    def __str__(self) -> str:
+        server = f" and {self.server * 1e6:,.0f} µs of the server's" if self.server else ""
+        return (
+            f"{self.a_second:7,.0f} a second, {self.to_bare:.2f} of the bare server; "
+            f"{self.engine * 1e6:,.0f} µs of the engine's processor time{server} each"
+        )
+
+
+def median(rates: Sequence[Rate]) -> Rate:
+    """Returns the median of each figure."""
+    return Rate(*map(statistics.median, zip(*rates, strict=True)))
 
 
 class Line(asyncio.Protocol):
@@ -92,6 +123,31 @@ async def rate(port: int, lines: int, number: int, work: Callable[[Line], Awaita
     for line in opened:
         line.close()
     return number / took
+
+
+async def measure(
+    ports: dict[str, int], uri: str, bare: float, own: Callable[[], Awaitable[float]], number: int
+) -> Rate:
+    """Measures ``number`` pieces of work at an engine.
+
+    Args:
+        ports: of the engine's program.
+        uri: of its storage.
+        bare: how many the bare server did in a second.
+        own: does them, and returns how many it did in a second.
+        number: how many.
+    """
+    engine_before, server_before = await _engine_time(ports), server_time(uri)
+    a_second = await own()
+    engine_used, server_used = await _engine_time(ports) - engine_before, server_time(uri) - server_before
+    return Rate(a_second, engine_used / number, server_used / number, a_second / bare)
+
+
+async def _engine_time(ports: dict[str, int]) -> float:
+    line = await Line.open(ports["bare"])
+    _, body = await line.ask(request("GET", "/", {}))
+    line.close()
+    return float(body)
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import statistics
 import time
 from urllib.parse import urlencode
 
@@ -41,8 +40,8 @@ async def register(port: int, workers: int) -> None:
     line.close()
 
 
-async def measure(ports: dict[str, int], options: argparse.Namespace) -> tuple[float, float]:
-    """Returns round trips per second, and the ratio to the bare server."""
+async def measure(ports: dict[str, int], uri: str, options: argparse.Namespace) -> http_lines.Rate:
+    """Measures the bare server, then the engine."""
     await register(ports["engine"], options.workers)
     names = itertools.count()
     workers: dict[http_lines.Line, str] = {}
@@ -68,16 +67,21 @@ async def measure(ports: dict[str, int], options: argparse.Namespace) -> tuple[f
         await line.ask(question)
 
     bare = await http_lines.rate(ports["bare"], options.workers, options.tasks, go_bare)
-    own = await http_lines.rate(ports["engine"], options.workers, options.tasks, go)
-    return own, own / bare
+    return await http_lines.measure(
+        ports,
+        uri,
+        bare,
+        lambda: http_lines.rate(ports["engine"], options.workers, options.tasks, go),
+        options.tasks,
+    )
 
 
-def run_round(storage: str, fan_out: int, options: argparse.Namespace) -> tuple[float, float]:
+def run_round(storage: str, fan_out: int, options: argparse.Namespace) -> http_lines.Rate:
     """Returns one measurement on an empty storage."""
     jobs = str(-(-options.tasks // fan_out))
     arguments = ["--jobs", jobs, "--fan-out", str(fan_out)]
     with storage_uri(storage) as uri, http_lines.engine(uri, *arguments) as ports:
-        return loops.run(measure(ports, options))
+        return loops.run(measure(ports, uri, options))
 
 
 def main() -> None:
@@ -94,12 +98,9 @@ def main() -> None:
     rounds = [{case: run_round(*case, options) for case in cases} for _ in range(options.rounds)]
     for storage, fan_out in cases:
         found = [one[storage, fan_out] for one in rounds]
-        rates = [own for own, _ in found]
-        print(
-            f"  {kind_of(storage):<7} ({DURABILITY[kind_of(storage)]}), {fan_out} tasks to a job: median "
-            f"{statistics.median(rates):7,.0f} round trips/s (from {min(rates):,.0f} to {max(rates):,.0f}); "
-            f"{statistics.median(ratio for _, ratio in found):.2f} of the bare server"
-        )
+        spread = f"from {min(found).a_second:,.0f} to {max(found).a_second:,.0f}"
+        where = f"{kind_of(storage):<7} ({DURABILITY[kind_of(storage)]}), one process, {fan_out} tasks to a job"
+        print(f"  {where}: median {http_lines.median(found)} ({spread})")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from redis import Redis
+
 from avtomatika.version import __version__
 from tests.redis_server import RedisServer, find_program
 
@@ -54,3 +56,12 @@ def storage_uri(name: str) -> Iterator[str]:
             server.remove()
     else:
         yield "memory:" if name == "memory" else name
+
+
+def server_time(uri: str) -> float:
+    """Returns the seconds of processor time that a Redis server has used; 0 for a storage that has no server."""
+    if kind_of(uri) != "redis":
+        return 0.0
+    with Redis.from_url(uri) as client:
+        used = client.info("cpu")
+    return float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
