@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 from weakref import WeakValueDictionary
+
+from msgspec.structs import replace
 
 from avtomatika.core.decide import decide
 from avtomatika.core.effects import (
@@ -20,8 +23,9 @@ from avtomatika.core.effects import (
     SendMessage,
     SetTimer,
 )
-from avtomatika.core.events import Event, JobSubmitted
+from avtomatika.core.events import Event, HandlerFailed, HandlerReturned, HandlerStarted, JobSubmitted
 from avtomatika.core.job import Job, Task, job_fields
+from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Limits
 from avtomatika.errors import DataSizeError, JobNotFoundError, StorageError
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
@@ -31,6 +35,8 @@ from avtomatika.storage.base import (
     Batch,
     Committed,
     Dedupe,
+    Hold,
+    JobClaim,
     Message,
     Outcome,
     Ready,
@@ -44,7 +50,7 @@ log = logging.getLogger(__name__)
 
 # Each lost race means that another commit on the same job succeeded; more than this in a row is no race any more.
 _MAX_RACES = 100
-_SUBMITTED = JobSubmitted()
+_SUBMITTED, _STARTED = JobSubmitted(), HandlerStarted()
 
 FindEvent = Callable[[Job, Task | None], Awaitable[tuple[Event, Task | None]]]
 """Says what happens to a job, given as stored with the task that was asked for, and whose claim must still hold."""
@@ -123,6 +129,22 @@ def batch_of(
     )
 
 
+class Handlers(Protocol):
+    """Who calls the handlers of jobs in this engine, and may go on at once with a job that a step wakes."""
+
+    def hold(self, job_id: str) -> Hold | None:
+        """Keeps room for a job and returns the claim to hold it by; None if it shall queue up behind others."""
+        ...
+
+    def begin(self, claim: JobClaim) -> None:
+        """Goes on with a job that is held now."""
+        ...
+
+    def drop(self, hold: Hold, *, is_unclear: bool) -> None:
+        """Gives the room back: the step was not written, or nobody knows whether it was."""
+        ...
+
+
 class Performer:
     """Turns events into commits.
 
@@ -133,7 +155,12 @@ class Performer:
         meter: counts what was written.
         tracer: follows it.
         reputations: learn from it what workers are worth; None for nobody.
+
+    Attributes:
+        handlers: goes on with jobs whose handlers are due at once; None where all of them queue up.
     """
+
+    handlers: Handlers | None = None
 
     def __init__(
         self,
@@ -173,13 +200,37 @@ class Performer:
             raise DataSizeError("initial_data", len(job.initial_data), self._limits.max_data)
         now = await self._storage.now()
         decision = self._decide(job, event, now)
-        outcome = await self._storage.commit(batch_of(job, decision, now, dedupe=dedupe, records=records))
+        outcome = await self._commit(batch_of(job, decision, now, dedupe=dedupe, records=records))
         if isinstance(outcome, Committed):
             self._written(job, decision)
         return outcome
 
+    async def _commit(self, batch: Batch) -> Outcome:
+        """Writes a step of a job that nobody claimed for it; if its handler is due at once, this engine calls it.
+
+        So a job does not go through the ready queue while this engine has room for it.
+        """
+        handlers, ready = self.handlers, batch.ready
+        hold = None
+        if handlers is not None and ready is not None and ready.at <= batch.at and not batch.finish:
+            hold = handlers.hold(batch.job.id)
+        if handlers is None or hold is None:
+            return await self._storage.commit(batch)
+        try:
+            outcome = await self._storage.commit(replace(batch, hold=hold))
+        except BaseException:
+            handlers.drop(hold, is_unclear=True)
+            raise
+        if isinstance(outcome, Committed):
+            handlers.begin(JobClaim(batch.job, hold.token, 1))
+        else:
+            handlers.drop(hold, is_unclear=False)
+        return outcome
+
     async def step(self, job: Job, event: Event, claim: str, *, go_on: bool) -> tuple[Job, bool] | None:
         """Commits one step of a job that the caller holds a claim on.
+
+        What a handler did whose start nobody wrote down is one step with its start.
 
         Args:
             job: as last committed.
@@ -192,7 +243,7 @@ class Performer:
             faster: then nothing was written and the work is void.
         """
         now = await self._storage.now()
-        decision = self._decide(job, event, now)
+        decision = self._decide_from_start(job, event, now)
         if decision.ignored:
             return None
         batch = batch_of(job, decision, now, claim=claim, go_on=go_on)
@@ -245,7 +296,7 @@ class Performer:
             if decision.ignored:
                 return decision
             claim = TaskClaim(task.id, task.attempt, task.worker_id) if task else None
-            outcome = await self._storage.commit(batch_of(job, decision, now, task_claim=claim))
+            outcome = await self._commit(batch_of(job, decision, now, task_claim=claim))
             if isinstance(outcome, Committed):
                 self._written(job, decision)
                 if self._reputations is not None:
@@ -258,6 +309,16 @@ class Performer:
     def _written(self, old: Job, decision: Decision) -> None:
         self._meter.committed(old, decision)
         self._tracer.committed(old, decision)
+
+    def _decide_from_start(self, job: Job, event: Event, now: float) -> Decision:
+        if job.status is JobStatus.RUNNING or not isinstance(event, HandlerReturned | HandlerFailed):
+            return self._decide(job, event, now)
+        start = self._decide(job, _STARTED, now)
+        if start.ignored:
+            return start
+        # Two decisions, but one commit and one version: what they create is named after the version that is written.
+        decision = self._decide(replace(start.job, version=job.version), event, now)
+        return decision if decision.ignored else replace(decision, changed=decision.changed | start.changed)
 
     def _decide(self, job: Job, event: Event, now: float) -> Decision:
         graph = self._registry.graph_of(job.blueprint, job.blueprint_version)

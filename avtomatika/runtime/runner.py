@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import functools
 import inspect
+import itertools
 import logging
 import traceback
 from collections.abc import Mapping
 from typing import Any
+
+from msgspec.structs import replace
 
 from avtomatika.blueprints import ActionFactory, CompiledBlueprint, Handler, JobContext
 from avtomatika.blueprints.requests import SubBlueprint
@@ -32,7 +36,7 @@ from avtomatika.log_context import log_context
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.registry import Registry
-from avtomatika.storage.base import JobClaim, Signal, Storage
+from avtomatika.storage.base import Hold, JobClaim, Signal, Storage
 from avtomatika.threads import ThreadCall
 
 log = logging.getLogger(__name__)
@@ -45,6 +49,8 @@ _LAST_DELIVERY = _POISON_DELIVERIES - 1
 _STORAGE_PAUSE = 3.0
 # After so many steps in one go a job queues up again behind the others.
 _CHAIN_LIMIT = 100
+# A handler that runs longer is written down as running, so that people see it; a commit that most steps do without.
+_SHOWN_SECONDS = 0.05
 # The longest time without a look at the queue, should a signal be lost.
 _IDLE_SECONDS = 5.0
 
@@ -87,9 +93,17 @@ class Runner:
         self._max_jobs = max_jobs
         self._lease = lease
         self._active: dict[str, tuple[JobClaim, asyncio.Task[None]]] = {}
+        # Room that is kept for jobs whose steps are being written, and for what is being claimed.
+        self._held = 0
+        self._claiming = 0
+        self._holds = itertools.count(1)
+        # Whether more jobs may wait in the queue than there was room for: then nobody goes past them.
+        self._is_short = False
+        self._releases: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._drain = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
+        performer.handlers = self
         self._subscriptions = (storage.subscribe(self._on_ready, "ready"), storage.subscribe(self._on_job, "job"))
 
     @property
@@ -123,7 +137,7 @@ class Runner:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         self._loops[1].cancel()
-        await asyncio.gather(self._loops[1], return_exceptions=True)
+        await asyncio.gather(self._loops[1], *self._releases, return_exceptions=True)
 
     def _on_ready(self, _signal: Signal) -> None:
         self._wake.set()
@@ -136,26 +150,71 @@ class Runner:
                 log.info("stopping the handler of a job that has ended", extra={"job_id": claim.job.id})
                 task.cancel()
 
+    # --- going on at once ---
+
+    @property
+    def _free(self) -> int:
+        return self._max_jobs - len(self._active) - self._held - self._claiming
+
+    def hold(self, job_id: str) -> Hold | None:
+        """Keeps room for a job that is about to be woken; None if there is none, or if others wait for it."""
+        if not self._loops or self._drain.is_set() or self._is_short or self._free <= 0:
+            return None
+        self._held += 1
+        return Hold(self._owner, f"{job_id}/{next(self._holds)}/{self._owner}", self._lease)
+
+    def begin(self, claim: JobClaim) -> None:
+        """Goes on with a job that is held now."""
+        self._held -= 1
+        if self._drain.is_set():
+            self._release_soon(claim.token)
+        else:
+            self._begin(claim)
+
+    def drop(self, hold: Hold, *, is_unclear: bool) -> None:
+        """Gives the room back; what may be held without anybody's knowledge is released."""
+        self._held -= 1
+        if self._is_short:
+            self._wake.set()
+        if is_unclear:
+            self._release_soon(hold.token)
+
+    def _release_soon(self, token: str) -> None:
+        task = asyncio.create_task(self._release(token), name="avtomatika-release")
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
+
+    async def _release(self, token: str) -> None:
+        # If this fails, the claim ends by itself.
+        with contextlib.suppress(StorageError):
+            await self._storage.release_claims([token])
+
     # --- claiming ---
 
     async def _claim_forever(self) -> None:
         while not self._drain.is_set():
             self._wake.clear()
             claims: list[JobClaim] = []
-            free = self._max_jobs - len(self._active)
-            if free > 0:
+            # While nobody waits for room, half of it is left to the jobs that this engine goes on with at once.
+            wanted = max(0, self._free) if self._is_short else max(0, self._free + 1) // 2
+            self._is_short = not wanted
+            if wanted:
+                self._claiming = wanted
                 try:
-                    claims = await self._storage.claim_jobs(self._owner, free, self._lease)
+                    claims = await self._storage.claim_jobs(self._owner, wanted, self._lease)
                 except Exception:
                     log.exception("cannot claim jobs; trying again", extra={"action": "claim_failed"})
                     await self._clock.sleep(1.0)
                     continue
+                finally:
+                    self._claiming = 0
+                self._is_short = len(claims) == wanted
             if self._drain.is_set():
                 await self._storage.release_claims([claim.token for claim in claims])
                 return
             for claim in claims:
                 self._begin(claim)
-            if not claims or len(claims) == free:
+            if not claims or self._free <= 0:
                 await self._idle()
 
     async def _idle(self) -> None:
@@ -171,6 +230,16 @@ class Runner:
             earlier[1].cancel()
         task = asyncio.create_task(self._run(claim), name=f"avtomatika-job-{claim.job.id}")
         self._active[claim.job.id] = (claim, task)
+        # Not at the end of the run itself: one that is cancelled before its first step has no end.
+        task.add_done_callback(functools.partial(self._ended, claim))
+
+    def _ended(self, claim: JobClaim, task: asyncio.Task[None]) -> None:
+        if self._active.get(claim.job.id, (None,))[0] is claim:
+            del self._active[claim.job.id]
+        if task.cancelled():
+            self._release_soon(claim.token)
+        if self._is_short:
+            self._wake.set()
 
     async def _extend_forever(self) -> None:
         """Keeps the claims of long handlers alive."""
@@ -194,9 +263,6 @@ class Runner:
         try:
             with log_context(job_id=job_id):
                 await self._chain(claim)
-        except asyncio.CancelledError:
-            await self._storage.release_claims([claim.token])
-            raise
         except StorageError:
             log.exception(
                 "a step could not be written; trying again", extra={"action": "step_failed", "job_id": job_id}
@@ -207,10 +273,6 @@ class Runner:
             log.exception("a step failed", extra={"action": "step_failed", "job_id": job_id})
             if claim.deliveries >= _LAST_DELIVERY:
                 await self._give_up(claim, error)
-        finally:
-            if self._active.get(job_id, (None,))[0] is claim:
-                del self._active[job_id]
-            self._wake.set()
 
     async def _give_back(self, claim: JobClaim) -> None:
         """Lets a job be tried again after a pause, without a trace: its handler has not ended this engine."""
@@ -218,8 +280,7 @@ class Runner:
             await self._clock.sleep(_STORAGE_PAUSE)
         finally:
             # If this fails too, the claim ends by itself.
-            with contextlib.suppress(StorageError):
-                await self._storage.release_claims([claim.token])
+            await self._release(claim.token)
 
     async def _give_up(self, claim: JobClaim, error: Exception) -> None:
         """Ends a job whose step this engine cannot do: a defect of the engine, which no further try mends."""
@@ -246,14 +307,17 @@ class Runner:
         if claim.deliveries >= _POISON_DELIVERIES:
             await self._quarantine(claim)
             return
-        if job.status is not JobStatus.RUNNING:
-            began = await self._performer.step(job, HandlerStarted(), claim.token, go_on=True)
-            if began is None:
-                return
-            job = began[0]
         for count in range(1, _CHAIN_LIMIT + 1):
             blueprint = self._registry.find_version(job.blueprint, job.blueprint_version)
-            event = self._pin_again(job) if blueprint is None else self._noted(job, await self._call(job, blueprint))
+            if job.status is not JobStatus.RUNNING:
+                begun = await self._begin_first(job, blueprint, claim.token)
+                if begun is None:
+                    return
+                job, event = begun
+            elif blueprint is None:
+                event = self._pin_again(job)
+            else:
+                event = await self._call(job, blueprint)
             go_on = count < _CHAIN_LIMIT and not self._drain.is_set()
             done = await self._performer.step(job, event, claim.token, go_on=go_on)
             if done is None:
@@ -263,13 +327,47 @@ class Runner:
             if not keeps_claim:
                 return
 
+    async def _begin_first(self, job: Job, blueprint: CompiledBlueprint | None, token: str) -> tuple[Job, Event] | None:
+        """Calls the first handler of a job that waited for it; people see it run if it takes a while.
+
+        Returns:
+            The job as last committed, and what the handler did; None if somebody else was faster.
+        """
+        if blueprint is None:
+            job_shown = await self._show(job, token)
+            return None if job_shown is None else (job_shown, self._pin_again(job_shown))
+        showing: list[asyncio.Task[Job | None]] = []
+
+        def show() -> None:
+            showing.append(asyncio.create_task(self._show(job, token), name=f"avtomatika-show-{job.id}"))
+
+        # The machine's clock on purpose: people wait by it.
+        timer = asyncio.get_running_loop().call_later(_SHOWN_SECONDS, show)
+        try:
+            event = await self._call(job, blueprint)
+            for shown in showing:
+                later = await shown
+                if later is None:
+                    return None
+                job = later
+            return job, event
+        finally:
+            timer.cancel()
+            for shown in showing:
+                shown.cancel()
+
+    async def _show(self, job: Job, token: str) -> Job | None:
+        """Writes down that the handler of a job is called; returns the job then, or None if it is another's."""
+        began = await self._performer.step(job, HandlerStarted(), token, go_on=True)
+        return None if began is None else began[0]
+
     async def _quarantine(self, claim: JobClaim) -> None:
         job = claim.job
         if job.status is not JobStatus.RUNNING:
-            began = await self._performer.step(job, HandlerStarted(), claim.token, go_on=True)
-            if began is None:
+            shown = await self._show(job, claim.token)
+            if shown is None:
                 return
-            job = began[0]
+            job = shown
         message = (
             f"the handler was begun {claim.deliveries - 1} times, and each time its engine ended before it returned. "
             "Look for what kills the process (memory, a native crash) before the job runs again."
@@ -294,6 +392,15 @@ class Runner:
 
     async def _call(self, job: Job, blueprint: CompiledBlueprint) -> HandlerReturned | HandlerFailed:
         """Calls the handler of the job's state; whatever it does becomes an event."""
+        event = await self._call_handler(job, blueprint)
+        if isinstance(event, HandlerReturned):
+            outcome = "returned"
+        else:
+            outcome = "raised" if event.code == "TRANSIENT_ERROR" else "faulty"
+        self._meter.handler_ran(job, event.duration, outcome)
+        return event
+
+    async def _call_handler(self, job: Job, blueprint: CompiledBlueprint) -> HandlerReturned | HandlerFailed:
         began = self._clock.now()
         name = job.state
         # Outside: if the storage does not answer here, that is no failure of the handler.
@@ -339,14 +446,6 @@ class Runner:
             message = f"handler '{name}' raised {type(error).__name__}: {error}{_place(error)}"
             return HandlerFailed("TRANSIENT_ERROR", message, self._clock.now() - began, name)
 
-    def _noted(self, job: Job, event: HandlerReturned | HandlerFailed) -> Event:
-        if isinstance(event, HandlerReturned):
-            outcome = "returned"
-        else:
-            outcome = "raised" if event.code == "TRANSIENT_ERROR" else "faulty"
-        self._meter.handler_ran(job, event.duration, outcome)
-        return event
-
     async def _context(self, job: Job, data_stores: Any) -> JobContext:
         results: dict[str, dict[str, Any]] = {}
         file_facts = dict(job.file_facts)
@@ -360,7 +459,8 @@ class Runner:
             initial_data=job.initial_data.value(),
             state_history=job.state_history.value(),
             actions=ActionFactory(),
-            client=job.client,
+            # A job that goes on at once has the very object of whoever created it.
+            client=replace(job.client, params=copy.deepcopy(job.client.params)),
             data_stores=data_stores,
             aggregation_results=results,
             tracing_context=dict(job.tracing_context),

@@ -72,6 +72,20 @@ class JobClaim(Struct, frozen=True):
     deliveries: int
 
 
+class Hold(Struct, frozen=True):
+    """A claim that a step makes for the engine that writes it, which goes on with the job at once.
+
+    Args:
+        owner: the engine.
+        token: names the claim, as that of a ``JobClaim`` does: the job's id, ``/``, and what no other claim has.
+        lease: seconds that it lasts.
+    """
+
+    owner: str
+    token: str
+    lease: float
+
+
 class Dedupe(Struct, frozen=True):
     """A key that makes the creation of a job happen once.
 
@@ -179,6 +193,8 @@ class Batch(Struct, frozen=True):
         task_claim: the task must still be claimed so, else Stale; None if no result is involved.
         ready: the job's new wake-up in place of any other, or None. With ``keep_claim`` it is not queued: the claim
             holds it from the start, as its first delivery, and it comes forth when the claim ends by itself.
+        hold: the same for a step that consumes no claim: ``ready``, due at once, is held by this new one. None to queue
+            it.
         queue_tasks: tasks to write as they are and to hand out. The first time decides about the place among equals.
             What is no new attempt keeps ``worker_id`` and ``deliveries``, so that its last worker may still answer.
         save_tasks: tasks to write as they are and to take out of their queues and leases.
@@ -201,6 +217,7 @@ class Batch(Struct, frozen=True):
     keep_claim: bool = False
     task_claim: TaskClaim | None = None
     ready: Ready | None = None
+    hold: Hold | None = None
     queue_tasks: Sequence[Task] = ()
     save_tasks: Sequence[Task] = ()
     cancel_open_tasks: bool = False

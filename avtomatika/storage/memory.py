@@ -63,7 +63,14 @@ from avtomatika.storage.listeners import Listeners
 from avtomatika.storage.mailbox import Mailbox
 from avtomatika.storage.queues import ReadyQueue, TaskTable
 from avtomatika.storage.record_table import CounterTable, RecordTable
-from avtomatika.storage.records import check_name, first_position, message_signals, next_position, slot_signals
+from avtomatika.storage.records import (
+    check_name,
+    first_position,
+    message_signals,
+    next_position,
+    slot_signals,
+    wake_signals,
+)
 from avtomatika.storage.rows import HistoryStep, encode_rows, parse_step_id
 
 _TimerKey = tuple[str, TimerKind, str]
@@ -264,14 +271,15 @@ class MemoryStorage(Storage):
                 self._ready.renew(job_id, batch.ready)
         elif batch.ready is not None:
             self._ready.put(job_id, batch.ready)
+            if batch.hold is not None:
+                self._ready.hold(job_id, batch.hold, self._clock.now() + batch.hold.lease)
         elif batch.claim:
             self._ready.forget(job_id)
 
     def _signals(self, batch: Batch) -> list[Signal]:
         """Returns what the commit of a batch tells."""
         signals = [Signal("job", batch.job.id, final=batch.finish)]
-        if batch.ready is not None and not batch.finish and not (batch.claim and batch.keep_claim):
-            signals.append(Signal("ready", at=batch.ready.at))
+        signals += wake_signals(batch)
         signals += [self._task_signal(task) for task in batch.queue_tasks]
         signals += slot_signals(batch)
         if batch.set_timers and not batch.finish:

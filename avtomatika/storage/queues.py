@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from avtomatika.core.job import Task
 from avtomatika.core.states import TaskStatus
-from avtomatika.storage.base import Queue, Ready, TaskClaim
+from avtomatika.storage.base import Hold, Queue, Ready, TaskClaim
 from avtomatika.storage.codec import decode_task
 from avtomatika.storage.heap import LazyHeap
 
@@ -85,12 +85,18 @@ class ReadyQueue:
     def claim(self, owner: str, limit: int, until: float, now: float) -> list[QueuedWakeUp]:
         """Takes the first due wake-ups."""
         self._refresh(now)
-        return [self._take(self._due.pop(), owner, until) for _ in range(min(limit, len(self._due)))]
+        number = min(limit, len(self._due))
+        return [self._take(self._due.pop(), owner, f"{owner}/{next(self._token)}", until) for _ in range(number)]
 
-    def _take(self, job_id: str, owner: str, until: float) -> QueuedWakeUp:
+    def hold(self, job_id: str, hold: Hold, until: float) -> None:
+        """Claims a wake-up that was queued just now, whatever its moment."""
+        self._later.discard(job_id)
+        self._take(job_id, hold.owner, hold.token, until)
+
+    def _take(self, job_id: str, owner: str, token: str, until: float) -> QueuedWakeUp:
         wake_up = self._wake_ups[job_id]
         self._tokens.pop(wake_up.token, None)
-        wake_up.token, wake_up.owner, wake_up.until = f"{owner}/{next(self._token)}", owner, until
+        wake_up.token, wake_up.owner, wake_up.until = token, owner, until
         wake_up.deliveries += 1
         self._tokens[wake_up.token] = job_id
         self._claimed.put(job_id, (until,))

@@ -80,8 +80,7 @@ def started(task: Task, state: str) -> RecordHistory:
 def signals_of(batch: Batch) -> list[Signal]:
     """Returns what the commit of a batch tells."""
     signals = [Signal("job", batch.job.id, final=batch.finish)]
-    if batch.ready is not None and not batch.finish and not (batch.claim and batch.keep_claim):
-        signals.append(Signal("ready", at=batch.ready.at))
+    signals += wake_signals(batch)
     signals += [task_signal(task) for task in batch.queue_tasks]
     signals += slot_signals(batch)
     if batch.set_timers and not batch.finish:
@@ -91,6 +90,15 @@ def signals_of(batch: Batch) -> list[Signal]:
     if batch.messages:
         signals += message_signals(batch.messages)
     return signals
+
+
+def wake_signals(batch: Batch) -> list[Signal]:
+    """Returns what tells that a wake-up was queued, or when the claim ends that holds it."""
+    if batch.ready is None or batch.finish or (batch.claim and batch.keep_claim):
+        return []
+    if batch.hold is not None:
+        return [Signal("timer", at=batch.at + batch.hold.lease)]
+    return [Signal("ready", at=batch.ready.at)]
 
 
 def slot_signals(batch: Batch) -> list[Signal]:

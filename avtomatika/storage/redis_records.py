@@ -143,6 +143,8 @@ def commit_arguments(batch: Batch, signals: Sequence[Signal]) -> dict[str, Any]:
         arguments["created"] = _new_job_facts(job)
     if batch.ready is not None:
         arguments["ready"] = {"at": batch.ready.at, "priority": batch.ready.priority}
+    if batch.hold is not None:
+        arguments["hold"] = {"owner": batch.hold.owner, "token": batch.hold.token, "lease": batch.hold.lease}
     if batch.task_claim is not None:
         arguments["task_claim"] = claim_arguments(batch.task_claim)
     if batch.dedupe is not None:

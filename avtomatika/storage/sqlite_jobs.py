@@ -162,6 +162,9 @@ def _write_wake_up(step: Step, batch: Batch) -> None:
             step.write("renew_ready", job_id=job_id, at=ready.at, priority=ready.priority)
     elif ready is not None:
         step.write("put_ready", job_id=job_id, at=ready.at, priority=ready.priority, now=step.now)
+        if batch.hold is not None:
+            until = step.now + batch.hold.lease
+            step.write("claim_ready", job_id=job_id, token=batch.hold.token, owner=batch.hold.owner, until=until)
     elif batch.claim:
         step.write("forget_ready", job_id=job_id)
 

@@ -129,6 +129,7 @@ async def test_worker_elsewhere_that_has_gone_costs_a_moment(herd: Herd) -> None
     await herd.park(1, a_worker("cheap", costs={"work": 1.0}))
     await herd.system.clock.advance(KNOWN)
     herd.engines[1].close()
+    await herd.system.settle()
     await herd.queue(dispatch_strategy="cheapest")
 
     assert herd.winners() == []
@@ -144,6 +145,7 @@ async def test_worker_elsewhere_is_waited_for_once(herd: Herd) -> None:
     await herd.park(1, a_worker("cheap", costs={"work": 1.0}))
     await herd.system.clock.advance(KNOWN)
     herd.engines[1].close()
+    await herd.system.settle()
 
     await herd.queue(dispatch_strategy="cheapest")
     await herd.queue(dispatch_strategy="cheapest")
@@ -169,6 +171,7 @@ async def test_equal_worker_elsewhere_is_not_waited_for(herd: Herd) -> None:
     await herd.park(1, a_worker("there"))
     await herd.system.clock.advance(KNOWN)
     herd.engines[1].close()
+    await herd.system.settle()
 
     await herd.queue()
 

@@ -182,7 +182,7 @@ async def test_limit_of_concurrent_jobs_is_never_exceeded(make_system: MakeSyste
     system.add(one_state(handler))
     jobs = [await system.create() for _ in range(10)]
     await system.start()
-    await system.settle()
+    await asyncio.gather(*(system.waiting(job_id, JobStatus.RUNNING) for job_id in jobs[:3]))
     counts = await system.storage.count_jobs()
     assert (running, system.runner.active) == (3, 3)
     assert counts == {JobStatus.RUNNING: 3, JobStatus.PENDING: 7}

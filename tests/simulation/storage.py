@@ -96,7 +96,9 @@ class WatchedStorage(MemoryStorage):
         self._known[job.id] = job
         self.sent.update(dict.fromkeys(message.id for message in batch.messages if message.topic == TOPIC))
         if batch.ready is not None:
-            self._deliveries[job.id] = int(batch.keep_claim)
+            self._deliveries[job.id] = int(batch.keep_claim or batch.hold is not None)
+        if batch.hold is not None:
+            self._claimed[job.id] = batch.hold.token
         for task in (*batch.save_tasks, *batch.queue_tasks):
             self._check_task(task)
         self._commits += 1

@@ -24,6 +24,7 @@ from avtomatika.storage.base import (
     Dedupe,
     Duplicate,
     Fault,
+    Hold,
     JobClaim,
     JobQuery,
     Progress,
@@ -409,6 +410,53 @@ async def test_claim_kept_with_a_new_wake_up_holds_it_from_the_start(storage: St
     assert await storage.claim_jobs("e2", 10, 10) == []
     await clock.advance(11)
     assert (await claim_one(storage, "e2")).deliveries == 2
+
+
+async def test_wake_up_that_its_step_holds_is_the_engines_from_the_start(storage: Storage, clock: FakeClock) -> None:
+    """A step may claim what it wakes: nobody else gets it, it counts as delivered, and it outlives its engine."""
+    await create(storage, ready=Ready(START), hold=Hold("e1", "j1/1/e1", 10))
+
+    assert await storage.claim_jobs("e2", 10, 10) == []
+    assert await storage.find_wake_up("j1") == WakeUp(claimed_by="e1", claimed_until=START + 10)
+    await clock.advance(10)
+    assert (await claim_one(storage, "e2")).deliveries == 2
+
+
+async def test_hold_serves_as_a_claim(storage: Storage, clock: FakeClock) -> None:
+    """It is extended, kept, given back and consumed like any other, and another token is refused."""
+    job = await create(storage, ready=Ready(START), hold=Hold("e1", "j1/1/e1", 10))
+    await clock.advance(9)
+
+    assert await storage.extend_claims(["j1/1/e1", "j1/2/e1"], 10) == ["j1/2/e1"]
+    assert await storage.commit(a_batch(replace(job, version=2), claim="j1/2/e1")) == Stale(1)
+    job = await go_on(storage, job, claim="j1/1/e1", keep_claim=True, ready=Ready(START))
+    await storage.release_claims(["j1/1/e1"])
+    claim = await claim_one(storage, "e2")
+    assert claim.deliveries == 1
+    await go_on(storage, job, claim=claim.token, queue_tasks=[a_task()])
+    assert await storage.find_wake_up("j1") == WakeUp(tasks=(a_task(),))
+
+
+async def test_hold_takes_the_place_of_a_claim(storage: Storage) -> None:
+    """A step from outside that goes on with a job takes it from the engine that had it."""
+    await create(storage)
+    claim = await claim_one(storage)
+
+    await go_on(storage, claim.job, ready=Ready(START), hold=Hold("e2", "j1/1/e2", 10))
+
+    assert await storage.extend_claims([claim.token, "j1/1/e2"], 10) == [claim.token]
+    assert await storage.claim_jobs("e3", 10, 10) == []
+
+
+async def test_hold_tells_of_its_end_and_of_no_wake_up(storage: Storage) -> None:
+    """Runners need not look at what is taken already; watchers must know when it ends."""
+    heard: list[Signal] = []
+    storage.subscribe(heard.append, "ready", "timer")
+
+    await create(storage, ready=Ready(START), hold=Hold("e1", "j1/1/e1", 10))
+
+    assert heard == [Signal("timer", at=START + 10)]
+    assert await storage.next_wake_at() == START + 10
 
 
 async def test_commit_without_a_claim_leaves_the_claim(storage: Storage) -> None:

@@ -31,6 +31,7 @@ from avtomatika.storage.base import (
     Count,
     Dedupe,
     Duplicate,
+    Hold,
     JobQuery,
     Message,
     Outcome,
@@ -166,6 +167,10 @@ class Model:
                 old = self.wakes[job_id]
                 new = Wake(ready.at, ready.priority, next(self.order), 1, old.token, old.owner, old.until)
                 self.wakes[job_id] = new
+        elif ready and batch.hold:
+            hold = batch.hold
+            until = self.now + hold.lease
+            self.wakes[job_id] = Wake(ready.at, ready.priority, next(self.order), 1, hold.token, hold.owner, until)
         elif ready:
             self.wakes[job_id] = Wake(ready.at, ready.priority, next(self.order))
         elif batch.claim:
@@ -316,7 +321,7 @@ class StorageMachine(RuleBasedStateMachine):
         """Two jobs with tasks, one of which may have passed from one worker to another: so steps meet something."""
         for job_id in ("j1", "j2"):
             self.create(job_id, at, at, 0.0, dedupe=0)
-            self.step(job_id, 1, None, False, None, None, False, False, tasks)
+            self.step(job_id, 1, None, False, None, None, None, False, False, tasks)
         for worker_id in ("w1", "w2")[:claims]:
             self.claim_task(worker_id, {"a", "b"}, 5)
             if claims == 2:
@@ -346,6 +351,7 @@ class StorageMachine(RuleBasedStateMachine):
         token=st.none() | PICK,
         keep=st.booleans(),
         ready=st.none() | SECONDS,
+        hold=st.none() | LEASES,
         timer=st.none() | SECONDS,
         clear=st.booleans(),
         finish=st.sampled_from([False] * 11 + [True]),
@@ -360,6 +366,7 @@ class StorageMachine(RuleBasedStateMachine):
         token: int | None,
         keep: bool,
         ready: int | None,
+        hold: int | None,
         timer: int | None,
         clear: bool,
         finish: bool,
@@ -373,14 +380,20 @@ class StorageMachine(RuleBasedStateMachine):
             return
         status = JobStatus.FINISHED if finish else JobStatus.RUNNING
         job = replace(old, version=old.version + skew, status=status, updated_at=now)
+        claim = self.tokens[token % len(self.tokens)] if token is not None and self.tokens else ""
+        held = None
+        if hold is not None and ready is not None and not claim:
+            held = Hold("e1", f"{job_id}/{next(self.numbers)}/e1", hold)
+            self.tokens.append(held.token)
         self.commit(
             Batch(
                 job,
                 FIELDS,
                 now,
-                claim=self.tokens[token % len(self.tokens)] if token is not None and self.tokens else "",
+                claim=claim,
                 keep_claim=keep,
-                ready=None if ready is None else Ready(now + ready - 1),
+                ready=None if ready is None else Ready(now + (0 if held else ready) - 1),
+                hold=held,
                 queue_tasks=[] if finish else [self.new_task(job_id, *task) for task in tasks],
                 cancel_open_tasks=finish,
                 set_timers=[] if timer is None else [Timer(job_id, TimerKind.RETRY, now + timer)],

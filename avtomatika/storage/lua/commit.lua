@@ -87,7 +87,7 @@ local function write_wake(id, wake)
     end
   elseif B.ready then
     -- What the step itself calls now is due, even if the clock that it read is a little ahead of this one.
-    put_wake(id, wake, B.ready, math.max(NOW, B.at))
+    put_wake(id, wake, B.ready, math.max(NOW, B.at), B.hold)
   elseif B.claim then
     forget_wake(id, wake)
   end

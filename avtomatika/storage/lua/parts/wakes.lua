@@ -34,12 +34,16 @@ local function forget_wake(id, wake)
   end
 end
 
-local function put_wake(id, old, ready, moment)
+-- Puts a new wake-up in the place of the old one, if there is one; with a hold it is claimed by that.
+local function put_wake(id, old, ready, moment, hold)
   if old then
     withdraw_wake(id, old)
   end
   local wake = {at = ready.at, priority = ready.priority, seq = next_seq(), deliveries = 0}
-  if wake.at <= moment then
+  if hold then
+    wake.token, wake.owner, wake.ends, wake.deliveries = hold.token, hold.owner, NOW + hold.lease, 1
+    put_claimed(id, wake)
+  elseif wake.at <= moment then
     put_due(id, wake)
   else
     wake.place = 'later'
