@@ -11,6 +11,8 @@ from avtomatika.history.base import History
 from avtomatika.history.uris import parse_history_uri
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
 from avtomatika.observability.provider import open_spans
+from avtomatika.payloads.base import PayloadStore
+from avtomatika.payloads.local import LocalPayloads, TemporaryPayloads
 from avtomatika.storage.base import Storage
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.webhooks.carrier import Signs
@@ -42,6 +44,50 @@ def make_storage(config: Config, clock: Clock) -> Storage:
                 f"STORAGE_URI has the unknown scheme '{unknown}'; known: memory:, sqlite:///file, redis://host:port/db."
                 f"{suggest(unknown, _SCHEMES)}"
             )
+
+
+def make_payloads(config: Config, storage: Storage) -> PayloadStore:
+    """Returns where the files of jobs are: the bucket that the settings name, or else a directory.
+
+    Nothing is connected or made yet: an engine whose jobs have no files needs neither.
+
+    Args:
+        config: the settings.
+        storage: where the jobs are: without other settings, their files last as long as they do.
+
+    Raises:
+        ConfigError: the settings contradict each other, or the package that the backend needs is not installed.
+    """
+    if not config.S3_ENDPOINT_URL:
+        return _local_payloads(config, storage)
+    if bool(config.S3_ACCESS_KEY) != bool(config.S3_SECRET_KEY):
+        missing = "S3_SECRET_KEY" if config.S3_ACCESS_KEY else "S3_ACCESS_KEY"
+        raise ConfigError(f"{missing} is empty, but its other half is set. Set both, or none for the machine's own.")
+    try:
+        from avtomatika.payloads.s3 import S3Payloads
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"S3_ENDPOINT_URL is set, but a package is not installed here ({error.name}). Run "
+            "pip install 'avtomatika[s3]', or unset it."
+        ) from error
+    return S3Payloads(
+        config.S3_ENDPOINT_URL,
+        config.S3_DEFAULT_BUCKET,
+        config.S3_ACCESS_KEY,
+        config.S3_SECRET_KEY,
+        region=config.S3_REGION,
+        max_concurrency=config.S3_MAX_CONCURRENCY,
+    )
+
+
+def _local_payloads(config: Config, storage: Storage) -> PayloadStore:
+    if config.TASK_FILES_DIR:
+        return LocalPayloads(config.TASK_FILES_DIR)
+    if isinstance(storage, MemoryStorage):
+        return TemporaryPayloads()
+    # Of SQLite, a file; other storages are elsewhere, and say nothing of this machine.
+    file = getattr(storage, "path", "")
+    return LocalPayloads(f"{file}-files" if file else "avtomatika-files")
 
 
 def make_history(config: Config) -> History:

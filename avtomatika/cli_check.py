@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from avtomatika.backends import make_history, make_signer, make_storage
+from avtomatika.backends import make_history, make_payloads, make_signer, make_storage
 from avtomatika.clock import SystemClock
 from avtomatika.config import PUBLIC_TOKENS, Config
 from avtomatika.engine import OrchestratorEngine
@@ -75,6 +75,7 @@ def _checks(target: str) -> Iterator[_Check]:
         schedules = config.SCHEDULES_CONFIG_PATH
         known = {blueprint.name: blueprint for blueprint in engine.app[REGISTRY_KEY]} if engine else None
         yield lambda: f"{schedules}: {len(read_schedules(schedules, config.zone, known))} schedules"
+    yield lambda: f"files of jobs: {make_payloads(config, make_storage(config, SystemClock()))}"
     if config.TLS_ENABLED:
         yield lambda: _tls(config)
 

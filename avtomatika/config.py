@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import json
-import os
 import re
 import secrets
 import socket
@@ -22,11 +21,18 @@ from avtomatika.errors import ConfigError, suggest
 DEFAULT_CLIENT_TOKEN = "secure-orchestrator-token"  # noqa: S105 - public on purpose; bind_host keeps it on loopback
 DEFAULT_WORKER_TOKEN = "secure-worker-token"  # noqa: S105 - as above
 PUBLIC_TOKENS = frozenset({DEFAULT_CLIENT_TOKEN, DEFAULT_WORKER_TOKEN})
-_SECRETS = frozenset({"CLIENT_TOKEN", "GLOBAL_WORKER_TOKEN", "PARENT_TOKEN", "TASK_SIGNING_KEY", "WEBHOOK_SECRET"})
+_SECRETS = frozenset(
+    {
+        "CLIENT_TOKEN",
+        "GLOBAL_WORKER_TOKEN",
+        "PARENT_TOKEN",
+        "S3_ACCESS_KEY",
+        "S3_SECRET_KEY",
+        "TASK_SIGNING_KEY",
+        "WEBHOOK_SECRET",
+    }
+)
 _LOOPBACK = "127.0.0.1"
-
-# Somebody who sets one of these must hear that it does nothing here.
-_OF_LATER_VERSIONS = ("S3_ENDPOINT_URL",)
 
 _SECONDS = "a positive number of seconds"
 _SHARE = "a number from 0 to 1"
@@ -428,6 +434,57 @@ class Config(BaseSettings):
         ge=1024,
     )
 
+    S3_ENDPOINT_URL: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] = _setting(
+        "",
+        "Address of an S3 store in which the files of jobs are kept. Empty keeps them in a directory.",
+        "empty or an address such as https://s3.eu-central-1.amazonaws.com, without a bucket",
+        pattern=r"^(https?://[^/\s?#@]+/?)?$",
+    )
+    S3_ACCESS_KEY: str = _setting(
+        "",
+        "Key of that store. Empty takes the credentials that the machine has (variables of AWS, a role).",
+        "empty or printable ASCII characters without spaces",
+        pattern=r"^[\x21-\x7e]{0,1024}$",
+    )
+    S3_SECRET_KEY: str = _setting(
+        "",
+        "Secret of that key.",
+        "empty or printable ASCII characters without spaces",
+        pattern=r"^[\x21-\x7e]{0,1024}$",
+    )
+    S3_DEFAULT_BUCKET: str = _setting(
+        "avtomatika-payloads",
+        "Bucket of the files; it must exist.",
+        "3 to 63 of the characters a-z 0-9 . -",
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+    )
+    S3_REGION: str = _setting(
+        "us-east-1", "Region of the bucket.", "the name of a region", pattern=r"^[A-Za-z0-9-]{1,64}$"
+    )
+    S3_MAX_CONCURRENCY: int = _setting(
+        100,
+        "How many files move between one engine and the store at a time; further ones wait. A file that is written "
+        "takes up to 40 MB of memory, one that is read 10 MB.",
+        "a whole number from 1",
+        ge=1,
+    )
+    S3_AUTO_CLEANUP: bool = _setting(
+        True,
+        "Whether the files of a job are removed by themselves, in a bucket as in a directory: those that its result "
+        "does not name when it has finished, the others with the job.",
+        "true or false",
+    )
+    TASK_FILES_DIR: str = _setting(
+        "",
+        "Directory of the files of jobs, where there is no S3 store. Several engines must share it. Empty takes a "
+        "directory beside the SQLite file of `STORAGE_URI`, `avtomatika-files` where the engine was started with a "
+        "Redis, and a temporary one, which ends with the engine, for jobs in memory.",
+        "empty or the path of a directory; it is made when the first file comes",
+    )
+    FILE_MAX_BYTES: int = _setting(
+        5 * 1024**3, "Largest file that a client may send to a job.", "a whole number from 1024", ge=1024
+    )
+
     def __init__(self, **values: Any) -> None:
         for name in values:
             if not name.startswith("_"):
@@ -469,11 +526,6 @@ class Config(BaseSettings):
         """
         _require_known(name)
         return name in self.model_fields_set
-
-    @staticmethod
-    def without_effect() -> list[str]:
-        """Returns the variables that are set in the environment and known to the contract, but not to this version."""
-        return [name for name in _OF_LATER_VERSIONS if os.environ.get(name)]
 
     def cors_origins(self) -> frozenset[str]:
         """Returns the origins that ``CORS_ORIGINS`` names, as browsers write them."""

@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from avtomatika import loops
-from avtomatika.backends import make_history, make_meter, make_signer, make_storage, make_tracer
+from avtomatika.backends import make_history, make_meter, make_payloads, make_signer, make_storage, make_tracer
 from avtomatika.blueprints import RetryPolicy, StateMachineBlueprint
 from avtomatika.blueprints.loader import load_folder
 from avtomatika.clock import Clock, SystemClock
@@ -33,6 +33,7 @@ from avtomatika.history.noop import NoopHistory
 from avtomatika.history.uris import parse_history_uri
 from avtomatika.holon import Holon
 from avtomatika.observability.logging import setup_logging
+from avtomatika.protocol.files import store_fingerprint
 from avtomatika.runtime.approvals import Approvals
 from avtomatika.runtime.auditor import Auditor
 from avtomatika.runtime.children import ChildCarrier, ParentCarrier
@@ -54,6 +55,7 @@ from avtomatika.runtime.sampling import Sampler
 from avtomatika.runtime.scheduler import Scheduler
 from avtomatika.runtime.shelves import with_shelves
 from avtomatika.runtime.sockets import Sockets
+from avtomatika.runtime.tidying import FilesCarrier
 from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
 from avtomatika.schedules import read_schedules
@@ -76,6 +78,8 @@ from avtomatika.server.keys import (
     LIMITER_KEY,
     METER_KEY,
     PASTS_KEY,
+    PAYLOADS_KEY,
+    POSTMAN_KEY,
     QUOTAS_KEY,
     REGISTRY_KEY,
     REPUTATIONS_KEY,
@@ -148,6 +152,7 @@ class OrchestratorEngine:
         self._storage: Storage = storage if storage is not None else make_storage(self.config, self._clock)
         uri = parse_history_uri(self.config.HISTORY_DATABASE_URI)
         self._history: History = history if history is not None else make_history(self.config)
+        self._payloads = make_payloads(self.config, self._storage)
         self._registry = Registry()
         self._tracer = make_tracer(self.config, tracer_provider)
         self._site: web.BaseSite | None = None
@@ -173,6 +178,8 @@ class OrchestratorEngine:
             concurrency=config.task_concurrency(),
             ageing=config.PRIORITY_AGEING_SECONDS,
             max_data=config.JOB_MAX_DATA_BYTES,
+            clean_files=config.S3_AUTO_CLEANUP,
+            retention=config.JOB_RETENTION_SECONDS,
         )
         meter = make_meter()
         self._storage.subscribe(lambda signal: meter.storage_lost(signal.key), "loss")
@@ -187,6 +194,7 @@ class OrchestratorEngine:
             ),
         )
         performer = Performer(self._storage, self._registry, limits, meter, self._tracer, reputations)
+        file_store = store_fingerprint(config.S3_ENDPOINT_URL, config.S3_ACCESS_KEY, config.S3_DEFAULT_BUCKET)
         historian = Historian(self._storage, self._history, self._clock, keep)
         self.app = build_app(
             Settings(
@@ -200,12 +208,15 @@ class OrchestratorEngine:
                 cors_origins=config.cors_origins(),
                 trusted_proxies=parse_networks(config.TRUSTED_PROXIES),
                 public_url=config.PUBLIC_URL,
+                file_store=file_store,
+                max_file=config.FILE_MAX_BYTES,
             )
         )
         app = self.app
         app[ENGINE_KEY] = self
         app[STORAGE_KEY] = self._storage
         app[HISTORY_KEY] = self._history
+        app[PAYLOADS_KEY] = self._payloads
         app[HISTORIAN_KEY] = historian
         app[REGISTRY_KEY] = self._registry
         app[JOBS_KEY] = Jobs(self._storage, performer, self._clock, self._tracer)
@@ -229,6 +240,7 @@ class OrchestratorEngine:
             lease=config.TASK_LEASE_SECONDS,
             meter=meter,
             promises=Promises(check=config.CHECK_SKILL_SCHEMAS),
+            files=file_store,
         )
         app[RUNNER_KEY] = Runner(
             self._storage,
@@ -239,6 +251,7 @@ class OrchestratorEngine:
             max_jobs=config.EXECUTOR_MAX_CONCURRENT_JOBS,
             meter=meter,
             tracer=self._tracer,
+            payloads=self._payloads,
         )
         self._watcher = Watcher(
             self._storage,
@@ -251,13 +264,14 @@ class OrchestratorEngine:
         )
         self._webhooks = WebhookCarrier(self._clock, meter, make_signer(config.WEBHOOK_SECRET))
         self._holon = Holon(app[JOBS_KEY], self._registry, self._storage, self._clock)
-        self._postman = Postman(
+        self._postman = app[POSTMAN_KEY] = Postman(
             self._storage,
             self._clock,
             [
                 self._webhooks,
                 ChildCarrier(self._storage, performer, self._registry),
                 ParentCarrier(performer),
+                FilesCarrier(self._storage, self._payloads),
                 self._holon,
             ],
         )
@@ -352,8 +366,6 @@ class OrchestratorEngine:
             raise AvtomatikaError(f"this engine {state}. The same storage may be used again.")
         self._host, notice = self.config.bind_host()
         tls = self._tls()
-        for name in self.config.without_effect():
-            log.warning("%s is set, but has no effect in this version", name, extra={"action": "without_effect"})
         if notice:
             log.warning("%s", notice, extra={"action": "default_tokens"})
         self._app_runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=_STOP_GRACE, logger=refusals.log)
@@ -478,6 +490,7 @@ class OrchestratorEngine:
         await app[HISTORIAN_KEY].stop()
         await self._history.close()
         await self._storage.close()
+        await self._payloads.close()
         await self._tracer.close()
 
     def _let_in(self, access: Access) -> None:

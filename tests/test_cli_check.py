@@ -58,6 +58,7 @@ def test_check_of_a_good_set_up_says_what_it_looked_at(
     assert (code, err) == (0, "")
     assert "ok: 1 blueprints: flow" in out
     assert "ok: clients.toml: 1 clients" in out
+    assert "ok: files of jobs: a temporary directory" in out
     assert "the engine serves 127.0.0.1, port 8080" in out
 
 
@@ -123,3 +124,18 @@ def test_token_hash_of_a_given_token_does_not_show_it(
     assert "my-own-secret" not in out
     monkeypatch.setattr(sys, "stdin", io.StringIO("two words\n"))
     assert run(monkeypatch, "token", "--hash") == 2
+
+
+def test_check_tells_settings_of_files_that_contradict_each_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half of the credentials of a bucket is found before anything starts, and the other half is not shown."""
+    monkeypatch.setenv("S3_ENDPOINT_URL", "https://s3.example.org")
+    monkeypatch.setenv("S3_SECRET_KEY", "planted-secret")
+
+    code = run(monkeypatch, "check")
+
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert "error: S3_ACCESS_KEY is empty" in err
+    assert "planted-secret" not in out + err

@@ -270,14 +270,6 @@ def test_reference_page_is_up_to_date() -> None:
     assert page.read_text(encoding="utf-8") == reference()
 
 
-def test_variables_of_later_versions_are_told_as_without_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody believes in something that is not there yet."""
-    monkeypatch.setattr("avtomatika.config._OF_LATER_VERSIONS", ("SOME_DAY", "SOME_OTHER_DAY"))
-    monkeypatch.setenv("SOME_DAY", "x")
-
-    assert Config.without_effect() == ["SOME_DAY"]
-
-
 def test_redis_host_alone_means_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """The older variables name the same thing as the URI, which wins."""
     monkeypatch.setenv("REDIS_HOST", "redis.local")

@@ -514,7 +514,9 @@ class StateMachineBlueprint:
         }
         states = tuple(self._state(name, reads) for name, reads in handlers.items())
         edges = dict.fromkeys(edge for reads in handlers.values() for read in reads for edge in _edges(read))
-        return Graph(self.name, states, tuple(edges), self.retry, self.concurrency), handlers
+        asked = (parameter.source for reads in handlers.values() for r in reads for parameter in r.handler.parameters)
+        uses_files = "task_files" in asked
+        return Graph(self.name, states, tuple(edges), self.retry, self.concurrency, uses_files), handlers
 
     def _state(self, name: str, reads: list[ReadHandler]) -> State:
         is_end = any(read.is_end for read in reads)

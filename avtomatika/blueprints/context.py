@@ -23,6 +23,7 @@ class JobContext:
         actions: where the handler asks for what comes next.
         client: who created the job: an object with ``name``, ``plan`` and ``params``.
         data_stores: the blueprint's stores, one attribute for each.
+        task_files: the files of the job: ``download``, ``upload``, ``read_json`` and others.
         aggregation_results: in an aggregator, id of each parallel task to its result.
         tracing_context: W3C trace context, header name to value.
         webhook_url: where the outcome of the job is sent, or None.
@@ -38,6 +39,7 @@ class JobContext:
     actions: ActionFactory = field(default_factory=ActionFactory)
     client: Any = None
     data_stores: SimpleNamespace = field(default_factory=SimpleNamespace)
+    task_files: Any = None
     aggregation_results: dict[str, dict[str, Any]] = field(default_factory=dict)
     tracing_context: dict[str, str] = field(default_factory=dict)
     webhook_url: str | None = None

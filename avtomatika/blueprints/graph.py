@@ -88,6 +88,7 @@ class Graph:
         edges: in order of appearance.
         retry: the blueprint's policy of retries, or None; no part of its version.
         concurrency: type of task to how many of them the blueprint's jobs may have running; no part of its version.
+        uses_files: a handler asks for the job's files; no part of its version.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Graph:
     edges: tuple[Edge, ...] = ()
     retry: RetryPolicy | None = None
     concurrency: Mapping[str, int] = field(default_factory=dict, hash=False)
+    uses_files: bool = False
     _by_name: dict[str, State] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

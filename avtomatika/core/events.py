@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -33,6 +33,20 @@ class HandlerStarted(Struct, frozen=True):
     """An engine took the job and calls its handler."""
 
 
+class FileMove(Struct, frozen=True):
+    """A file that a handler has read or written.
+
+    Args:
+        way: ``read`` or ``written``.
+        name: of the file in the job.
+        facts: what the store tells of it.
+    """
+
+    way: str
+    name: str
+    facts: FileFacts
+
+
 class HandlerReturned(Struct, frozen=True):
     """The handler of the current state returned.
 
@@ -44,6 +58,7 @@ class HandlerReturned(Struct, frozen=True):
         duration: seconds that the call took.
         handler: name of the function.
         file_facts: address to what is known of files that the handler has come across, such as those of branches.
+        moved: the files that it has read and written.
     """
 
     action: Action | None
@@ -53,6 +68,7 @@ class HandlerReturned(Struct, frozen=True):
     duration: float = 0.0
     handler: str = ""
     file_facts: Mapping[str, FileFacts] = {}
+    moved: Sequence[FileMove] = ()
 
 
 class HandlerFailed(Struct, frozen=True):
@@ -63,12 +79,14 @@ class HandlerFailed(Struct, frozen=True):
         message: a sentence for people.
         duration: seconds that the call took.
         handler: name of the function.
+        moved: the files that it had read and written until then.
     """
 
     code: str
     message: str
     duration: float = 0.0
     handler: str = ""
+    moved: Sequence[FileMove] = ()
 
 
 class StepBroke(Struct, frozen=True):

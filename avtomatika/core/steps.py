@@ -38,6 +38,8 @@ _ENDING_EVENTS = {
 
 CHILD_TOPIC, PARENT_TOPIC, HOLON_TOPIC = "child", "parent", "holon"
 """Topics of messages: what a job wants of its child, and how a child has ended."""
+FILES_TOPIC = "files"
+"""Topic of messages that say which files of an ended job are to be removed."""
 
 
 class Limits(Struct, frozen=True):
@@ -52,6 +54,8 @@ class Limits(Struct, frozen=True):
         concurrency: type of task to how many of them may be claimed at a time, by all workers together.
         ageing: seconds of waiting that weigh as much as one unit of priority; 0 for priority alone, then age.
         max_data: bytes that the initial data, the state_history and the params of a task may each have.
+        clean_files: the files of a job are removed when it has ended.
+        retention: seconds that an ended job is kept, and with it what it names; 0 for ever.
     """
 
     retry: RetryPolicy = DEFAULT_RETRIES
@@ -62,6 +66,8 @@ class Limits(Struct, frozen=True):
     concurrency: Mapping[str, int] = field(default_factory=dict)
     ageing: float = 0.0
     max_data: int = 16 * 1024**2
+    clean_files: bool = False
+    retention: float = 0.0
 
 
 DEFAULT_LIMITS = Limits()
@@ -261,6 +267,19 @@ class Step:
             self.add(self._report(status, HOLON_TOPIC, self.job.id))
         if self.job.webhook_url:
             self.add(self._webhook(status))
+        if self.limits.clean_files and (self.graph.uses_files or self.file_facts):
+            self._clean_files(status)
+
+    def _clean_files(self, status: JobStatus) -> None:
+        """Lets the files of the job go: what nobody can need any more at once, the rest when the job is forgotten."""
+        # A later end, after a requeue, sends messages of its own; these are void then.
+        version = self.job.version + 1
+        # One that failed may be let go on, and then needs what it had.
+        if status in {JobStatus.FINISHED, JobStatus.CANCELLED}:
+            self.add(SendMessage(FILES_TOPIC, Document.of({"version": version, "keep": "named"})))
+        if self.limits.retention:
+            at = self.now + self.limits.retention
+            self.add(SendMessage(FILES_TOPIC, Document.of({"version": version, "keep": "none"}), at=at))
 
     def dismiss(self) -> None:
         """Ends the child that the job waits for, if it does."""

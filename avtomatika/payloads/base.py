@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from msgspec import Struct, field
+from avtomatika.protocol.files import FileFacts
+
+__all__ = ["BLOCK_BYTES", "FileFacts", "PayloadStore"]
 
 BLOCK_BYTES = 1024 * 1024
 """How much of a file is held at a time where nothing asks for more."""
-
-
-class FileFacts(Struct, frozen=True):
-    """What a store knows of a file; the file metadata of the worker protocol.
-
-    Args:
-        uri: where it is, such as ``s3://bucket/jobs/j1/a.csv`` or ``file:///data/jobs/j1/a.csv``.
-        size: its bytes.
-        etag: changes whenever the file does; without quotes, empty if the store has none.
-        metadata: whatever else is known.
-    """
-
-    uri: str
-    size: int = 0
-    etag: str = ""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class PayloadStore(Protocol):

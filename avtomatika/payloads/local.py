@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 from pathlib import Path
@@ -43,6 +44,9 @@ class LocalPayloads:
     def __init__(self, directory: Path | str) -> None:
         self.directory = Path(os.path.abspath(directory))  # noqa: PTH100 - resolve() would follow links
         self._swept = False
+
+    def __str__(self) -> str:
+        return f"directory {self.directory}"
 
     async def write_file(self, key: str, path: Path) -> FileFacts:
         """Stores a file of this machine."""
@@ -186,7 +190,8 @@ class LocalPayloads:
         """Makes the folders; returns where to write the file before it takes its place."""
         incoming = self.directory / _INCOMING
         try:
-            incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            incoming.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise PayloadStoreError(self.directory.as_uri(), f"{error.strerror}; look at TASK_FILES_DIR") from error
         if not self._swept:
@@ -269,6 +274,21 @@ class LocalPayloads:
         return PayloadStoreError(
             self.uri_of(key.removesuffix("/")), f"{error.strerror or error}; look at TASK_FILES_DIR"
         )
+
+
+class TemporaryPayloads(LocalPayloads):
+    """Keeps files in a directory of its own among the system's temporary ones, and removes them when it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(tempfile.gettempdir()) / f"avtomatika-files-{secrets.token_hex(8)}")
+
+    def __str__(self) -> str:
+        return "a temporary directory, which ends with the engine"
+
+    async def close(self) -> None:
+        """Removes all files. Idempotent."""
+        await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+        self._swept = False
 
 
 class _Counted:

@@ -68,6 +68,7 @@ class S3Payloads:
         part_bytes: int = PART_BYTES,
     ) -> None:
         self._bucket = bucket
+        self._endpoint = endpoint
         self._part_bytes = part_bytes
         self._room = asyncio.Semaphore(max_concurrency)
         # Whether the bucket's ETags are digests; those of an encrypted one are not. None until there is a doubt.
@@ -95,6 +96,9 @@ class S3Payloads:
             # A provider, not plain settings: a session token of the environment would be taken for these keys' own.
             credential_provider=credentials if access_key else None,
         )
+
+    def __str__(self) -> str:
+        return f"bucket {self._bucket} at {self._endpoint}"
 
     # --- writing ---
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -71,6 +72,21 @@ def find_files(value: Any, known: Mapping[str, FileFacts]) -> dict[str, FileFact
         known: address to facts.
     """
     return dict(_find(value, known, "")) if known else {}
+
+
+def store_fingerprint(endpoint: str, access_key: str, bucket: str) -> str:
+    """Returns what a worker tells of its object store at registration, without giving its settings away.
+
+    Empty if a part is: then there is nothing to compare. Source: protocol, section 4.4.
+    """
+    if not (endpoint and access_key and bucket):
+        return ""
+    return hashlib.sha256(f"{endpoint}|{access_key}|{bucket}".encode()).hexdigest()[:16]
+
+
+def is_same_store(own: str, told: object) -> bool | None:
+    """Returns whether a worker keeps files where the engine does; None if one of the two does not say."""
+    return own == told if own and told else None
 
 
 def _find(value: Any, known: Mapping[str, FileFacts], path: str) -> Iterator[tuple[str, FileFacts]]:

@@ -92,6 +92,10 @@ class Postman:
         self._unsubscribe()
         await asyncio.gather(*(one.stop(grace) for one in self._rounds.values()))
 
+    def is_carrying(self, topic: str) -> bool:
+        """Returns whether a message of the topic is on its way now."""
+        return topic in self._rounds and self._rounds[topic].is_busy
+
     def _on_signal(self, signal: Signal) -> None:
         for topic, one in self._rounds.items():
             if signal.key in {topic, ""}:
@@ -115,6 +119,11 @@ class _Round:
         self._looks_at = float("inf")
         self._under_way: dict[asyncio.Task[None], Message] = {}
         self._loop: asyncio.Task[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a message is on its way."""
+        return bool(self._under_way)
 
     def start(self) -> None:
         """Begins to look for messages."""

@@ -22,6 +22,7 @@ from avtomatika.core import fan_outs
 from avtomatika.core.document import NULL, Document
 from avtomatika.core.events import (
     Event,
+    FileMove,
     HandlerFailed,
     HandlerReturned,
     HandlerStarted,
@@ -34,6 +35,8 @@ from avtomatika.core.states import JobStatus
 from avtomatika.errors import BlueprintError, ContractError, DocumentError, HandlerError, StorageError
 from avtomatika.log_context import log_context
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
+from avtomatika.payloads.base import PayloadStore
+from avtomatika.payloads.task_files import TaskFiles
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.registry import Registry
 from avtomatika.storage.base import Hold, JobClaim, Signal, Storage
@@ -68,6 +71,7 @@ class Runner:
         lease: seconds that a claim lasts; it is extended while the handler runs.
         meter: counts handlers.
         tracer: follows them.
+        payloads: where the files of jobs are; None gives handlers none.
     """
 
     def __init__(
@@ -82,7 +86,9 @@ class Runner:
         lease: float = 10.0,
         meter: Meter = SILENT,
         tracer: Tracer = UNTRACED,
+        payloads: PayloadStore | None = None,
     ) -> None:
+        self._payloads = payloads
         self._meter = meter
         self._tracer = tracer
         self._storage = storage
@@ -405,9 +411,14 @@ class Runner:
         name = job.state
         # Outside: if the storage does not answer here, that is no failure of the handler.
         context = await self._context(job, blueprint.data_stores)
+        files = None
+        if self._payloads is not None:
+            context.task_files = files = TaskFiles(self._payloads, job.id, context.file_facts)
         try:
             handler = blueprint.select(context)
             name = handler.name
+            if files is not None and not handler.is_async:
+                context.task_files = files.blocking(asyncio.get_running_loop())
             with self._tracer.handler(job):
                 returned = await self._invoke(handler, handler.arguments(context))
             if isinstance(context.actions.requested, SubBlueprint):
@@ -426,25 +437,29 @@ class Runner:
                 self._clock.now() - began,
                 name,
                 context.file_facts,
+                _moves(files),
             )
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             message = f"handler '{name}' raised CancelledError, though nobody cancelled it"
-            return HandlerFailed("TRANSIENT_ERROR", message, self._clock.now() - began, name)
+            return HandlerFailed("TRANSIENT_ERROR", message, self._clock.now() - began, name, _moves(files))
         except ContractError as error:
             log.warning("%s", error, extra={"action": "contract_violated", "job_id": job.id, "state": job.state})
-            return HandlerFailed("CONTRACT_VIOLATION_ERROR", str(error), self._clock.now() - began, name)
+            return HandlerFailed("CONTRACT_VIOLATION_ERROR", str(error), self._clock.now() - began, name, _moves(files))
         except (HandlerError, DocumentError, BlueprintError) as error:
             log.warning("%s", error, extra={"action": "handler_fault", "job_id": job.id, "state": job.state})
-            return HandlerFailed("PERMANENT_ERROR", str(error), self._clock.now() - began, name)
+            return HandlerFailed("PERMANENT_ERROR", str(error), self._clock.now() - began, name, _moves(files))
         except Exception as error:
             log.warning(
                 "handler '%s' raised", name, exc_info=error, extra={"action": "handler_raised", "job_id": job.id}
             )
             message = f"handler '{name}' raised {type(error).__name__}: {error}{_place(error)}"
-            return HandlerFailed("TRANSIENT_ERROR", message, self._clock.now() - began, name)
+            return HandlerFailed("TRANSIENT_ERROR", message, self._clock.now() - began, name, _moves(files))
+        finally:
+            if files is not None:
+                await files.close()
 
     async def _context(self, job: Job, data_stores: Any) -> JobContext:
         results: dict[str, dict[str, Any]] = {}
@@ -478,6 +493,13 @@ class Runner:
         returned = await call.result
         # A plain wrapper around an async function looks plain, and returns what is still to be awaited.
         return await returned if inspect.isawaitable(returned) else returned
+
+
+def _moves(files: TaskFiles | None) -> tuple[FileMove, ...]:
+    """Returns what a handler has read and written."""
+    if files is None:
+        return ()
+    return tuple(FileMove(way, name, facts) for (way, name), facts in files.moved.items())
 
 
 def _place(error: Exception) -> str:

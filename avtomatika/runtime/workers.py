@@ -19,6 +19,7 @@ from avtomatika.errors import ContractError, DocumentError, JobNotFoundError
 from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.answers import IgnoredReason, accepted, heartbeat_answer, ignored, registered, ttl_refreshed
 from avtomatika.protocol.dialects import G0, G1
+from avtomatika.protocol.files import is_same_store
 from avtomatika.protocol.heartbeats import IDLE, OFFLINE, adopt, apply_heartbeat
 from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage, WorkerProfile
@@ -54,6 +55,7 @@ class Workers:
         lease: seconds that a heartbeat keeps a task.
         meter: counts results.
         promises: what the data of results must look like; None for what dispatches say, and workers.
+        files: the fingerprint of the engine's object store, or empty.
     """
 
     def __init__(
@@ -68,7 +70,11 @@ class Workers:
         lease: float,
         meter: Meter = SILENT,
         promises: Promises | None = None,
+        files: str = "",
     ) -> None:
+        self._files = files
+        # Workers that were told of once; forgotten with the engine.
+        self._elsewhere: set[str] = set()
         self._promises = promises or Promises()
         self._meter = meter
         self._clock = clock
@@ -99,12 +105,26 @@ class Workers:
         """Takes a worker in, or takes note of what changed; its tasks stay its own."""
         await self._put(profile)
         await self._note(profile, "worker_registered")
+        self._compare_files(profile)
         log.info(
             "worker registered with skills %s",
             ", ".join(profile.skill_names) or "none",
             extra={"action": "worker_registered", "worker_id": profile.worker_id},
         )
         return registered()
+
+    def _compare_files(self, profile: WorkerProfile) -> None:
+        """Says once of each worker that its files are elsewhere: it will find none of the engine's, nor we its own."""
+        if is_same_store(self._files, profile.extra.get("s3_config_hash")) is not False:
+            self._elsewhere.discard(profile.worker_id)
+        elif profile.worker_id not in self._elsewhere:
+            self._elsewhere.add(profile.worker_id)
+            log.warning(
+                "worker %s uses another object store than this engine: compare S3_ENDPOINT_URL, S3_ACCESS_KEY and "
+                "S3_DEFAULT_BUCKET of both",
+                profile.worker_id,
+                extra={"action": "other_file_store", "worker_id": profile.worker_id},
+            )
 
     async def heartbeat(self, heartbeat: Heartbeat) -> dict[str, Any]:
         """Keeps the worker and its tasks alive; returns the answer, with tasks that it shall stop."""

@@ -11,6 +11,7 @@ from aiohttp import web
 from avtomatika.core.job import Client
 from avtomatika.history.base import History
 from avtomatika.observability.base import Meter, Tracer
+from avtomatika.payloads.base import PayloadStore
 from avtomatika.runtime.approvals import Approvals
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.feed import Feed
@@ -18,6 +19,7 @@ from avtomatika.runtime.health import Health
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.pasts import Pasts
+from avtomatika.runtime.postman import Postman
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.reputations import Reputations
 from avtomatika.runtime.runner import Runner
@@ -49,6 +51,8 @@ class Settings:
         cors_origins: origins whose pages may use the client API.
         trusted_proxies: networks of proxies whose word counts about where a request comes from.
         public_url: address at which others reach the engine, without a slash at its end; empty if not known.
+        file_store: the fingerprint of the object store, or empty.
+        max_file: largest file of a client, bytes.
     """
 
     api_prefix: str
@@ -61,6 +65,8 @@ class Settings:
     cors_origins: frozenset[str] = frozenset()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     public_url: str = ""
+    file_store: str = ""
+    max_file: int = 5 * 1024**3
 
 
 @dataclass(slots=True)
@@ -76,6 +82,8 @@ class Exposure:
 
 STORAGE_KEY = web.AppKey("storage", Storage)
 HISTORY_KEY = web.AppKey("history", History)
+PAYLOADS_KEY = web.AppKey("payloads", PayloadStore)
+POSTMAN_KEY = web.AppKey("postman", Postman)
 HISTORIAN_KEY = web.AppKey("historian", Historian)
 REGISTRY_KEY = web.AppKey("registry", Registry)
 FEED_KEY = web.AppKey("feed", Feed)

@@ -73,7 +73,7 @@ async def workers(request: web.Request) -> web.Response:
     await reputations.refresh()
     return answer(
         [
-            worker_view(worker, reputations.score(worker.worker_id))
+            worker_view(worker, reputations.score(worker.worker_id), request.app[SETTINGS_KEY].file_store)
             for worker in await request.app[STORAGE_KEY].list_workers()
         ]
     )

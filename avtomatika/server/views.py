@@ -8,7 +8,7 @@ from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.core.job import Failure, Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
-from avtomatika.protocol.files import write_files
+from avtomatika.protocol.files import is_same_store, write_files
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Change, Progress
 
@@ -144,12 +144,13 @@ def blueprint_view(blueprint: CompiledBlueprint, prefix: str) -> dict[str, Any]:
     }
 
 
-def worker_view(worker: WorkerProfile, reputation: float = 1.0) -> dict[str, Any]:
+def worker_view(worker: WorkerProfile, reputation: float = 1.0, files: str = "") -> dict[str, Any]:
     """Returns a worker as clients see it.
 
     Args:
         worker: as the engine knows it.
         reputation: above 0, up to 1.
+        files: the fingerprint of the engine's object store, or empty.
     """
     return {
         "worker_id": worker.worker_id,
@@ -165,6 +166,7 @@ def worker_view(worker: WorkerProfile, reputation: float = 1.0) -> dict[str, Any
         "installed_software": dict(worker.software),
         "load": worker.load,
         "reputation": round(reputation, 4),
+        "same_file_store": is_same_store(files, worker.extra.get("s3_config_hash")),
         "hostname": worker.hostname or None,
         "protocol": worker.dialect or None,
         "registered_at": worker.registered_at,

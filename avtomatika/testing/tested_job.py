@@ -9,6 +9,7 @@ from avtomatika.blueprints import Graph
 from avtomatika.core.job import Job
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import suggest
+from avtomatika.payloads.task_files import TaskFiles
 from avtomatika.storage.base import Progress
 from avtomatika.testing.errors import NotReachedError, TestingError
 
@@ -46,6 +47,10 @@ class Tester(Protocol):
 
     def graph_of(self, job: Job) -> Graph:
         """Returns the graph that a job runs through."""
+        ...
+
+    def files_of(self, job_id: str) -> TaskFiles:
+        """Returns the files of a job."""
         ...
 
 
@@ -156,6 +161,11 @@ class TestedJob:
     def children(self) -> list[TestedJob]:
         """The jobs that it started, in order."""
         return self._tester.children_of(self.id)
+
+    @property
+    def files(self) -> TaskFiles:
+        """Its files, as its handlers see them."""
+        return self._tester.files_of(self.id)
 
     # --- what can be asked and done ---
 

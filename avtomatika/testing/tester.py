@@ -13,8 +13,10 @@ from aiohttp import web
 from avtomatika.blueprints import Graph, StateMachineBlueprint
 from avtomatika.config import Config
 from avtomatika.core.job import Client, Job
+from avtomatika.core.steps import FILES_TOPIC
 from avtomatika.core.waits import ChildWait
 from avtomatika.engine import OrchestratorEngine
+from avtomatika.payloads.task_files import TaskFiles
 from avtomatika.runtime.explain import explain
 from avtomatika.server.keys import (
     APPROVALS_KEY,
@@ -22,6 +24,8 @@ from avtomatika.server.keys import (
     HISTORIAN_KEY,
     HISTORY_KEY,
     JOBS_KEY,
+    PAYLOADS_KEY,
+    POSTMAN_KEY,
     REGISTRY_KEY,
     REPUTATIONS_KEY,
     RUNNER_KEY,
@@ -244,7 +248,12 @@ class BlueprintTester:
             self._news.clear()
             heard = self._heard
             await self.clock.advance(0)
-            is_busy = runner.active > 0 or any(worker.is_busy for worker in self._workers.values())
+            is_busy = (
+                runner.active > 0
+                or any(worker.is_busy for worker in self._workers.values())
+                # Other messages go to strangers, who may never answer.
+                or self.engine.app[POSTMAN_KEY].is_carrying(FILES_TOPIC)
+            )
             if not is_busy and heard == self._heard:
                 break
             if heard != self._heard:
@@ -325,6 +334,10 @@ class BlueprintTester:
     def children_of(self, job_id: str) -> list[TestedJob]:
         """Returns the jobs that a job started."""
         return [one for one in self._jobs.values() if one.parent_id == job_id]
+
+    def files_of(self, job_id: str) -> TaskFiles:
+        """Returns the files of a job."""
+        return TaskFiles(self.engine.app[PAYLOADS_KEY], job_id)
 
     def graph_of(self, job: Job) -> Graph:
         """Returns the graph that a job runs through."""

@@ -120,7 +120,7 @@ def test_members_of_a_job_are_those_of_the_manual(pages: dict[str, Any]) -> None
 def test_event_types_of_a_job_are_those_of_the_manual(pages: dict[str, Any]) -> None:
     """The reference names every event that the core or a storage records."""
     section = pages[HTTP].section("`GET /api/v1/jobs/{job_id}/history`")
-    listed = set(re.findall(r"`((?:job|state|task|version|sleep|approval|sub_blueprint)_[a-z]+)`", section)) - {
+    listed = set(re.findall(r"`((?:job|state|task|version|sleep|files|approval|sub_blueprint)_[a-z]+)`", section)) - {
         "task_id",
         "job_id",
         "job_not",

@@ -13,7 +13,6 @@ import yaml
 
 from avtomatika import Config, OrchestratorEngine
 from avtomatika.client import AsyncClient
-from avtomatika.config import _OF_LATER_VERSIONS
 from avtomatika.observability.metrics import PrometheusMeter
 from avtomatika.schedules import read_schedules
 from avtomatika.security.clients import read_clients
@@ -59,7 +58,7 @@ def test_settings_are_settings(services: dict[str, Any]) -> None:
     engine, worker = services["engine"]["environment"], services["worker"]["environment"]
 
     known = {variable for variables in _VARIABLES.values() for variable in variables}
-    assert engine.keys() <= Config.model_fields.keys() | set(_OF_LATER_VERSIONS) | {"S3_ACCESS_KEY", "S3_SECRET_KEY"}
+    assert engine.keys() <= Config.model_fields.keys()
     assert worker.keys() <= known | {"LOG_FORMAT", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME"}
     config = Config(**{name: value for name, value in engine.items() if name in Config.model_fields})
     assert config.bind_host() == ("0.0.0.0", None)

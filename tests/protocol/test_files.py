@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from avtomatika.protocol.files import MAX_FILES, FileFacts, find_files, read_files, write_files
+from avtomatika.protocol.files import (
+    MAX_FILES,
+    FileFacts,
+    find_files,
+    is_same_store,
+    read_files,
+    store_fingerprint,
+    write_files,
+)
 from avtomatika.protocol.messages import TaskMessage
 from avtomatika.protocol.tasks import encode_task, parse_task
 
@@ -73,3 +81,13 @@ def test_task_tells_its_worker_of_the_files_in_its_params() -> None:
     }
     assert parse_task(body) == task
     assert "params_metadata" not in encode_task(TaskMessage("j", "t-1", "work"))
+
+
+def test_fingerprint_of_a_store_is_that_of_the_protocol() -> None:
+    """The test vector of the protocol; without one of its parts there is nothing to compare."""
+    parts = ("http://s3.local:9000", "AKEXAMPLE", "bucket-a")
+
+    assert store_fingerprint(*parts) == "c590d05df9f0d141"
+    for missing in range(3):
+        assert store_fingerprint(*("" if number == missing else part for number, part in enumerate(parts))) == ""
+    assert is_same_store("", "c590d05df9f0d141") is None

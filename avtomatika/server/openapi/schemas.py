@@ -158,7 +158,8 @@ SCHEMAS: dict[str, Schema] = {
     "Blueprint": record("name version url states start ends", url=_TEXT_OR_NULL, states=TEXTS, ends=TEXTS),
     "Worker": record(
         "worker_id worker_type status skills available_skills hot_skills current_tasks max_concurrent_tasks "
-        "cost_per_skill resources installed_software load hostname protocol registered_at last_seen_at",
+        "cost_per_skill resources installed_software load hostname protocol registered_at last_seen_at "
+        "same_file_store",
         skills=TEXTS,
         available_skills=or_null(TEXTS),
         hot_skills=TEXTS,
@@ -172,6 +173,7 @@ SCHEMAS: dict[str, Schema] = {
         protocol=_TEXT_OR_NULL,
         registered_at=MOMENT,
         last_seen_at=MOMENT,
+        same_file_store={"type": ["boolean", "null"], "description": "null if one of the two does not say"},
     ),
     "Skill": record(
         "name description input_schema output_schema workers",
