@@ -22,6 +22,7 @@ from avtomatika.core.retry import Verdict, classify
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import HOLON_TOPIC
 from avtomatika.errors import AvtomatikaError, ConfigError, ContractError, DocumentError, JobStateError
+from avtomatika.protocol.codec import dumps
 from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.messages import Result
 from avtomatika.protocol.results import CANCELLED, FAILURE, SUCCESS, encode_result
@@ -250,7 +251,7 @@ class Holon:
         settings = replace(self._settings, worker_id=task["worker_id"])
         transport = Transport(settings, self._clock, Tracing(settings.worker_id, {}))
         try:
-            reply = await transport.result(encode_result(result, self._clock.now()))
+            reply = await transport.result(dumps(encode_result(result, self._clock.now())))
         finally:
             await transport.close()
         if after_result(reply) is ResultStep.RETRY:

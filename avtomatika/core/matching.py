@@ -27,6 +27,17 @@ def queue_name(
     return f"{task_type}#{hashlib.sha256(needs.encode()).hexdigest()[:12]}"
 
 
+def fair_share(waiting: int, others: int, limit: int) -> int:
+    """Returns how many tasks a worker may take at a time: its part of what waits, at least one.
+
+    Args:
+        waiting: tasks that it could do.
+        others: workers that wait for such tasks as well.
+        limit: how many it takes at most.
+    """
+    return max(1, min(limit, waiting // (others + 1)))
+
+
 def is_qualified(
     worker: WorkerProfile, task_type: str, requirements: Mapping[str, Any] | None, max_cost: float | None
 ) -> bool:

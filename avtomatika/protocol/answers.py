@@ -30,7 +30,7 @@ class IgnoredReason(StrEnum):
 
 
 def registered(**extra: Any) -> dict[str, Any]:
-    """Answers a registration; ``extra`` may be a ``warning``, or the four members of an access token."""
+    """Answers a registration; ``extra`` may be a ``warning``, ``batch``, or the four members of an access token."""
     return {"status": "registered", **{key: value for key, value in extra.items() if value is not None}}
 
 

@@ -16,16 +16,23 @@ class Poll:
         timeout: seconds that it will wait, or None if it does not say; older workers give up after 35 by default.
         available: hand out only these skills; None if it does not say.
         hot: names of what it has loaded; None if it does not say.
+        limit: how many tasks it takes at a time; None if it does not know that there may be many in an answer.
     """
 
     timeout: float | None = None
     available: frozenset[str] | None = None
     hot: frozenset[str] | None = None
+    limit: int | None = None
 
 
 def parse_poll(query: Mapping[str, str]) -> Poll:
     """Reads the query string of a poll; what cannot be read is taken as not said."""
-    return Poll(_seconds(query.get("timeout")), _names(query.get("available_skills")), _names(query.get("hot_skills")))
+    return Poll(
+        _seconds(query.get("timeout")),
+        _names(query.get("available_skills")),
+        _names(query.get("hot_skills")),
+        _limit(query.get("batch")),
+    )
 
 
 POLL_GRACE = 4.0
@@ -41,18 +48,22 @@ def waits_when_refused(headers: Mapping[str, str]) -> bool:
     return "X-Worker-ID" in headers or headers.get("X-RXON-Version") == _WAITS
 
 
-def encode_poll(timeout: float, available: Iterable[str], hot: Iterable[str] = ()) -> dict[str, str]:
+def encode_poll(
+    timeout: float, available: Iterable[str], hot: Iterable[str] = (), limit: int | None = None
+) -> dict[str, str]:
     """Writes the query string of a poll.
 
     Args:
         timeout: seconds to wait for a task.
         available: names of the skills that can be started now.
         hot: names of what is loaded.
+        limit: how many tasks to take at a time; None for the one of the protocol.
     """
     return {
         "timeout": str(float(timeout)),
         "available_skills": ",".join(sorted(available)),
         "hot_skills": ",".join(sorted(hot)),
+        **({} if limit is None else {"batch": str(limit)}),
     }
 
 
@@ -62,6 +73,10 @@ def _seconds(text: str | None) -> float | None:
     except ValueError:
         return None
     return None if seconds is None else max(0.0, seconds)
+
+
+def _limit(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 9 and int(text) > 0 else None
 
 
 def _names(text: str | None) -> frozenset[str] | None:

@@ -17,7 +17,7 @@ from itertools import islice
 
 from avtomatika.clock import Clock
 from avtomatika.core.job import Task
-from avtomatika.core.matching import choose, is_qualified
+from avtomatika.core.matching import choose, fair_share, is_qualified
 from avtomatika.errors import StorageError
 from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.messages import WorkerProfile
@@ -35,6 +35,8 @@ _LIMIT_PAUSE = 2.0
 # A strategy chooses among so many of the qualified polls, those that have waited longest: else ten thousand idle
 # workers would make each task dear.
 _CANDIDATES = 64
+# So many sets of queues are remembered with what was left in them.
+_GUESSES = 1000
 # So long a task is left to a better worker at another engine: time enough for that one's claim, and hardly a delay if
 # that worker has gone.
 HOLD = 0.05
@@ -47,6 +49,7 @@ class _Poll:
     worker: WorkerProfile
     skills: frozenset[str]
     is_gone: Callable[[], bool]
+    limit: int = 1
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -81,6 +84,8 @@ class Dispatcher:
         self._turns: Counter[str] = Counter()
         # Those in which tasks wait, as the last look and the signals since then tell.
         self._queues: dict[str, Queue] = {}
+        # How many tasks waited in some queues when many were last taken from them: a guess, for the next share.
+        self._left: dict[tuple[str, ...], int] = {}
         self._closed = False
         self._elsewhere = Elsewhere(storage, clock, owner)
         self._exchanges = False
@@ -121,28 +126,53 @@ class Dispatcher:
         Returns:
             The claimed task; None if there was none in time.
         """
+        tasks = await self.next_tasks(worker, seconds, 1, skills=skills, is_gone=is_gone)
+        return tasks[0] if tasks else None
+
+    async def next_tasks(
+        self,
+        worker: WorkerProfile,
+        seconds: float,
+        limit: int,
+        *,
+        skills: Collection[str] | None = None,
+        is_gone: Callable[[], bool] = lambda: False,
+    ) -> Sequence[Task]:
+        """Waits for a task that the worker may do, and claims it with those behind it.
+
+        What waits is shared out: nobody gets more than one while there are no more tasks than workers that ask.
+
+        Args:
+            worker: who asks.
+            seconds: how long to wait at most.
+            limit: how many tasks it takes at most.
+            skills: only these, if the poll said so; else what the worker can start now.
+            is_gone: whether the asking side has hung up; no task is claimed for it then.
+
+        Returns:
+            The claimed tasks; none if there was none in time.
+        """
         # A worker that polls has room, whatever its last heartbeat said; which of its skills have room, only that says.
         wanted = frozenset(skills if skills is not None else worker.available or worker.skill_names)
-        poll = _Poll(worker, wanted, is_gone)
+        poll = _Poll(worker, wanted, is_gone, limit)
         now = self._clock.now()
         ends_at = now + seconds
-        task: Task | None = None
         self._park(poll)
         try:
             while not is_gone():
                 poll.woken.clear()
-                task, is_held_up = await self._claim(poll)
-                if task is not None:
-                    return task
+                tasks, is_held_up = await self._claim(poll)
+                if tasks:
+                    return tasks
                 left = ends_at - self._clock.now()
                 if self._closed or left <= 0:
-                    return None
+                    return ()
                 try:
                     await self._clock.wait_for(poll.woken.wait(), min(left, _LIMIT_PAUSE) if is_held_up else left)
                 except TimeoutError:
                     if not is_held_up:
-                        return None
-            return None
+                        return ()
+            return ()
         finally:
             self._unpark(poll)
             # Set again since its last look at the queues, also where that look brought a task: that was another one.
@@ -153,21 +183,22 @@ class Dispatcher:
         """Puts back a task whose answer could not be written to the worker."""
         await self._storage.release_task(TaskClaim(task.id, task.attempt, task.worker_id))
 
-    async def _claim(self, poll: _Poll) -> tuple[Task | None, bool]:
-        """Returns a task, and if there is none, whether a limit may hold one up that the worker could do."""
+    async def _claim(self, poll: _Poll) -> tuple[Sequence[Task], bool]:
+        """Returns tasks, and if there are none, whether a limit may hold one up that the worker could do."""
         await self._reputations.refresh()
         if self._reputations.is_barred(poll.worker.worker_id):
-            return None, False
+            return (), False
         # Most often a task waits in a queue that is known: then nobody need be asked for the others.
-        task = await self._take(poll, self._wanted(poll))
+        tasks = await self._take(poll, self._wanted(poll))
         wanted: list[Queue] = []
-        if task is None:
+        if not tasks:
             self._queues = {queue.name: queue for queue in await self._storage.list_queues()}
             wanted = self._wanted(poll)
-            task = await self._take(poll, wanted)
-        if task is not None:
-            self._turns[task.type] += 1
+            tasks = await self._take(poll, wanted)
+        if tasks:
             self._elsewhere.served(poll.worker.worker_id)
+        for task in tasks:
+            self._turns[task.type] += 1
             if task.strategy == "round_robin" and self._elsewhere.has_others:
                 # Beside the claim: nothing may come between a task and the answer to its worker.
                 self._soon(self._count_turn(task.type))
@@ -181,13 +212,36 @@ class Dispatcher:
                     "worker_id": poll.worker.worker_id,
                 },
             )
-        return task, any(queue.limits for queue in wanted)
+        return tasks, any(queue.limits for queue in wanted)
 
-    async def _take(self, poll: _Poll, queues: Sequence[Queue]) -> Task | None:
+    async def _take(self, poll: _Poll, queues: Sequence[Queue]) -> Sequence[Task]:
         if not queues:
-            return None
-        names = [queue.name for queue in queues]
-        return await self._storage.claim_task(poll.worker.worker_id, names, min(START_LEASE, self._lease))
+            return ()
+        worker_id, lease = poll.worker.worker_id, min(START_LEASE, self._lease)
+        names = tuple(queue.name for queue in queues)
+        if poll.limit == 1:
+            task = await self._storage.claim_task(worker_id, names, lease)
+            return () if task is None else (task,)
+        others = self._others({queue.task_type for queue in queues})
+        # What was left a moment ago says how much to ask for; where it was too little, a second look takes the rest.
+        share = fair_share(self._left.get(names, 0), others, poll.limit)
+        taken = await self._storage.claim_tasks(worker_id, names, lease, share)
+        tasks, left = list(taken.tasks), taken.left
+        more = fair_share(len(tasks) + left, others, poll.limit) - len(tasks)
+        if left and more > 0:
+            # What is claimed already goes out whatever happens here.
+            with contextlib.suppress(StorageError):
+                taken = await self._storage.claim_tasks(worker_id, names, lease, more)
+                tasks += taken.tasks
+                left = taken.left
+        if len(self._left) >= _GUESSES:
+            self._left.clear()
+        self._left[names] = left
+        return tasks
+
+    def _others(self, task_types: Collection[str]) -> int:
+        """Returns how many polls besides one wait for such tasks, here and at other engines."""
+        return sum(len(self._parked.get(one, ())) - 1 + self._elsewhere.count(one) for one in task_types)
 
     def _wanted(self, poll: _Poll) -> list[Queue]:
         """Returns the queues that the worker qualifies for, of those in which tasks waited lately."""

@@ -74,6 +74,10 @@ class Elsewhere:
         """Gives the workers that wait for a skill at other engines, as far as is known here, by engine and id."""
         return iter(self._by_skill.get(skill, {}).values())
 
+    def count(self, skill: str) -> int:
+        """Returns how many workers wait for a skill at other engines, as far as is known here."""
+        return len(self._by_skill.get(skill, ()))
+
     def expect(self, worker_id: str) -> None:
         """A worker elsewhere is about to get a task: it is not counted upon again until its engine has news."""
         for workers in (*self._workers.values(), *self._by_skill.values()):

@@ -18,6 +18,7 @@ from avtomatika.core.job import Failure, Job, Task, parse_wire_id
 from avtomatika.errors import ContractError, DocumentError, JobNotFoundError
 from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.answers import IgnoredReason, accepted, heartbeat_answer, ignored, registered, ttl_refreshed
+from avtomatika.protocol.batches import MOST
 from avtomatika.protocol.dialects import G0, G1
 from avtomatika.protocol.files import is_same_store
 from avtomatika.protocol.heartbeats import IDLE, OFFLINE, adopt, apply_heartbeat
@@ -111,7 +112,7 @@ class Workers:
             ", ".join(profile.skill_names) or "none",
             extra={"action": "worker_registered", "worker_id": profile.worker_id},
         )
-        return registered()
+        return registered(batch=MOST)
 
     def _compare_files(self, profile: WorkerProfile) -> None:
         """Says once of each worker that its files are elsewhere: it will find none of the engine's, nor we its own."""

@@ -66,6 +66,7 @@ def _add_worker_routes(app: web.Application, root: str) -> None:
     # No HEAD: it would take a task and give nothing.
     app.router.add_get(f"{root}/workers/{{worker_id}}/tasks/next", worker_protocol.next_task, allow_head=False)
     app.router.add_post(f"{root}/tasks/result", worker_protocol.result)
+    app.router.add_post(f"{root}/tasks/results", worker_protocol.results)
     app.router.add_post(f"{root}/events", worker_protocol.event)
     app.router.add_post(f"{root}/auth/token", worker_tokens.issue)
     app.router.add_post(f"{root}/auth/token/refresh", worker_tokens.refresh)

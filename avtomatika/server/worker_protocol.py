@@ -1,4 +1,4 @@
-"""The worker protocol over HTTP: register, heartbeat, poll, result, events.
+"""The worker protocol over HTTP: register, heartbeat, poll, result, many results, events.
 
 How each answer affects published workers stands in the protocol notes; the rules followed here: results are always
 answered 200, a poll is held rather than answered with an error, and a bad token is 403.
@@ -6,6 +6,7 @@ answered 200, a poll is held rather than answered with an error, and a bad token
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 from aiohttp import web
 from msgspec.structs import replace
 
-from avtomatika.core.job import message_of
+from avtomatika.core.job import Task, message_of
+from avtomatika.errors import ProtocolError
 from avtomatika.log_context import log_context
 from avtomatika.protocol.answers import IgnoredReason, event_accepted, ignored
+from avtomatika.protocol.batches import MOST, again, encode_answers, encode_tasks, parse_results, refused
 from avtomatika.protocol.heartbeats import parse_heartbeat
 from avtomatika.protocol.identity import claimed_worker_id
 from avtomatika.protocol.messages import Result
@@ -133,22 +136,30 @@ async def _hold(request: web.Request, worker_id: str, seconds: float) -> web.Str
         return web.Response(status=204)
     # What was spent on finding out who asks is not granted twice: the worker hangs up when its own time is over.
     seconds -= await request.app[STORAGE_KEY].now() - began
-    task = await dispatcher.next_task(worker, seconds, skills=poll.available, is_gone=is_gone)
-    if task is None:
+    limit = min(poll.limit or 1, MOST)
+    tasks = await dispatcher.next_tasks(worker, seconds, limit, skills=poll.available, is_gone=is_gone)
+    if not tasks:
         return web.Response(status=204)
-    message = replace(message_of(task), tracing_context=request.app[TRACER_KEY].for_worker(task))
-    response = answer(request.app[SIGNATURES_KEY].sign_task(encode_task(message)))
+    bodies = [_written(request, task) for task in tasks]
+    response = answer(bodies[0] if poll.limit is None else encode_tasks(bodies))
     await compress(request, response)
     try:
         await response.prepare(request)
         await response.write_eof()
     except ConnectionError:
-        log.info(
-            "a worker hung up before it got its task; the task is put back",
-            extra={"action": "task_released", "task_id": task.id, "worker_id": worker_id},
-        )
-        await dispatcher.release(task)
+        for task in tasks:
+            log.info(
+                "a worker hung up before it got its task; the task is put back",
+                extra={"action": "task_released", "task_id": task.id, "worker_id": worker_id},
+            )
+            await dispatcher.release(task)
     return response
+
+
+def _written(request: web.Request, task: Task) -> dict[str, Any]:
+    """Returns a task as it goes to its worker."""
+    message = replace(message_of(task), tracing_context=request.app[TRACER_KEY].for_worker(task))
+    return request.app[SIGNATURES_KEY].sign_task(encode_task(message))
 
 
 async def result(request: web.Request) -> web.Response:
@@ -188,6 +199,35 @@ async def _taken(request: web.Request, told: Result, taking: Awaitable[dict[str,
         if request.transport is not None:
             request.transport.abort()
         raise
+
+
+async def results(request: web.Request) -> web.Response:
+    """``POST /_worker/tasks/results``: many results of one worker, from the SDK of this engine."""
+    body = await _body(request)
+    told = parse_results(body)
+    worker_id = sender(request, claimed_worker_id(body))
+    await require_signature(request, Kind.RESULT, request[RAW_KEY], body, worker_id)
+    answers = await asyncio.gather(*(_taken(request, one, worker_id) for one in told))
+    return answer(encode_answers(answers))
+
+
+async def _taken(request: web.Request, body: Any, worker_id: str) -> dict[str, Any]:
+    """Takes one result of many; whatever is wrong with it is the answer for this one alone."""
+    try:
+        told = parse_result(body)
+    except ProtocolError as error:
+        return refused(str(error))
+    if told.worker_id not in {"", worker_id}:
+        return ignored(IgnoredReason.WORKER_MISMATCH)
+    try:
+        with log_context(job_id=told.job_id, task_id=told.task_id, worker_id=worker_id):
+            return await request.app[WORKERS_KEY].result(told, worker_id)
+    except Exception:
+        log.exception(
+            "a result could not be written; the worker is asked to send it again",
+            extra={"action": "result_failed", "job_id": told.job_id, "task_id": told.task_id, "worker_id": worker_id},
+        )
+        return again()
 
 
 async def event(request: web.Request) -> web.Response:

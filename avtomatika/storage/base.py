@@ -364,6 +364,18 @@ class Queue(Struct, frozen=True):
     limits: Mapping[str, int] = field(default_factory=dict)
 
 
+class TakenTasks(Struct, frozen=True):
+    """Tasks that a worker claimed in one step.
+
+    Args:
+        tasks: as claimed, in the order in which they were taken.
+        left: how many still wait in the queues that were asked for.
+    """
+
+    tasks: Sequence[Task]
+    left: int
+
+
 class Signal(Struct, frozen=True):
     """Something that a waiting part of an engine wants to know at once; losing one costs time, never work.
 
@@ -533,6 +545,10 @@ class Storage(Protocol):
         ``deliveries`` rises by one, and an event ``task_started`` joins the job's history. The job's version stays. No
         task is ever claimed twice at a time; one whose lease ends stays claimed until a commit says otherwise.
         """
+        ...
+
+    async def claim_tasks(self, worker_id: str, queues: Sequence[str], lease: float, limit: int) -> TakenTasks:
+        """Takes up to ``limit`` tasks, each as ``claim_task`` would take it after the one before, in one step."""
         ...
 
     async def renew_tasks(self, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:

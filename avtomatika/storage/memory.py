@@ -42,6 +42,7 @@ from avtomatika.storage.base import (
     Signal,
     Stale,
     Storage,
+    TakenTasks,
     TaskClaim,
     Timer,
     WakeUp,
@@ -419,6 +420,14 @@ class MemoryStorage(Storage):
         self._record_start(task, now)
         self._tell(Signal("timer", at=until), Signal("event"))
         return task
+
+    async def claim_tasks(self, worker_id: str, queues: Sequence[str], lease: float, limit: int) -> TakenTasks:
+        """Takes the first tasks of the queues."""
+        tasks: list[Task] = []
+        # None of these calls waits for anything, so they are one step.
+        while len(tasks) < limit and (task := await self.claim_task(worker_id, queues, lease)) is not None:
+            tasks.append(task)
+        return TakenTasks(tasks, self._tasks.count_waiting(queues))
 
     def _hold(self, task: Task, until: float) -> None:
         """Writes a claimed task and watches its lease."""

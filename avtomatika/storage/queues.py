@@ -251,6 +251,10 @@ class TaskTable:
         """Removes an ended task."""
         self._withdraw(task_id, self.rows.pop(task_id))
 
+    def count_waiting(self, names: Sequence[str]) -> int:
+        """Returns how many tasks wait in some queues."""
+        return sum(len(self.queues[name].by_rank) for name in names if name in self.queues)
+
     def find_first(self, queues: Sequence[str]) -> str | None:
         """Returns the id of the first waiting task of the queues whose limits leave room."""
         heads = [

@@ -39,6 +39,7 @@ from avtomatika.storage.base import (
     Signal,
     Stale,
     Storage,
+    TakenTasks,
     TaskClaim,
     Timer,
     WakeUp,
@@ -285,8 +286,24 @@ class RedisStorage(Storage):
 
     async def claim_task(self, worker_id: str, queues: Sequence[str], lease: float) -> Task | None:
         """Takes the first task of the queues."""
-        row = await self._run("claim_task", repeats=False, worker=worker_id, queues=list(queues), lease=lease)
-        return read_task(*row) if row else None
+        rows, _ = await self._claim(worker_id, queues, lease, 1, counts=False)
+        return read_task(*rows[0]) if rows else None
+
+    async def claim_tasks(self, worker_id: str, queues: Sequence[str], lease: float, limit: int) -> TakenTasks:
+        """Takes the first tasks of the queues."""
+        rows, left = await self._claim(worker_id, queues, lease, limit, counts=True)
+        return TakenTasks([read_task(*row) for row in rows], left)
+
+    async def _claim(self, worker_id: str, queues: Sequence[str], lease: float, limit: int, *, counts: bool) -> Any:
+        return await self._run(
+            "claim_tasks",
+            repeats=False,
+            worker=worker_id,
+            queues=list(queues),
+            lease=lease,
+            limit=limit,
+            counts=counts,
+        )
 
     async def renew_tasks(self, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:
         """Moves the ends of claims."""

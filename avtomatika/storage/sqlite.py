@@ -42,6 +42,7 @@ from avtomatika.storage.base import (
     Record,
     RecordWrite,
     Storage,
+    TakenTasks,
     TaskClaim,
     Timer,
     WakeUp,
@@ -208,13 +209,18 @@ class SQLiteStorage(Storage):
 
     async def claim_task(self, worker_id: str, queues: Sequence[str], lease: float) -> Task | None:
         """Takes the first task of the queues."""
-        if not self._read(sqlite_reads.has_tasks, queues):
-            return None
-        taking = self._write(sqlite_tasks.claim_task, worker_id, tuple(queues), lease)
-        return await self._take(taking, self._give_task_back)
+        taken = await self.claim_tasks(worker_id, queues, lease, 1)
+        return taken.tasks[0] if taken.tasks else None
 
-    def _give_task_back(self, task: Task | None) -> None:
-        if task is not None:
+    async def claim_tasks(self, worker_id: str, queues: Sequence[str], lease: float, limit: int) -> TakenTasks:
+        """Takes the first tasks of the queues."""
+        if not self._read(sqlite_reads.has_tasks, queues):
+            return TakenTasks([], 0)
+        taking = self._write(sqlite_tasks.claim_tasks, worker_id, tuple(queues), lease, limit)
+        return await self._take(taking, self._give_tasks_back)
+
+    def _give_tasks_back(self, taken: TakenTasks) -> None:
+        for task in taken.tasks:
             self._write(sqlite_tasks.release_task, TaskClaim(task.id, task.attempt, task.worker_id))
 
     async def renew_tasks(self, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:

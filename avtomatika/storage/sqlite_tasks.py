@@ -8,7 +8,7 @@ from avtomatika.core.document import Document
 from avtomatika.core.job import Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.errors import StorageError
-from avtomatika.storage.base import Signal, TaskClaim
+from avtomatika.storage.base import Signal, TakenTasks, TaskClaim
 from avtomatika.storage.codec import decode_task, encode_task
 from avtomatika.storage.records import claimed, is_held, needs_of, released, renewed, started, task_signal
 from avtomatika.storage.rows import encode_rows
@@ -78,8 +78,18 @@ def forget_tasks(step: Step, job_id: str) -> None:
     step.write("forget_tasks", job_id=job_id)
 
 
-def claim_task(step: Step, worker_id: str, queues: Sequence[str], lease: float) -> Task | None:
-    """Takes the first task of the queues."""
+def claim_tasks(step: Step, worker_id: str, queues: Sequence[str], lease: float, limit: int) -> TakenTasks:
+    """Takes the first tasks of the queues."""
+    tasks: list[Task] = []
+    while len(tasks) < limit and (task := _claim_task(step, worker_id, queues, lease)) is not None:
+        tasks.append(task)
+    if tasks:
+        step.tell(Signal("timer", at=min(task.lease_until or 0.0 for task in tasks)), Signal("event"))
+    left = sum((step.row("queue_length", queue=name) or (0,))[0] for name in queues)
+    return TakenTasks(tasks, left)
+
+
+def _claim_task(step: Step, worker_id: str, queues: Sequence[str], lease: float) -> Task | None:
     heads = [head for name in queues if (head := step.row("find_first_task", queue=name)) is not None]
     waiting = None
     for head in sorted(heads, key=lambda head: head[:3]):
@@ -91,7 +101,6 @@ def claim_task(step: Step, worker_id: str, queues: Sequence[str], lease: float) 
     task = claimed(waiting, worker_id, step.now, lease)
     _hold(step, task)
     _record_start(step, task)
-    step.tell(Signal("timer", at=task.lease_until or 0.0), Signal("event"))
     return task
 
 

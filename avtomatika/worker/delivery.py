@@ -11,11 +11,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from avtomatika.clock import Clock
+from avtomatika.protocol.codec import dumps
 from avtomatika.protocol.messages import Result
 from avtomatika.protocol.results import encode_result
+from avtomatika.worker.bundles import Bundles
 from avtomatika.worker.lifecycle import Backoff, Reply, ResultStep, after_result, why_ignored
 from avtomatika.worker.outcome import failed_like
 from avtomatika.worker.settings import Settings
+from avtomatika.worker.tracing import Tracing
 from avtomatika.worker.transport import Transport
 
 logger = logging.getLogger("avtomatika.worker")
@@ -30,10 +33,13 @@ class Delivery:
         transport: the connection.
         settings: delays, and how long to go on.
         clock: measures them.
+        tracing: results that are part of a trace travel alone.
     """
 
-    def __init__(self, transport: Transport, settings: Settings, clock: Clock) -> None:
+    def __init__(self, transport: Transport, settings: Settings, clock: Clock, tracing: Tracing) -> None:
         self._transport = transport
+        self._tracing = tracing
+        self._bundles = Bundles(transport, settings.worker_id, clock)
         self._worker_id = settings.worker_id
         self._timeout = settings.delivery_timeout
         self._backoff = Backoff(settings.retry_initial, min(settings.retry_max, _LONGEST_DELAY))
@@ -43,6 +49,10 @@ class Delivery:
     def hurry(self) -> None:
         """Repeats at once whatever waits to be repeated; the worker is about to end."""
         self._hurry.set()
+
+    async def close(self) -> None:
+        """Sends nothing any more."""
+        await self._bundles.close()
 
     async def deliver(self, result: Result) -> None:
         """Returns when the engine has taken the result, or it had to be given up."""
@@ -55,10 +65,11 @@ class Delivery:
 
     async def _send(self, body: Mapping[str, Any], task_id: str) -> Reply | None:
         """Sends until there is an answer that more tries cannot change; None if the time is up."""
+        text = dumps(body)
         give_up_at = self._clock.now() + self._timeout
         failures = 0
         while True:
-            reply = await self._transport.result(body)
+            reply = await self._post(text)
             if after_result(reply) is not ResultStep.RETRY:
                 reason = why_ignored(reply)
                 if reason:
@@ -71,6 +82,11 @@ class Delivery:
                 return None
             logger.warning("the result of task %s waits %.1f s: %s", task_id, delay, reply)
             await self._pause(delay)
+
+    async def _post(self, text: str) -> Reply:
+        if self._transport.batch > 1 and not self._tracing.headers():
+            return await self._bundles.send(text)
+        return await self._transport.result(text)
 
     async def _pause(self, seconds: float) -> None:
         if self._hurry.is_set():

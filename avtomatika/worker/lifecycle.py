@@ -154,6 +154,19 @@ def startable(limits: Mapping[str, int | None], running: Iterable[str], concurre
     return frozenset(name for name, limit in limits.items() if limit is None or count[name] < limit)
 
 
+def room(limits: Mapping[str, int | None], running: Iterable[str], concurrency: int) -> int:
+    """Returns how many more tasks can be started, whichever of the startable skills they are of.
+
+    Args:
+        limits: name of each skill to how many of its tasks may run at once, or None.
+        running: the types of the tasks that run.
+        concurrency: how many tasks may run at once in all.
+    """
+    count = Counter(running)
+    free = [limit - count[name] for name, limit in limits.items() if limit is not None and count[name] < limit]
+    return max(0, min([concurrency - count.total(), *free]))
+
+
 def status_word(available: frozenset[str], running: int, concurrency: int, is_leaving: bool) -> str:
     """Returns the status for a heartbeat: ``offline``, ``full``, ``busy`` (nothing can be started) or ``idle``."""
     if is_leaving:

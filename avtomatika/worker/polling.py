@@ -6,8 +6,8 @@ import logging
 
 from avtomatika.clock import Clock
 from avtomatika.errors import ProtocolError
+from avtomatika.protocol.batches import parse_tasks
 from avtomatika.protocol.polls import encode_poll
-from avtomatika.protocol.tasks import parse_task
 from avtomatika.worker.lifecycle import SHORT_POLL, Backoff, Reply, after_heartbeat
 from avtomatika.worker.presence import Presence
 from avtomatika.worker.settings import Settings
@@ -57,20 +57,22 @@ class Polling:
         timeout = self._timeout
         if self._work.has_busy_skill:
             timeout = min(timeout, SHORT_POLL)
-        return await self._transport.poll(encode_poll(timeout, available), timeout)
+        batch = self._transport.batch
+        limit = min(batch, self._work.room) if batch > 1 else None
+        return await self._transport.poll(encode_poll(timeout, available, limit=limit), timeout)
 
     def _take(self, reply: Reply) -> bool:
-        """Starts the task of an answer, if there is one that can be understood."""
+        """Starts the tasks of an answer, if there are some that can be understood."""
         if not reply.body:
             return False
-        try:
-            task = parse_task(reply.body)
-        except ProtocolError as error:
-            logger.error("the engine sent a task that cannot be understood: %s", error)  # noqa: TRY400 - no bug of ours
-            return False
-        logger.info("task %s (%s) starts", task.task_id, task.type)
-        self._work.start(task)
-        return True
+        tasks = parse_tasks(reply.body)
+        for task in tasks:
+            if isinstance(task, ProtocolError):
+                logger.error("the engine sent a task that cannot be understood: %s", task)
+            else:
+                logger.info("task %s (%s) starts", task.task_id, task.type)
+                self._work.start(task)
+        return any(not isinstance(task, ProtocolError) for task in tasks)
 
     def _delay(self, reply: Reply, held: float) -> float:
         """Returns seconds to wait after a poll that brought no task."""

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from avtomatika.clock import Clock
 from avtomatika.errors import AuthError
+from avtomatika.protocol.batches import parse_announcement
 from avtomatika.protocol.heartbeats import encode_heartbeat
 from avtomatika.protocol.messages import Heartbeat, WorkerProfile
 from avtomatika.protocol.reading import read_mapping, read_text
@@ -112,6 +113,7 @@ class Presence:
         warning = read_text(read_mapping(reply.body).get("warning"))
         if warning:
             logger.warning("the engine warns: %s", warning)
+        self._transport.batch = min(parse_announcement(reply.body), self._settings.batch)
         self.registered.set()
 
     def _note_refused(self, reply: Reply) -> None:

@@ -51,7 +51,7 @@ class Session:
         self._settings = settings
         self._transport = Transport(settings, clock, tracing)
         self._progress = ProgressFeed(self._transport, settings.worker_id, clock)
-        self._delivery = Delivery(self._transport, settings, clock)
+        self._delivery = Delivery(self._transport, settings, clock, tracing)
         self._work = Work(calls, settings.concurrency, self._progress, self._deliver, clock, tracing)
         self._presence = Presence(self._transport, settings, self._work, profile, clock)
         polling = Polling(self._transport, settings, self._work, self._presence, clock)
@@ -94,6 +94,7 @@ class Session:
         if not await self._work.wait_for_deliveries(_GOODBYE_TIMEOUT):
             logger.error("results could not be delivered before the end; the engine will have their tasks done again")
         await self._work.abandon()
+        await self._delivery.close()
         await _end(self._keeping)
         await _end(self._sending)
         await self._transport.close()

@@ -29,6 +29,7 @@ class Settings:
         shutdown_timeout: seconds that running tasks get to finish when the worker is stopped.
         retry_initial: seconds before the first repetition of a request that failed; doubled with each failure.
         retry_max: the longest such delay in seconds.
+        batch: how many tasks or results go together where the engine can do that; 1 for each alone.
         delivery_timeout: seconds after which a result that nobody takes is given up.
         tls_ca: file of certificates to trust, or empty.
         tls_cert: file of the worker's own certificate, or empty.
@@ -47,6 +48,7 @@ class Settings:
     shutdown_timeout: float = 30.0
     retry_initial: float = 1.0
     retry_max: float = 15.0
+    batch: int = 64
     delivery_timeout: float = 3600.0
     tls_ca: str = ""
     tls_cert: str = ""
@@ -69,13 +71,14 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
     "shutdown_timeout": ("WORKER_SHUTDOWN_TIMEOUT",),
     "retry_initial": ("REGISTRATION_RETRY_INITIAL_DELAY",),
     "retry_max": ("REGISTRATION_RETRY_MAX_DELAY",),
+    "batch": ("WORKER_BATCH",),
     "delivery_timeout": ("RESULT_DELIVERY_TIMEOUT",),
     "tls_ca": ("TLS_CA_PATH",),
     "tls_cert": ("TLS_CERT_PATH",),
     "tls_key": ("TLS_KEY_PATH",),
 }
-_MINIMA = {"concurrency": 1, "heartbeat_interval": 0.01, "poll_timeout": 0.01, "shutdown_timeout": 0.0}
-_WHOLE = frozenset({"concurrency"})
+_MINIMA = {"concurrency": 1, "batch": 1, "heartbeat_interval": 0.01, "poll_timeout": 0.01, "shutdown_timeout": 0.0}
+_WHOLE = frozenset({"concurrency", "batch"})
 _SECONDS = frozenset(
     {"heartbeat_interval", "poll_timeout", "shutdown_timeout", "retry_initial", "retry_max", "delivery_timeout"}
 )

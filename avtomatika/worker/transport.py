@@ -36,6 +36,8 @@ class Transport:
 
     def __init__(self, settings: Settings, clock: Clock, tracing: Tracing) -> None:
         self._tracing = tracing
+        self.batch = 1
+        """How many tasks or results go together: what the engine has announced, and the settings allow."""
         self._url = settings.url
         self._worker_id = settings.worker_id
         self._clock = clock
@@ -66,9 +68,13 @@ class Transport:
         path = f"workers/{self._worker_id}/tasks/next"
         return await self._request("GET", path, query=query, seconds=seconds + _POLL_GRACE)
 
-    async def result(self, body: Mapping[str, Any]) -> Reply:
-        """Delivers a result."""
-        return await self._request("POST", "tasks/result", body, carrier=self._tracing.headers())
+    async def result(self, text: str) -> Reply:
+        """Delivers a result, given as JSON."""
+        return await self._request("POST", "tasks/result", text, carrier=self._tracing.headers())
+
+    async def results(self, text: str) -> Reply:
+        """Delivers many results, given as JSON."""
+        return await self._request("POST", "tasks/results", text)
 
     async def event(self, body: Mapping[str, Any]) -> Reply:
         """Tells of an event."""
@@ -78,7 +84,7 @@ class Transport:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | str | None = None,
         query: Mapping[str, str] | None = None,
         seconds: float = _TIMEOUT,
         carrier: Mapping[str, str] | None = None,
@@ -88,7 +94,7 @@ class Transport:
             async with self._session.request(
                 method,
                 url,
-                data=None if body is None else dumps(body),
+                data=dumps(body) if isinstance(body, Mapping) else body,
                 headers={**(carrier or {}), **({} if body is None else {"Content-Type": "application/json"})},
                 params=query,
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT),

@@ -15,7 +15,7 @@ from avtomatika.errors import suggest
 from avtomatika.log_context import log_context
 from avtomatika.protocol.messages import Result, TaskMessage
 from avtomatika.worker.context import Context
-from avtomatika.worker.lifecycle import startable
+from avtomatika.worker.lifecycle import room, startable
 from avtomatika.worker.outcome import failed
 from avtomatika.worker.progress import ProgressFeed
 from avtomatika.worker.runner import Call, Calls
@@ -86,6 +86,11 @@ class Work:
     def available(self) -> frozenset[str]:
         """Names of the skills of which one more task can be started."""
         return startable(self._limits, self._slots.values(), self._concurrency)
+
+    @property
+    def room(self) -> int:
+        """How many more tasks can be started, whichever of the available skills they are of."""
+        return room(self._limits, self._slots.values(), self._concurrency)
 
     @property
     def has_busy_skill(self) -> bool:

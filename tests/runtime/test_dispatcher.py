@@ -11,9 +11,11 @@ from msgspec.structs import replace
 
 from avtomatika.core.job import Task
 from avtomatika.core.states import TaskStatus
+from avtomatika.errors import StorageError
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.runtime import dispatcher as dispatcher_module
 from avtomatika.runtime.dispatcher import START_LEASE, Dispatcher
+from avtomatika.storage.base import TakenTasks
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.testing import FakeClock
 
@@ -210,6 +212,70 @@ async def test_close_answers_all_polls_with_nothing(system: System, polls: Polls
 
     assert await polls.winners() == []
     assert polls.open == {}
+
+
+# --- many at a time ---
+
+
+async def test_poll_for_many_takes_all_if_nobody_else_waits(system: System) -> None:
+    """Up to its limit; the first time and whenever the number of waiting tasks has changed."""
+    for _ in range(5):
+        await queue(system)
+    worker = a_worker("w1")
+
+    first = await system.dispatcher.next_tasks(worker, 0, 3)
+    rest = await system.dispatcher.next_tasks(worker, 0, 3)
+    for _ in range(3):
+        await queue(system)
+    again = await system.dispatcher.next_tasks(worker, 0, 8)
+
+    assert [len(taken) for taken in (first, rest, again)] == [3, 2, 3]
+    assert {task.worker_id for task in (*first, *rest, *again)} == {"w1"}
+
+
+async def test_poll_for_many_leaves_their_share_to_others(make_system: MakeSystem, clock: FakeClock) -> None:
+    """While another poll is about to take its task, nobody takes more than a part of what waits."""
+    storage = _GatedStorage(clock)
+    system = make_system(storage)
+    system.add(task_flow())
+    await system.start()
+    for _ in range(5):
+        await queue(system)
+    slow = asyncio.create_task(system.dispatcher.next_task(a_worker("w1"), 0))
+    await system.settle()
+
+    taken = await system.dispatcher.next_tasks(a_worker("w2"), 0, 8)
+
+    storage.gate.set()
+    assert await slow is not None
+    assert len(taken) == 2
+
+
+async def test_poll_for_many_keeps_what_it_has_when_the_storage_fails(
+    make_system: MakeSystem, clock: FakeClock
+) -> None:
+    """The second look may fail; tasks that are claimed go out."""
+    storage = _FailingStorage(clock)
+    system = make_system(storage)
+    system.add(task_flow())
+    await system.start()
+    for _ in range(3):
+        await queue(system)
+
+    assert len(await system.dispatcher.next_tasks(a_worker("w1"), 0, 8)) == 1
+
+
+class _FailingStorage(MemoryStorage):
+    """A storage that answers one claim of many, and no other."""
+
+    claims = 0
+
+    async def claim_tasks(self, worker_id: str, queues: Sequence[str], lease: float, limit: int) -> TakenTasks:
+        """Claims, or fails."""
+        self.claims += 1
+        if self.claims > 1:
+            raise StorageError("gone")
+        return await super().claim_tasks(worker_id, queues, lease, limit)
 
 
 class _GatedStorage(MemoryStorage):

@@ -33,6 +33,7 @@ from avtomatika.storage.base import (
     Signal,
     Stale,
     Storage,
+    TakenTasks,
     TaskClaim,
     Timer,
     WakeUp,
@@ -885,6 +886,41 @@ async def test_claim_task_of_no_queue_is_none(storage: Storage) -> None:
     await create(storage, queue_tasks=[a_task()])
 
     assert await storage.claim_task("w1", [], 10) is None
+
+
+async def test_claim_tasks_takes_what_single_claims_would_take(storage: Storage) -> None:
+    """In the same order, across queues; what still waits is counted."""
+    tasks = [
+        a_task("t1", queue="a"),
+        a_task("t2", queue="b", created_at=START - 5),
+        a_task("t3", queue="b", priority=2.0),
+        a_task("t4", queue="a", priority=2.0, created_at=START - 1),
+        a_task("t5", queue="a"),
+        a_task("t6", queue="c", priority=9.0),
+    ]
+    await create(storage, queue_tasks=tasks)
+
+    first = await storage.claim_tasks("w1", ["a", "b", "nowhere"], 10, 3)
+    rest = await storage.claim_tasks("w2", ["a", "b"], 10, 3)
+
+    assert ([task.id for task in first.tasks], first.left) == (["t4", "t3", "t2"], 2)
+    assert ([task.id for task in rest.tasks], rest.left) == (["t1", "t5"], 0)
+    assert await storage.claim_tasks("w1", ["a", "b"], 10, 3) == TakenTasks([], 0)
+
+
+async def test_claim_tasks_writes_what_single_claims_write(storage: Storage, clock: FakeClock) -> None:
+    """Each is the worker's under a lease of its own, and its start joins the history."""
+    await create(storage, queue_tasks=[a_task("t1"), a_task("t2", timeout_seconds=4.0, index=1)])
+
+    taken = await storage.claim_tasks("w1", ["render"], 10, 5)
+
+    assert [(task.status, task.worker_id, task.deliveries) for task in taken.tasks] == [
+        (TaskStatus.CLAIMED, "w1", 1),
+        (TaskStatus.CLAIMED, "w1", 1),
+    ]
+    assert [task.lease_until for task in taken.tasks] == [START + 10, START + 4]
+    assert [await storage.find_task(task.id) for task in taken.tasks] == list(taken.tasks)
+    assert [claim.task_id for claim in await storage.list_claims("w1")] == ["t1", "t2"]
 
 
 async def test_workers_racing_never_share_a_task(storage: Storage) -> None:

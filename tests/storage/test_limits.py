@@ -138,3 +138,12 @@ async def test_urgency_counts_in_place_of_priority(storage: Storage) -> None:
     await commit(storage, queue_tasks=tasks)
 
     assert [await claim(storage) for _ in range(3)] == ["t1", "t2", "t0"]
+
+
+async def test_claims_of_many_at_a_time_keep_to_the_limits(storage: Storage) -> None:
+    """A limit counts within one step as it does between steps."""
+    await commit(storage, queue_tasks=[a_task(f"t{n}") for n in range(5)])
+
+    taken = await storage.claim_tasks("w1", ["render#2"], 10, 5)
+
+    assert ([task.id for task in taken.tasks], taken.left) == (["t0", "t1"], 3)

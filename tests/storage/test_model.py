@@ -499,15 +499,16 @@ class StorageMachine(RuleBasedStateMachine):
             wake = self.model.wakes[job_id]
             wake.token, wake.deliveries, wake.at = "", wake.deliveries - 1, min(wake.at, self.model.now)
 
-    @rule(worker_id=WORKERS, queues=st.sets(QUEUES), lease=LEASES)
-    def claim_task(self, worker_id: str, queues: set[str], lease: int) -> None:
-        """Lets a worker take a task."""
-        expected = next(iter(self.model.waiting(queues)), None)
+    @rule(worker_id=WORKERS, queues=st.sets(QUEUES), lease=LEASES, limit=st.integers(1, 3))
+    def claim_task(self, worker_id: str, queues: set[str], lease: int, limit: int = 1) -> None:
+        """Lets a worker take a task, or some."""
+        waiting = list(self.model.waiting(queues))
 
-        task = self.run(self.storage.claim_task(worker_id, sorted(queues), lease))
+        taken = self.run(self.storage.claim_tasks(worker_id, sorted(queues), lease, limit))
 
-        assert (task and task.id) == expected
-        if task is not None:
+        assert [task.id for task in taken.tasks] == waiting[:limit]
+        assert taken.left == len(waiting[limit:])
+        for task in taken.tasks:
             old, now = self.model.tasks[task.id], self.model.now
             self.model.put(
                 replace(

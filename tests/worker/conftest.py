@@ -27,7 +27,7 @@ class Heard:
 
 
 class FakeEngine:
-    """Five endpoints of an engine.
+    """Six endpoints of an engine.
 
     ``script[kind]`` is a list of answers, ``(status, body)`` or ``(status, body, headers)``, used up one by one;
     ``None`` cuts the connection. After that every request is answered kindly. Tasks are put with ``put``.
@@ -79,6 +79,7 @@ class FakeEngine:
         app.router.add_patch("/_worker/workers/{id}", self._handler("heartbeat", {"status": "ok"}))
         app.router.add_get("/_worker/workers/{id}/tasks/next", self._poll)
         app.router.add_post("/_worker/tasks/result", self._handler("result", {"status": "accepted"}))
+        app.router.add_post("/_worker/tasks/results", self._results)
         app.router.add_post("/_worker/events", self._handler("event", {"status": "event_accepted"}))
         return app
 
@@ -88,6 +89,11 @@ class FakeEngine:
             return self._scripted(kind, request) or web.json_response(answer)
 
         return handle
+
+    async def _results(self, request: web.Request) -> web.StreamResponse:
+        await self._note("results", request)
+        number = len(self.of("results")[-1].body["results"])
+        return self._scripted("results", request) or web.json_response({"answers": [{"status": "accepted"}] * number})
 
     async def _poll(self, request: web.Request) -> web.StreamResponse:
         await self._note("poll", request)

@@ -29,9 +29,11 @@ from avtomatika.server.openapi.schemas import (
     HEARTBEAT,
     IDS,
     OBJECT,
+    OBJECTS,
     REGISTRATION,
     REQUEUE_BODY,
     RESULT,
+    RESULTS,
     SINCE,
     STATUSES,
     TEXT,
@@ -190,7 +192,10 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
     admin.reload_workers: Operation("Engine", record("status", "sections", sections=WHOLE)),
     worker_protocol.register: Operation("Worker protocol", ref("Registered"), body=REGISTRATION),
     worker_protocol.heartbeat: Operation("Worker protocol", OBJECT, body=HEARTBEAT),
-    worker_protocol.next_task: Operation("Worker protocol", ref("TaskMessage"), query={"timeout": TEXT}),
+    worker_protocol.next_task: Operation(
+        "Worker protocol", ref("TaskMessages"), query={"timeout": TEXT, "batch": TEXT}
+    ),
+    worker_protocol.results: Operation("Worker protocol", record("answers", answers=OBJECTS), body=RESULTS),
     worker_protocol.result: Operation("Worker protocol", record("status", "reason"), body=RESULT),
     worker_tokens.issue: Operation("Worker protocol", OBJECT),
     worker_tokens.refresh: Operation("Worker protocol", OBJECT, body=record("refresh_token")),

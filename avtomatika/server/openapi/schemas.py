@@ -14,6 +14,7 @@ WHOLE: Schema = {"type": "integer", "minimum": 0}
 MOMENT: Schema = {"type": "number", "description": "Unix seconds in UTC"}
 ANYTHING: Schema = {"description": "any JSON value"}
 OBJECT: Schema = {"type": "object"}
+OBJECTS: Schema = {"type": "array", "items": OBJECT}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 
 
@@ -184,7 +185,8 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Dashboard": record("workers jobs tasks engine", workers=OBJECT, jobs=OBJECT, tasks=OBJECT, engine=OBJECT),
     "Status": record("status version instance_id blueprints", blueprints=WHOLE),
-    "Registered": record("status"),
+    "Registered": record("status", "batch", batch=WHOLE),
+    "TaskMessages": {"anyOf": [ref("TaskMessage"), record("tasks", tasks=list_of("TaskMessage"))]},
     "TaskMessage": record(
         "job_id task_id type params",
         "tracing_context priority deadline params_metadata",
@@ -278,4 +280,5 @@ REGISTRATION = record(
 )
 HEARTBEAT = record("worker_id", "status current_tasks", worker_id=WORKER_ID, current_tasks=TEXTS)
 RESULT = record("job_id task_id worker_id", "status data error", worker_id=WORKER_ID, data=ANYTHING, error=ANYTHING)
+RESULTS = record("worker_id results", worker_id=WORKER_ID, results={"type": "array", "items": RESULT, "maxItems": 64})
 WORKER_EVENT = record("worker_id event_type", "payload", worker_id=WORKER_ID, payload=OBJECT)

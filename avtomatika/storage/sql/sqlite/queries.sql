@@ -286,6 +286,9 @@ DELETE FROM running WHERE name = :name AND number <= 0
 INSERT INTO queues (name, length, needs) VALUES (:queue, 1, :needs)
 ON CONFLICT (name) DO UPDATE SET length = length + 1
 
+-- name: queue_length
+SELECT length FROM queues WHERE name = :queue
+
 -- name: leave_queue
 UPDATE queues SET length = length - 1 WHERE name = :queue
 

@@ -1,0 +1,86 @@
+"""Results that go to the engine together: while one request is on its way, the next results gather."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from avtomatika.clock import Clock
+from avtomatika.protocol.batches import AGAIN, REFUSED, parse_answers, write_results
+from avtomatika.worker.lifecycle import Reply
+from avtomatika.worker.transport import Transport
+
+_BYTES = 1_000_000
+"""Size of a request beyond which the next one begins; engines take at least ten times as much."""
+_UNAVAILABLE, _BAD_REQUEST = 503, 400
+
+
+class Bundles:
+    """Sends results, many in a request.
+
+    Args:
+        transport: the connection; it knows how many results the engine takes at a time.
+        worker_id: the sender.
+        clock: for time stamps.
+    """
+
+    def __init__(self, transport: Transport, worker_id: str, clock: Clock) -> None:
+        self._transport = transport
+        self._worker_id = worker_id
+        self._clock = clock
+        self._waiting: deque[tuple[str, asyncio.Future[Reply]]] = deque()
+        self._sending: asyncio.Task[None] | None = None
+
+    async def send(self, text: str) -> Reply:
+        """Sends a result with whatever else waits, and returns the answer as if it had been sent alone."""
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting.append((text, answer))
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send_all(), name="worker-results")
+        return await answer
+
+    async def close(self) -> None:
+        """Sends nothing any more."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait({self._sending})
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            bundle = self._take()
+            replies = await self._send([text for text, _ in bundle])
+            for (_, answer), reply in zip(bundle, replies, strict=True):
+                if not answer.done():
+                    answer.set_result(reply)
+
+    def _take(self) -> list[tuple[str, asyncio.Future[Reply]]]:
+        bundle: list[tuple[str, asyncio.Future[Reply]]] = []
+        size = 0
+        while self._waiting and len(bundle) < self._transport.batch:
+            size += len(self._waiting[0][0])
+            if bundle and size > _BYTES:
+                break
+            bundle.append(self._waiting.popleft())
+        return bundle
+
+    async def _send(self, texts: list[str]) -> list[Reply]:
+        if len(texts) == 1:
+            return [await self._transport.result(texts[0])]
+        reply = await self._transport.results(write_results(self._worker_id, texts, self._clock.now()))
+        if reply.is_ok:
+            return [_reply(answer) for answer in parse_answers(reply.body, len(texts))]
+        if reply.is_temporary or reply.is_refused:
+            return [reply] * len(texts)
+        # An engine of another version has taken this one's place, or the request was too large: then one by one.
+        return [await self._transport.result(text) for text in texts]
+
+
+def _reply(answer: dict[str, object]) -> Reply:
+    """Returns what the engine would have answered to a result alone."""
+    match answer["status"]:
+        case str(word) if word == AGAIN:
+            return Reply(_UNAVAILABLE, answer, reason="the engine could not write the result")
+        case str(word) if word == REFUSED:
+            return Reply(_BAD_REQUEST, answer)
+        case _:
+            return Reply(200, answer)
