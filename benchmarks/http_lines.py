@@ -92,8 +92,8 @@ class Line(asyncio.Protocol):
 
 
 def request(method: str, path: str, headers: dict[str, str], body: object = None) -> bytes:
-    """Returns a request as it is sent."""
-    content = b"" if body is None else json.dumps(body).encode()
+    """Returns a request as it is sent; a body that is no bytes is written as JSON."""
+    content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     lines = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(content)), **headers}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + content

@@ -1,6 +1,10 @@
-"""How many tasks go to workers and back over HTTP in a second: a poll and a result for each, one task per request.
+"""How many tasks go to workers and back over HTTP in a second: a poll and a result for each, or for many at a time.
 
-    python -m benchmarks.round_trips [--tasks 3000] [--workers 32] [--rounds 3] [--fan-out 1 50] [--storage redis ...]
+    python -m benchmarks.round_trips [--tasks 3000] [--workers 32] [--rounds 3] [--fan-out 1 50] [--batch 1 32]
+        [--storage redis ...]
+
+With a batch of 1 each worker does as any published one: one task in an answer, one result in a request. With more, it
+does as the SDK of this engine.
 
 The workers are one process of their own that speaks the worker protocol and does nothing else. All tasks wait before
 the clock starts; it stops when the last result is accepted. The engine goes on with the jobs meanwhile: with one task
@@ -11,13 +15,16 @@ the ratio to a bare aiohttp server that answers the same number of requests and 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
 import json
 import time
 from urllib.parse import urlencode
 
 from avtomatika import loops
-from avtomatika.protocol.messages import Result, Skill, WorkerProfile
+from avtomatika.protocol.batches import parse_tasks, write_results
+from avtomatika.protocol.codec import dumps
+from avtomatika.protocol.messages import Result, Skill, TaskMessage, WorkerProfile
 from avtomatika.protocol.polls import encode_poll
 from avtomatika.protocol.registration import encode_register
 from avtomatika.protocol.results import encode_result
@@ -26,7 +33,7 @@ from benchmarks.engine_program import WORKER_TOKEN
 from benchmarks.setting import DURABILITY, describe, kind_of, storage_uri
 
 _HEADERS = {"X-Worker-Token": WORKER_TOKEN}
-_OK = 200
+_OK, _NOTHING = 200, 204
 
 
 async def register(port: int, workers: int) -> None:
@@ -40,26 +47,67 @@ async def register(port: int, workers: int) -> None:
     line.close()
 
 
-async def measure(ports: dict[str, int], uri: str, options: argparse.Namespace) -> http_lines.Rate:
+class Workers:
+    """The workers of one measurement: each asks for tasks and answers them at once.
+
+    Args:
+        port: of the engine.
+        number: how many workers; each has a connection.
+        tasks: how many tasks wait in all.
+        batch: how many tasks or results go together; 1 for the protocol of published workers.
+    """
+
+    def __init__(self, port: int, number: int, tasks: int, batch: int) -> None:
+        self._port, self._number, self._tasks, self._batch = port, number, tasks, batch
+        self._left = tasks
+        self._done = asyncio.Event()
+        self._query = urlencode(encode_poll(5.0, ["errand"], limit=batch if batch > 1 else None))
+
+    async def rate(self) -> float:
+        """Does all tasks and returns how many were done in a second; polls that wait in vain are not waited for."""
+        lines = [await http_lines.Line.open(self._port) for _ in range(self._number)]
+        began = time.perf_counter()
+        working = [asyncio.create_task(self._work(line, f"w{number}")) for number, line in enumerate(lines)]
+        ended = asyncio.create_task(self._done.wait())
+        await asyncio.wait({ended, *working}, return_when=asyncio.FIRST_COMPLETED)
+        took = time.perf_counter() - began
+        for task in (ended, *working):
+            task.cancel()
+        ends = await asyncio.gather(ended, *working, return_exceptions=True)
+        for line in lines:
+            line.close()
+        if self._left:
+            raise SystemExit(f"{self._left} tasks are not done: {[end for end in ends if isinstance(end, Exception)]}")
+        return self._tasks / took
+
+    async def _work(self, line: http_lines.Line, worker_id: str) -> None:
+        headers = {**_HEADERS, "X-Worker-ID": worker_id}
+        poll = http_lines.request("GET", f"/_worker/workers/{worker_id}/tasks/next?{self._query}", headers)
+        while self._left > 0:
+            status, body = await line.ask(poll)
+            if status == _NOTHING:
+                continue
+            tasks = [task for task in parse_tasks(json.loads(body)) if isinstance(task, TaskMessage)]
+            results = [Result(task.job_id, task.task_id, worker_id, data={"done": True}) for task in tasks]
+            _, answer = await line.ask(self._told(worker_id, headers, results))
+            told = json.loads(answer)
+            for one in [told] if self._batch == 1 else told["answers"]:
+                if one["status"] != "accepted":
+                    raise ValueError(f"a result was answered {one}")
+            self._left -= len(results)
+        self._done.set()
+
+    def _told(self, worker_id: str, headers: dict[str, str], results: list[Result]) -> bytes:
+        bodies = [encode_result(result, time.time()) for result in results]
+        if self._batch == 1:
+            return http_lines.request("POST", "/_worker/tasks/result", headers, bodies[0])
+        content = write_results(worker_id, map(dumps, bodies), time.time()).encode()
+        return http_lines.request("POST", "/_worker/tasks/results", headers, content)
+
+
+async def measure(ports: dict[str, int], uri: str, batch: int, options: argparse.Namespace) -> http_lines.Rate:
     """Measures the bare server, then the engine."""
     await register(ports["engine"], options.workers)
-    names = itertools.count()
-    workers: dict[http_lines.Line, str] = {}
-    query = urlencode(encode_poll(5.0, ["errand"]))
-
-    async def go(line: http_lines.Line) -> None:
-        worker_id = workers.setdefault(line, f"w{next(names)}")
-        headers = {**_HEADERS, "X-Worker-ID": worker_id}
-        path = f"/_worker/workers/{worker_id}/tasks/next?{query}"
-        status, body = await line.ask(http_lines.request("GET", path, headers))
-        if status != _OK:
-            raise SystemExit(f"a poll was answered {status}")
-        task = json.loads(body)
-        result = encode_result(Result(task["job_id"], task["task_id"], worker_id, data={"done": True}), time.time())
-        _, answer = await line.ask(http_lines.request("POST", "/_worker/tasks/result", headers, result))
-        if json.loads(answer)["status"] != "accepted":
-            raise SystemExit(f"a result was answered {answer.decode()}")
-
     question = http_lines.request("POST", "/", {}, {"text": "x" * 100})
 
     async def go_bare(line: http_lines.Line) -> None:
@@ -67,21 +115,16 @@ async def measure(ports: dict[str, int], uri: str, options: argparse.Namespace) 
         await line.ask(question)
 
     bare = await http_lines.rate(ports["bare"], options.workers, options.tasks, go_bare)
-    return await http_lines.measure(
-        ports,
-        uri,
-        bare,
-        lambda: http_lines.rate(ports["engine"], options.workers, options.tasks, go),
-        options.tasks,
-    )
+    workers = Workers(ports["engine"], options.workers, options.tasks, batch)
+    return await http_lines.measure(ports, uri, bare, workers.rate, options.tasks)
 
 
-def run_round(storage: str, fan_out: int, options: argparse.Namespace) -> http_lines.Rate:
+def run_round(storage: str, fan_out: int, batch: int, options: argparse.Namespace) -> http_lines.Rate:
     """Returns one measurement on an empty storage."""
     jobs = str(-(-options.tasks // fan_out))
     arguments = ["--jobs", jobs, "--fan-out", str(fan_out)]
     with storage_uri(storage) as uri, http_lines.engine(uri, *arguments) as ports:
-        return loops.run(measure(ports, uri, options))
+        return loops.run(measure(ports, uri, batch, options))
 
 
 def main() -> None:
@@ -91,16 +134,17 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=32, help="each with one connection and one task at a time")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--fan-out", type=int, nargs="+", default=[1, 50])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="tasks or results in a request")
     parser.add_argument("--storage", nargs="+", default=["redis", "memory"], metavar="NAME_OR_URI")
     options = parser.parse_args()
     print(describe(f"{options.tasks} tasks for {options.workers} workers, history off, {options.rounds} rounds"))
-    cases = list(itertools.product(options.storage, options.fan_out))
+    cases = list(itertools.product(options.storage, options.fan_out, options.batch))
     rounds = [{case: run_round(*case, options) for case in cases} for _ in range(options.rounds)]
-    for storage, fan_out in cases:
-        found = [one[storage, fan_out] for one in rounds]
+    for storage, fan_out, batch in cases:
+        found = [one[storage, fan_out, batch] for one in rounds]
         spread = f"from {min(found).a_second:,.0f} to {max(found).a_second:,.0f}"
         where = f"{kind_of(storage):<7} ({DURABILITY[kind_of(storage)]}), one process, {fan_out} tasks to a job"
-        print(f"  {where}: median {http_lines.median(found)} ({spread})")
+        print(f"  {where}, {batch} in a request: median {http_lines.median(found)} ({spread})")
 
 
 if __name__ == "__main__":

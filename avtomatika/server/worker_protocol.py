@@ -207,11 +207,11 @@ async def results(request: web.Request) -> web.Response:
     told = parse_results(body)
     worker_id = sender(request, claimed_worker_id(body))
     await require_signature(request, Kind.RESULT, request[RAW_KEY], body, worker_id)
-    answers = await asyncio.gather(*(_taken(request, one, worker_id) for one in told))
+    answers = await asyncio.gather(*(_one_of_many(request, one, worker_id) for one in told))
     return answer(encode_answers(answers))
 
 
-async def _taken(request: web.Request, body: Any, worker_id: str) -> dict[str, Any]:
+async def _one_of_many(request: web.Request, body: Any, worker_id: str) -> dict[str, Any]:
     """Takes one result of many; whatever is wrong with it is the answer for this one alone."""
     try:
         told = parse_result(body)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avtomatika.core.matching import choose, is_qualified, queue_name
+from avtomatika.core.matching import choose, fair_share, is_qualified, queue_name
 from avtomatika.protocol.messages import Skill, WorkerProfile
 
 DEVICES = [
@@ -257,3 +257,21 @@ def test_queue_of_other_limits_is_another() -> None:
 
     assert len(names) == 4
     assert "render" in names
+
+
+@pytest.mark.parametrize(
+    ("waiting", "others", "limit", "share"),
+    [
+        (0, 0, 8, 1),
+        (5, 0, 8, 5),
+        (50, 0, 8, 8),
+        (10, 1, 8, 5),
+        (3, 1, 8, 1),
+        (3, 9, 8, 1),
+        (100, 9, 8, 8),
+        (9, 0, 1, 1),
+    ],
+)
+def test_share_of_a_worker_is_its_part_of_what_waits(waiting: int, others: int, limit: int, share: int) -> None:
+    """At least one, at most its limit, and no more than the others get."""
+    assert fair_share(waiting, others, limit) == share
