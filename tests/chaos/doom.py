@@ -6,7 +6,7 @@ import os
 import random
 import signal
 
-ENGINE_POINTS = ("before commit", "after commit", "after claim_jobs", "after claim_task", "after ack_events")
+ENGINE_POINTS = ("before commit", "after commit", "after claim_jobs", "after claim_tasks", "after ack_events")
 """Where an engine can kill itself."""
 WORKER_POINTS = ("before work", "after work")
 """Where a worker can kill itself."""
