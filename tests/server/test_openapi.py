@@ -73,11 +73,51 @@ async def test_document_follows_the_registered_blueprints(api: Api) -> None:
     assert "/api/v3/late" not in before
     validate(document)
     call = document["paths"]["/api/v3/late"]["post"]
-    validator = Draft202012Validator(call["requestBody"]["content"]["application/json"]["schema"])
+    validator = body_validator(document, call)
     assert validator.is_valid({"kg": 3})
     assert validator.is_valid({"initial_data": {"kg": 3}, "result_timeout": 5})
     assert not validator.is_valid({"kg": "three"})
     assert not validator.is_valid({"initial_data": {}, "result_timeout": 5})
+
+
+def body_validator(document: dict[str, Any], call: dict[str, Any]) -> Draft202012Validator:
+    """Returns what checks a body against its description, with the rest of the document to refer to."""
+    schema = call["requestBody"]["content"]["application/json"]["schema"]
+    return Draft202012Validator({**schema, "components": document["components"]})
+
+
+async def test_document_keeps_the_references_of_an_input_schema(api: Api) -> None:
+    """``$ref`` into ``$defs``, to an anchor and to the root lead to the same place inside the document."""
+    parcel = {
+        "type": "object",
+        "properties": {
+            "to": {"$ref": "#/$defs/address"},
+            "from": {"$ref": "#place"},
+            "inside": {"type": "array", "items": {"$ref": "#"}},
+        },
+        "required": ["to"],
+        "$defs": {
+            "address": {"type": "object", "properties": {"zip": {"$ref": "#/$defs/a~1b"}}, "required": ["zip"]},
+            "a/b": {"type": "string", "pattern": "^[0-9]{5}$"},
+            "town": {"$anchor": "place", "type": "string"},
+        },
+    }
+    bp = StateMachineBlueprint("parcels", api_endpoint="/parcels", input_schema=parcel)
+
+    @bp.handler_for("end", is_start=True, is_end=True)
+    async def end() -> None: ...
+
+    api.engine.register_blueprint(bp)
+    document = await get_document(api)
+
+    validate(document)
+    validator = body_validator(document, document["paths"]["/api/v1/parcels"]["post"])
+    good: dict[str, Any] = {"to": {"zip": "12345"}, "from": "Rome", "inside": [{"to": {"zip": "54321"}}]}
+    assert validator.is_valid(good)
+    for wrong in ({"to": {"zip": "x"}}, {"from": 5}, {"inside": [{}]}):
+        assert not validator.is_valid({**good, **wrong}), wrong
+        assert not validator.is_valid({"initial_data": {**good, **wrong}}), wrong
+        assert (await api.post("/api/v1/parcels", {**good, **wrong})).status == 400
 
 
 async def test_document_without_the_client_api_has_none_of_it(start_api: Any) -> None:

@@ -12,6 +12,7 @@ from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.server.bodies import answer
 from avtomatika.server.keys import REGISTRY_KEY, SETTINGS_KEY
 from avtomatika.server.openapi.operations import CREATION, JSON, OPERATIONS, Operation
+from avtomatika.server.openapi.placing import place
 from avtomatika.server.openapi.schemas import SCHEMAS, Schema, creation_body, ref
 from avtomatika.version import __version__
 
@@ -34,6 +35,7 @@ def make_document(app: web.Application) -> dict[str, Any]:
     """Returns the document of what the application serves now, with the endpoints of the registered blueprints."""
     settings = app[SETTINGS_KEY]
     paths: dict[str, dict[str, Any]] = {}
+    schemas = dict(SCHEMAS)
     for route in app.router.routes():
         path = route.resource.canonical if route.resource is not None else ""
         if route.method not in _METHODS or not _is_described(path):
@@ -45,7 +47,7 @@ def make_document(app: web.Application) -> dict[str, Any]:
         for blueprint in app[REGISTRY_KEY]:
             if blueprint.api_endpoint:
                 path = f"/{settings.api_prefix}/{blueprint.api_version or 'v1'}{blueprint.api_endpoint}"
-                paths.setdefault(path, {})["post"] = _creation(path, blueprint)
+                paths.setdefault(path, {})["post"] = _creation(path, blueprint, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "avtomatika", "version": __version__, "description": _DESCRIPTION},
@@ -53,7 +55,7 @@ def make_document(app: web.Application) -> dict[str, Any]:
         **({"servers": [{"url": settings.public_url}]} if settings.public_url else {}),
         "paths": dict(sorted(paths.items())),
         "components": {
-            "schemas": SCHEMAS,
+            "schemas": schemas,
             "securitySchemes": {
                 _CLIENT: {"type": "apiKey", "in": "header", "name": "X-Client-Token", "description": "of a client"},
                 _WORKER: {"type": "apiKey", "in": "header", "name": "X-Worker-Token", "description": "of a worker"},
@@ -77,12 +79,17 @@ def _told(docstring: str) -> tuple[str, str]:
     return summary[:1].upper() + summary[1:], rest.partition("Args:")[0].partition("Raises:")[0].strip()
 
 
-def _creation(path: str, blueprint: CompiledBlueprint) -> dict[str, Any]:
-    schema: Schema | None = None if blueprint.input_schema is None else dict(blueprint.input_schema)
+def _creation(path: str, blueprint: CompiledBlueprint, schemas: dict[str, Schema]) -> dict[str, Any]:
+    """Returns the call that creates a job; what its initial data must look like is put among the schemas."""
+    data: Schema | None = None
+    if blueprint.input_schema is not None:
+        name = f"{blueprint.name}.initial_data"
+        data = ref(name)
+        schemas[name] = place(blueprint.input_schema, data["$ref"])
     states = ", ".join(state.name for state in blueprint.graph)
     summary = f"Create a job of blueprint '{blueprint.name}'"
     operation = _operation("POST", path, CREATION, summary, f"Its states: {states}.")
-    operation["requestBody"] = {"required": False, "content": {JSON: {"schema": creation_body(schema)}}}
+    operation["requestBody"] = {"required": False, "content": {JSON: {"schema": creation_body(data)}}}
     return operation
 
 
@@ -115,9 +122,9 @@ def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", path)
     ]
-    for place, schemas in (("query", operation.query), ("header", operation.headers)):
+    for part, schemas in (("query", operation.query), ("header", operation.headers)):
         for name, schema in schemas.items():
-            parameter: dict[str, Any] = {"name": name, "in": place, "required": False, "schema": schema}
+            parameter: dict[str, Any] = {"name": name, "in": part, "required": False, "schema": schema}
             if "description" in schema:
                 parameter["description"] = schema["description"]
             named.append(parameter)
