@@ -5,12 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import re
 import signal
-import subprocess
-import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,52 +16,14 @@ import pytest
 
 from avtomatika.reloading import look
 from tests.redis_server import RedisServer
+from tests.running import Running
 
 MODULE = """
 from avtomatika import OrchestratorEngine
 
 engine = OrchestratorEngine()
 """
-Start = Callable[..., "Running"]
-
-
-class Running:
-    """An ``avtomatika run`` and what it writes to standard error.
-
-    Args:
-        process: the command.
-    """
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self._lines.put(line)
-        self._lines.put("")
-
-    def reads(self, pattern: str) -> re.Match[str]:
-        """Returns the next line in which the pattern is found."""
-        seen = []
-        while line := self._lines.get(timeout=60):
-            seen.append(line)
-            if found := re.search(pattern, line):
-                return found
-        raise AssertionError(f"no {pattern!r} in: {''.join(seen)}")
-
-    def ends(self) -> None:
-        """Waits until nobody holds standard error open, which the children share."""
-        while self._lines.get(timeout=60):
-            pass
-
-
-def end_group(pid: int) -> None:
-    """Ends a command and what it left behind, which would hold its standard error open."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
+Start = Callable[..., Running]
 
 
 @pytest.fixture
@@ -75,15 +33,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with contextlib.ExitStack() as stack:
 
         def run(*options: str, **variables: str) -> Running:
-            command = [sys.executable, "-m", "avtomatika", "run", "shop:engine", *options]
-            env = {**os.environ, "LOG_FORMAT": "text", "API_PORT": "0", **variables}
-            process = stack.enter_context(
-                subprocess.Popen(
-                    command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
-                )
-            )
-            stack.callback(end_group, process.pid)
-            return Running(process)
+            running = Running.avtomatika("run", "shop:engine", *options, folder=tmp_path, **variables)
+            stack.callback(running.end)
+            return running
 
         yield run
 
