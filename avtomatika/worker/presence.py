@@ -88,7 +88,9 @@ class Presence:
         """Says that this worker takes no more tasks; later heartbeats repeat it."""
         self._is_leaving = True
         if self.registered.is_set():
-            await self._transport.heartbeat(encode_heartbeat(self._heartbeat(), self._clock.now()))
+            reply = await self._transport.heartbeat(encode_heartbeat(self._heartbeat(), self._clock.now()))
+            # An engine says once what to stop, and not again for a while: unheard, it would hold up the end.
+            self._work.cancel(after_heartbeat(reply).answer.cancel_task_ids)
 
     async def _register(self) -> None:
         failures = 0

@@ -412,6 +412,18 @@ async def test_stop_lets_tasks_finish(engine: FakeEngine, waiting: Worker, gate:
     assert engine.of("result")[-1].body["data"] == "through"
 
 
+async def test_stop_order_in_the_answer_to_the_goodbye_is_heard(engine: FakeEngine, waiting: Worker) -> None:
+    """A worker does not wait for a task that was called off in the moment in which it stops."""
+    waiting.configure(heartbeat_interval=3600, shutdown_timeout=3600)
+    await waiting.start()
+    engine.put("wait")
+    await engine.wait_for("heartbeat", task_ids)
+    engine.script["heartbeat"] = [(200, {"cancel_task_ids": ["t-1"]})]
+    await asyncio.wait_for(waiting.stop(), PATIENCE)
+
+    assert engine.of("result")[-1].body["status"] == "cancelled"
+
+
 async def test_stop_cancels_what_takes_too_long(engine: FakeEngine, waiting: Worker) -> None:
     """After the time to finish the rest is cancelled and reported."""
     waiting.configure(shutdown_timeout=0.0)
