@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _FETCHED = re.compile(r"""<(?:script|img|iframe|link(?! rel="canonical"))[^>]*\s(?:src|href)=["']?(?:https?:)?//""")
 
 
@@ -22,6 +24,7 @@ def _public_classes() -> set[str]:
     return {one.__name__ for one in found if inspect.isclass(one)}
 
 
+@pytest.mark.timeout(600)  # nearly a hundred pages, perhaps on a busy machine
 def test_site_is_made_without_warning_whole_and_self_contained(
     tmp_path: Path, pages: dict[str, Any], root: Path
 ) -> None:
