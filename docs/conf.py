@@ -37,10 +37,9 @@ include_patterns = [
     "examples/*/README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "README.md",
 ]
 exclude_patterns = [
-    # For people who read the repository: the site has docs/index.rst in its place.
-    "docs/README.md",
     # Read in CHANGELOG.md.
     "docs/changelog.d/*.*.md",
     ".*",
