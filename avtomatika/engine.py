@@ -276,7 +276,7 @@ class OrchestratorEngine:
             ],
         )
         self._auditor = Auditor(self._storage, self._clock, config.AUDIT_INTERVAL_SECONDS)
-        self._pulse = Pulse()
+        self._pulse = Pulse(lambda: self.app[SAMPLER_KEY].note(meter))
         app[METER_KEY] = meter
         app[TRACER_KEY] = self._tracer
         app[SAMPLER_KEY] = Sampler(self._storage, app[DISPATCHER_KEY], app[RUNNER_KEY], self._auditor, self._pulse)

@@ -14,14 +14,25 @@ from pathlib import Path
 
 import pytest
 
+from avtomatika import Config, OrchestratorEngine, processes
+from avtomatika.errors import ConfigError
 from avtomatika.reloading import look
 from tests.redis_server import RedisServer
 from tests.running import Running
 
 MODULE = """
-from avtomatika import OrchestratorEngine
+from avtomatika import OrchestratorEngine, StateMachineBlueprint
+
+quick = StateMachineBlueprint("quick", api_endpoint="/quick")
+
+
+@quick.handler_for("done", is_start=True, is_end=True)
+async def done():
+    pass
+
 
 engine = OrchestratorEngine()
+engine.register_blueprint(quick)
 """
 Start = Callable[..., Running]
 
@@ -46,10 +57,26 @@ def instance(port: str) -> str:
         return str(json.load(response)["instance_id"])
 
 
+def counted(port: str) -> str:
+    """Returns how many jobs of each blueprint were created, as a new connection tells it."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/_public/metrics", timeout=30) as response:
+        lines = response.read().decode().splitlines()
+    return next(line for line in lines if line.startswith("orchestrator_jobs_total{"))
+
+
 @pytest.mark.acceptance
 def test_processes_share_a_port_and_a_dead_one_is_replaced(start: Start, redis_server: RedisServer) -> None:
-    """Requests reach all processes, under names of their own; a killed one leaves no gap; SIGTERM ends them all."""
-    served = start("--processes", "2", STORAGE_URI=f"redis://127.0.0.1:{redis_server.port}/15", INSTANCE_ID="shop")
+    """Requests reach all processes, under names of their own; a killed one leaves no gap; SIGTERM ends them all.
+
+    Whichever is asked tells what all have counted, also the one that is no more.
+    """
+    served = start(
+        "--processes",
+        "2",
+        STORAGE_URI=f"redis://127.0.0.1:{redis_server.port}/15",
+        INSTANCE_ID="shop",
+        CLIENT_TOKEN="t",
+    )
     port = served.reads(r"2 processes serve port (\d+)")[1]
     for _ in range(2):
         served.reads(r"the engine serves at")
@@ -59,6 +86,10 @@ def test_processes_share_a_port_and_a_dead_one_is_replaced(start: Start, redis_s
     ]
     assert len(children) == 2
     assert all(name.startswith("shop-") for name in names)
+    order = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/quick", b"{}", {"X-Client-Token": "t"})
+    for _ in range(8):
+        urllib.request.urlopen(order, timeout=30).close()
+    assert {counted(port) for _ in range(4)} == {'orchestrator_jobs_total{blueprint="quick"} 8.0'}
 
     os.kill(children[0], signal.SIGKILL)
     served.reads(rf"process {children[0]} ended with code -9; another takes its place")
@@ -66,6 +97,7 @@ def test_processes_share_a_port_and_a_dead_one_is_replaced(start: Start, redis_s
     os.kill(children[1], signal.SIGKILL)
     served.reads(rf"process {children[1]} ended with code -9; another takes its place")
     assert instance(port) not in names
+    assert counted(port) == 'orchestrator_jobs_total{blueprint="quick"} 8.0'
 
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(60) == 0
@@ -96,6 +128,28 @@ def test_processes_without_redis_are_refused(start: Start, uri: str) -> None:
 
     served.reads(r"error: several processes share their jobs through Redis, but the storage is '\w+:'")
     assert served.process.wait(60) == 2
+
+
+@pytest.mark.parametrize("name", ["INSTANCE_ID", "HOLON_ID"])
+def test_name_fixed_by_the_program_is_refused(name: str) -> None:
+    """All processes would have it; as workers of a parent they would take each other's tasks for lost."""
+    engine = OrchestratorEngine(config=Config(STORAGE_URI="redis://127.0.0.1:1/0", API_PORT=0, **{name: "shop"}))
+
+    with pytest.raises(ConfigError, match=f"{name} is fixed to 'shop' by the program"):
+        processes.run(engine, ["shop:engine"], 2)
+
+
+def test_name_of_all_processes_begins_the_name_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine's name is new with each process, a holon's stays with the place, since its parent knows it by that."""
+    monkeypatch.setenv("INSTANCE_ID", "shop")
+    monkeypatch.setenv("HOLON_ID", "h" * 128)
+
+    made = [processes._environment(number, "/tmp/m") for number in (0, 1, 1)]
+
+    assert len({one["INSTANCE_ID"] for one in made}) == 3
+    assert all(one["INSTANCE_ID"].startswith("shop-") for one in made)
+    assert [one["HOLON_ID"][-4:] for one in made] == ["hh-0", "hh-1", "hh-1"]
+    assert all(Config(HOLON_ID=one["HOLON_ID"]) for one in made)
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,16 @@ class Meter:
             kind: ``rolled_back`` for its last steps, ``gone`` for everything.
         """
 
+    def lives(self, polls: int, handlers: int, stuck: int, loop_lag: float) -> None:
+        """What this engine has in hand at the moment; told twice a second.
+
+        Args:
+            polls: as in ``Sample``, like the others.
+            handlers: that run.
+            stuck: jobs.
+            loop_lag: seconds.
+        """
+
     def write(self, sample: Sample, accept: str = "") -> tuple[bytes, str] | None:
         """Returns all numbers as text, and its content type; None if none are kept.
 

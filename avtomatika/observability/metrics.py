@@ -1,8 +1,14 @@
-"""The numbers of an engine for Prometheus, on a registry of its own, so that several engines fit into one process."""
+"""The numbers of an engine for Prometheus, on a registry of its own, so that several engines fit into one process.
+
+Several processes of one engine can share their numbers, so that whichever is asked answers for all: then the library
+keeps counts in files of a folder, which ``PROMETHEUS_MULTIPROC_DIR`` names before it is imported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,7 +19,10 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from avtomatika.core.effects import Decision
 from avtomatika.core.job import Job, Task
@@ -35,11 +44,13 @@ class PrometheusMeter(Meter):
     """
 
     def __init__(self) -> None:
+        self._is_shared = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
         self.registry = registry = CollectorRegistry()
         self.labels: dict[str, tuple[str, ...]] = {}
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
+        if not self._is_shared:
+            ProcessCollector(registry=registry)
+            PlatformCollector(registry=registry)
+            GCCollector(registry=registry)
 
         def full(name: str, labels: tuple[str, ...]) -> str:
             self.labels[f"orchestrator_{name}"] = labels
@@ -48,8 +59,8 @@ class PrometheusMeter(Meter):
         def counter(name: str, meaning: str, *labels: str) -> Counter:
             return Counter(full(name, labels), meaning, labels, registry=registry)
 
-        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
-            return Gauge(full(name, labels), meaning, labels, registry=registry)
+        def gauge(name: str, meaning: str, together: Literal["livesum", "livemax"]) -> Gauge:
+            return Gauge(full(name, ()), meaning, registry=registry, multiprocess_mode=together)
 
         def histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(full(name, labels), meaning, labels, registry=registry, buckets=buckets)
@@ -85,15 +96,18 @@ class PrometheusMeter(Meter):
         self._losses = counter(
             "storage_losses", "Times that the storage had lost what it had acknowledged; must be 0.", "kind"
         )
-        self._queue_length = gauge("task_queue_length", "Tasks that wait for a worker.", "task_type")
-        self._oldest = gauge("task_oldest_waiting_seconds", "Age of the oldest task that waits.", "task_type")
-        self._jobs_present = gauge("jobs_present", "Jobs in the storage, by status.", "status")
-        self._active_workers = gauge("active_workers", "Workers that were heard of lately and are not going offline.")
-        self._workers = gauge("workers", "Workers that were heard of lately, by what they say of themselves.", "status")
-        self._polls = gauge("polls_held", "Polls of free workers that this engine holds.")
-        self._handlers = gauge("handlers_running", "Handlers that run in this engine.")
-        self._stuck = gauge("jobs_without_wakeup", "Jobs that nothing will wake, at the last audit; must be 0.")
-        self._loop_lag = gauge("loop_lag_seconds", "Longest delay of this engine's event loop in the last minute.")
+        self._polls = gauge("polls_held", "Polls of free workers that this engine holds.", "livesum")
+        self._handlers = gauge("handlers_running", "Handlers that run in this engine.", "livesum")
+        self._stuck = gauge(
+            "jobs_without_wakeup", "Jobs that nothing will wake, at the last audit; must be 0.", "livemax"
+        )
+        self._loop_lag = gauge(
+            "loop_lag_seconds", "Longest delay of this engine's event loop in the last minute.", "livemax"
+        )
+        self._stored = _Stored()
+        registry.register(self._stored)
+        for family in self._stored.collect():
+            self.labels[family.name] = _STORED[family.name.removeprefix("orchestrator_")][1]
 
     def committed(self, old: Job, decision: Decision) -> None:
         """Counts creations and ends."""
@@ -149,19 +163,55 @@ class PrometheusMeter(Meter):
         """Counts the loss."""
         self._losses.labels(kind).inc()
 
+    def lives(self, polls: int, handlers: int, stuck: int, loop_lag: float) -> None:
+        """Keeps the numbers for whoever is asked, here or in another process."""
+        self._polls.set(polls)
+        self._handlers.set(handlers)
+        self._stuck.set(stuck)
+        self._loop_lag.set(loop_lag)
+
     def write(self, sample: Sample, accept: str = "") -> tuple[bytes, str]:
         """Returns the numbers in the newest format that the asking side reads."""
-        _fill(self._queue_length, sample.waiting)
-        _fill(self._oldest, sample.oldest)
-        _fill(self._jobs_present, sample.jobs)
-        _fill(self._workers, sample.workers)
-        self._active_workers.set(sum(n for status, n in sample.workers.items() if status != "offline"))
-        self._polls.set(sample.polls)
-        self._handlers.set(sample.handlers)
-        self._stuck.set(sample.stuck)
-        self._loop_lag.set(sample.loop_lag)
+        self._stored.sample = sample
+        self.lives(sample.polls, sample.handlers, sample.stuck, sample.loop_lag)
+        registry = self.registry
+        if self._is_shared:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types here
+            registry.register(self._stored)
         encode, content_type = choose_encoder(accept)
-        return encode(self.registry), content_type
+        return encode(registry), content_type
+
+
+_STORED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "task_queue_length": ("Tasks that wait for a worker.", ("task_type",)),
+    "task_oldest_waiting_seconds": ("Age of the oldest task that waits.", ("task_type",)),
+    "jobs_present": ("Jobs in the storage, by status.", ("status",)),
+    "active_workers": ("Workers that were heard of lately and are not going offline.", ()),
+    "workers": ("Workers that were heard of lately, by what they say of themselves.", ("status",)),
+}
+
+
+class _Stored(Collector):
+    """What was read from the storage when somebody asked: of this moment only, whichever process reads it."""
+
+    def __init__(self) -> None:
+        self.sample: Sample | None = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        sample = self.sample or Sample()
+        values: Mapping[str, Mapping[str, float]] = {
+            "task_queue_length": sample.waiting,
+            "task_oldest_waiting_seconds": sample.oldest,
+            "jobs_present": sample.jobs,
+            "active_workers": {"": sum(n for status, n in sample.workers.items() if status != "offline")},
+            "workers": sample.workers,
+        }
+        for name, (meaning, labels) in _STORED.items():
+            family = GaugeMetricFamily(f"orchestrator_{name}", meaning, labels=labels)
+            for label, value in values[name].items():
+                family.add_metric([label] if labels else [], value)
+            yield family
 
 
 def reference() -> str:
@@ -184,17 +234,11 @@ _REFERENCE_HEAD = """\
 
 Counters and histograms are each engine's own: sum them up over engines. The gauges of jobs, tasks and workers are read
 from the storage at the moment of the question, so every engine on one storage tells the same: take the maximum, not the
-sum.
+sum. The processes of one `avtomatika run --processes` answer for each other: whichever is asked tells what all of them
+have counted, also those that have died, and leaves out the numbers of its own process.
 
 This page is made from the code:
 `python -c "from avtomatika.observability.metrics import reference; print(reference(), end='')"`.
 
 | Metric | Type | Labels | Meaning |
 |---|---|---|---|"""
-
-
-def _fill(gauge: Gauge, values: Mapping[str, float]) -> None:
-    """Sets the values, and forgets those that do not exist any more."""
-    gauge.clear()
-    for label, value in values.items():
-        gauge.labels(label).set(value)

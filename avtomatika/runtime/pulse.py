@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 
 _BEAT = 0.5
 _BEATS = 120
@@ -12,11 +13,16 @@ _BEATS = 120
 
 
 class Pulse:
-    """Measures how much later than asked the event loop wakes somebody."""
+    """Measures how much later than asked the event loop wakes somebody.
+
+    Args:
+        beat: is called at each beat.
+    """
 
     # Its own clock, the loop's: what is measured is the loop, also where a test moves the engine's clock by hand.
 
-    def __init__(self) -> None:
+    def __init__(self, beat: Callable[[], None] = lambda: None) -> None:
+        self._beat = beat
         self._lags: deque[float] = deque(maxlen=_BEATS)
         self._loop: asyncio.Task[None] | None = None
 
@@ -51,3 +57,4 @@ class Pulse:
             asked = clock() + _BEAT
             await asyncio.sleep(_BEAT)
             self.note(asked, clock())
+            self._beat()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from avtomatika.observability.base import Sample
+from avtomatika.observability.base import Meter, Sample
 from avtomatika.runtime.auditor import Auditor
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.pulse import Pulse
@@ -31,6 +31,10 @@ class Sampler:
         self._runner = runner
         self._auditor = auditor
         self._pulse = pulse
+
+    def note(self, meter: Meter) -> None:
+        """Tells a meter what this engine has in hand."""
+        meter.lives(self._dispatcher.parked, self._runner.active, len(self._auditor.stuck), self._pulse.lag)
 
     async def sample(self) -> Sample:
         """Returns the numbers of this moment.

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
@@ -143,3 +148,34 @@ def test_reference_has_the_metrics_of_the_contract() -> None:
         "jobs_without_wakeup",
     ):
         assert f"| `orchestrator_{name}` |" in page
+
+
+def test_processes_tell_what_all_of_them_count(tmp_path: Path) -> None:
+    """With a folder for it: counts add up, the storage is told as whoever is asked reads it, the dead are silent."""
+    program = """
+import sys
+from avtomatika.observability.base import Sample
+from avtomatika.observability.metrics import PrometheusMeter
+meter = PrometheusMeter()
+meter.conflict()
+meter.lives(2, 3, 0, float(sys.argv[1]))
+print(meter.write(Sample(waiting={sys.argv[1]: 7}, polls=2, handlers=3, loop_lag=float(sys.argv[1])))[0].decode())
+"""
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program, lag], env=environment, check=True, capture_output=True, text=True
+        )
+        for lag in ("0.5", "0.25")
+    ]
+
+    shown = set(said[1].stdout.splitlines())
+
+    assert shown >= {
+        "orchestrator_commit_conflicts_total 2.0",
+        "orchestrator_polls_held 4.0",
+        "orchestrator_handlers_running 6.0",
+        "orchestrator_loop_lag_seconds 0.5",
+        'orchestrator_task_queue_length{task_type="0.25"} 7.0',
+    }
+    assert not any("python_info" in line or '"0.5"' in line for line in shown)

@@ -86,6 +86,15 @@ def body_validator(document: dict[str, Any], call: dict[str, Any]) -> Draft20201
     return Draft202012Validator({**schema, "components": document["components"]})
 
 
+async def test_options_of_a_new_job_may_be_null(api: Api) -> None:
+    """Null says nothing, as leaving it out does; the document says so."""
+    document = await get_document(api)
+    body = {"initial_data": None, "webhook_url": None, "dispatch_timeout": None, "result_timeout": None}
+
+    assert body_validator(document, document["paths"]["/api/v1/quick"]["post"]).is_valid(body)
+    assert (await api.post("/api/v1/quick", body)).status == 202
+
+
 async def test_document_keeps_the_references_of_an_input_schema(api: Api) -> None:
     """``$ref`` into ``$defs``, to an anchor and to the root lead to the same place inside the document."""
     parcel = {

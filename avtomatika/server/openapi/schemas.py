@@ -239,9 +239,9 @@ def creation_body(input_schema: Schema | None) -> Schema:
         "type": "object",
         "properties": {
             "initial_data": or_null(data),
-            "webhook_url": {"type": "string", "format": "uri", "description": "where to send the outcome"},
-            "dispatch_timeout": {**seconds, "description": "seconds that a task may wait for a worker"},
-            "result_timeout": {**seconds, "description": "seconds until the job must have ended"},
+            "webhook_url": or_null({"type": "string", "format": "uri", "description": "where to send the outcome"}),
+            "dispatch_timeout": or_null({**seconds, "description": "seconds that a task may wait for a worker"}),
+            "result_timeout": or_null({**seconds, "description": "seconds until the job must have ended"}),
         },
         "required": ["initial_data"],
         "additionalProperties": False,
