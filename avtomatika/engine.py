@@ -224,7 +224,13 @@ class OrchestratorEngine:
         app[APPROVALS_KEY] = Approvals(self._storage, performer)
         app[SIGNATURES_KEY] = Signatures()
         app[DISPATCHER_KEY] = Dispatcher(
-            self._storage, self._clock, config.TASK_LEASE_SECONDS, meter, reputations, config.INSTANCE_ID
+            self._storage,
+            self._clock,
+            config.TASK_LEASE_SECONDS,
+            meter,
+            reputations,
+            config.INSTANCE_ID,
+            performer.recent,
         )
         app[REPUTATIONS_KEY] = reputations
         app[SOCKETS_KEY] = Sockets(self._storage, self._clock)

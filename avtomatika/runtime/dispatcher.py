@@ -22,6 +22,7 @@ from avtomatika.errors import StorageError
 from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.runtime.elsewhere import MOST_TOLD, Elsewhere, Waiting
+from avtomatika.runtime.recent import REMEMBERED_BYTES, Recent
 from avtomatika.runtime.reputations import Reputations
 from avtomatika.storage.base import Queue, Signal, Storage, TaskClaim
 
@@ -63,6 +64,7 @@ class Dispatcher:
         meter: counts what is handed out.
         reputations: of the workers; None to ask for none.
         owner: name of this engine, unlike any other's; one is made up if empty.
+        recent: remembers what is handed out; None for nobody.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class Dispatcher:
         meter: Meter = SILENT,
         reputations: Reputations | None = None,
         owner: str = "",
+        recent: Recent | None = None,
     ) -> None:
+        self._recent = Recent() if recent is None else recent
         self._meter = meter
         self._reputations = Reputations(storage, clock) if reputations is None else reputations
         self._storage = storage
@@ -220,8 +224,7 @@ class Dispatcher:
         worker_id, lease = poll.worker.worker_id, min(START_LEASE, self._lease)
         names = tuple(queue.name for queue in queues)
         if poll.limit == 1:
-            task = await self._storage.claim_task(worker_id, names, lease)
-            return () if task is None else (task,)
+            return await self._take_one(worker_id, names, lease)
         others = self._others({queue.task_type for queue in queues})
         # What was left a moment ago says how much to ask for; where it was too little, a second look takes the rest.
         share = fair_share(self._left.get(names, 0), others, poll.limit)
@@ -238,6 +241,15 @@ class Dispatcher:
             self._left.clear()
         self._left[names] = left
         return tasks
+
+    async def _take_one(self, worker_id: str, names: Sequence[str], lease: float) -> Sequence[Task]:
+        taken = await self._storage.claim_task_and_job(worker_id, names, lease, REMEMBERED_BYTES)
+        if taken is None:
+            return ()
+        task, job = taken
+        if job is not None:
+            self._recent.hand_out(task, job)
+        return (task,)
 
     def _others(self, task_types: Collection[str]) -> int:
         """Returns how many polls besides one wait for such tasks, here and at other engines."""

@@ -29,6 +29,7 @@ from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Limits
 from avtomatika.errors import DataSizeError, JobNotFoundError, StorageError
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
+from avtomatika.runtime.recent import Recent
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.reputations import Reputations
 from avtomatika.storage.base import (
@@ -158,6 +159,7 @@ class Performer:
 
     Attributes:
         handlers: goes on with jobs whose handlers are due at once; None where all of them queue up.
+        recent: what is with workers, and its jobs; kept up to date with what is written here.
     """
 
     handlers: Handlers | None = None
@@ -171,6 +173,7 @@ class Performer:
         tracer: Tracer = UNTRACED,
         reputations: Reputations | None = None,
     ) -> None:
+        self.recent = Recent()
         self._reputations = reputations
         self._meter = meter
         self._tracer = tracer
@@ -259,6 +262,8 @@ class Performer:
         job_id: str,
         find_event: FindEvent,
         task_id: str = "",
+        *,
+        remembers: bool = False,
     ) -> Decision:
         """Lets an event happen to a job, whatever else happens to it at the same time.
 
@@ -267,6 +272,8 @@ class Performer:
             find_event: called with the job and the task as stored, again after each lost race; returns the event, and
                 the task whose claim must still be the stored one when the event is a result.
             task_id: the task that the event concerns, read together with the job; empty for none.
+            remembers: whether to begin with what this engine remembers of both. It may be older than what is stored, so
+                no event is ignored because of it; what it says of the task's lease must not matter.
 
         Returns:
             The decision that was committed, or one whose ``ignored`` says why nothing was.
@@ -279,9 +286,17 @@ class Performer:
         if turn is None:
             self._turns[job_id] = turn = asyncio.Lock()
         async with turn:
-            return await self._happen(job_id, find_event, task_id)
+            # Inside the turn: what happened before it is remembered as well.
+            known = self.recent.take(job_id, task_id) if remembers else None
+            return await self._happen(job_id, find_event, task_id, known)
 
-    async def _happen(self, job_id: str, find_event: FindEvent, task_id: str) -> Decision:
+    async def _happen(
+        self, job_id: str, find_event: FindEvent, task_id: str, known: tuple[Job, Task] | None
+    ) -> Decision:
+        if known is not None:
+            decision = await self._try(*known, find_event)
+            if decision is not None and not decision.ignored:
+                return decision
         for _ in range(_MAX_RACES):
             stored: Task | None = None
             if task_id:
@@ -290,23 +305,31 @@ class Performer:
                 job = await self._storage.find_job(job_id)
             if job is None:
                 raise JobNotFoundError(job_id)
-            event, task = await find_event(job, stored)
-            now = await self._storage.now()
-            decision = self._decide(job, event, now)
-            if decision.ignored:
-                return decision
-            claim = TaskClaim(task.id, task.attempt, task.worker_id) if task else None
-            outcome = await self._commit(batch_of(job, decision, now, task_claim=claim))
-            if isinstance(outcome, Committed):
-                self._written(job, decision)
-                if self._reputations is not None:
-                    await self._reputations.learn(decision)
+            decision = await self._try(job, stored, find_event)
+            if decision is not None:
                 return decision
             self._meter.conflict()
             log.debug("lost a race", extra={"action": "commit_conflict", "job_id": job_id})
         raise StorageError(f"job {job_id} changed {_MAX_RACES} times while one event was to be written; try again.")
 
+    async def _try(self, job: Job, stored: Task | None, find_event: FindEvent) -> Decision | None:
+        """Decides on a job as it was read, and writes that; None if it is another one by now."""
+        event, task = await find_event(job, stored)
+        now = await self._storage.now()
+        decision = self._decide(job, event, now)
+        if decision.ignored:
+            return decision
+        claim = TaskClaim(task.id, task.attempt, task.worker_id) if task else None
+        outcome = await self._commit(batch_of(job, decision, now, task_claim=claim))
+        if not isinstance(outcome, Committed):
+            return None
+        self._written(job, decision)
+        if self._reputations is not None:
+            await self._reputations.learn(decision)
+        return decision
+
     def _written(self, old: Job, decision: Decision) -> None:
+        self.recent.note(decision.job)
         self._meter.committed(old, decision)
         self._tracer.committed(old, decision)
 

@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 # A worker that shuts down has 30 s for its tasks (WORKER_SHUTDOWN_TIMEOUT); their results come after its goodbye.
 _FAREWELL_SECONDS = 40.0
+# So long a worker that polls again is known without a look at the storage. What an engine knows of it is as old as its
+# last heartbeat anyway; this much older it is only where another engine has taken that.
+_KNOWN_SECONDS = 1.0
 # Workers that read nothing in the answer to a heartbeat; only a socket reaches them.
 _DEAF = frozenset({G0, G1})
 
@@ -86,6 +89,8 @@ class Workers:
         self._ttl = ttl
         self._lease = lease
         self._unknown: dict[str, asyncio.Event] = {}
+        # Those that polled lately, with the moment until which they count; the earliest first.
+        self._known: dict[str, tuple[WorkerProfile, float]] = {}
         self._orders = StopOrders()
         self._herd = Herd()
         self._closing = asyncio.Event()
@@ -162,7 +167,7 @@ class Workers:
             poll: what it said.
             seconds: how long to wait at most.
         """
-        profile = await self._storage.find_worker(worker_id)
+        profile = await self._find(worker_id)
         if profile is not None:
             self._promises.hear(profile)
         if profile is not None and profile.status == OFFLINE:
@@ -179,7 +184,7 @@ class Workers:
                 return None
             finally:
                 self._unknown.pop(worker_id, None)
-            profile = await self._storage.find_worker(worker_id)
+            profile = await self._find(worker_id)
         if profile is not None and poll.hot is not None:
             profile = replace(profile, hot=poll.hot)
         return profile
@@ -194,10 +199,27 @@ class Workers:
         finally:
             self._held -= 1
 
+    async def _find(self, worker_id: str) -> WorkerProfile | None:
+        now = self._clock.now()
+        while self._known and (oldest := next(iter(self._known.items())))[1][1] <= now:
+            del self._known[oldest[0]]
+        known = self._known.get(worker_id)
+        if known is not None:
+            return known[0]
+        profile = await self._storage.find_worker(worker_id)
+        if profile is not None:
+            self._know(profile)
+        return profile
+
+    def _know(self, profile: WorkerProfile) -> None:
+        self._known.pop(profile.worker_id, None)
+        self._known[profile.worker_id] = profile, self._clock.now() + _KNOWN_SECONDS
+
     async def _put(self, profile: WorkerProfile) -> None:
         # One that said goodbye is remembered only as long as its last results may take.
         ttl = min(self._ttl, _FAREWELL_SECONDS) if profile.status == OFFLINE else self._ttl
         await self._storage.put_worker(profile, ttl)
+        self._known.pop(profile.worker_id, None)
         self._promises.hear(profile)
         waiting = self._unknown.get(profile.worker_id)
         if waiting is not None:
@@ -221,7 +243,7 @@ class Workers:
             return await self._reported(found[0], attempt, result, worker_id), found[0]
 
         try:
-            decision = await self._performer.happen(result.job_id, find_event, task_id)
+            decision = await self._performer.happen(result.job_id, find_event, task_id, remembers=True)
         except JobNotFoundError:
             self._meter.result(IgnoredReason.JOB_NOT_FOUND)
             return ignored(IgnoredReason.JOB_NOT_FOUND)

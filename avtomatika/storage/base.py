@@ -551,6 +551,27 @@ class Storage(Protocol):
         """Takes up to ``limit`` tasks, each as ``claim_task`` would take it after the one before, in one step."""
         ...
 
+    async def claim_task_and_job(
+        self,
+        worker_id: str,
+        queues: Sequence[str],
+        lease: float,
+        limit: int,  # noqa: ARG002 - for those to whom it is a way
+    ) -> tuple[Task, Job | None] | None:
+        """Does what ``claim_task`` does, and returns the task's job as it is then.
+
+        Args:
+            worker_id: who takes it.
+            queues: names of queues.
+            lease: seconds.
+            limit: a job whose data have more bytes need not come along.
+
+        Returns:
+            The task, and its job or None where that would be another way to the storage; None if there is no task.
+        """
+        task = await self.claim_task(worker_id, queues, lease)
+        return None if task is None else (task, None)
+
     async def renew_tasks(self, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:
         """Lets claims end ``lease`` seconds from now and marks them confirmed: their workers run these tasks.
 

@@ -429,6 +429,17 @@ class MemoryStorage(Storage):
             tasks.append(task)
         return TakenTasks(tasks, self._tasks.count_waiting(queues))
 
+    async def claim_task_and_job(
+        self,
+        worker_id: str,
+        queues: Sequence[str],
+        lease: float,
+        limit: int,  # noqa: ARG002 - for those to whom it is a way
+    ) -> tuple[Task, Job | None] | None:
+        """Takes a task and tells of its job."""
+        task = await self.claim_task(worker_id, queues, lease)
+        return None if task is None else (task, self._jobs[task.job_id].load())
+
     def _hold(self, task: Task, until: float) -> None:
         """Writes a claimed task and watches its lease."""
         self._write_task(self._jobs[task.job_id], task, encode_task(task))

@@ -294,7 +294,9 @@ class RedisStorage(Storage):
         rows, left = await self._claim(worker_id, queues, lease, limit, counts=True)
         return TakenTasks([read_task(*row) for row in rows], left)
 
-    async def _claim(self, worker_id: str, queues: Sequence[str], lease: float, limit: int, *, counts: bool) -> Any:
+    async def _claim(
+        self, worker_id: str, queues: Sequence[str], lease: float, limit: int, *, counts: bool, job_limit: int = 0
+    ) -> Any:
         return await self._run(
             "claim_tasks",
             repeats=False,
@@ -303,7 +305,15 @@ class RedisStorage(Storage):
             lease=lease,
             limit=limit,
             counts=counts,
+            job_limit=job_limit,
         )
+
+    async def claim_task_and_job(
+        self, worker_id: str, queues: Sequence[str], lease: float, limit: int
+    ) -> tuple[Task, Job | None] | None:
+        """Takes a task and tells of its job."""
+        rows, _ = await self._claim(worker_id, queues, lease, 1, counts=False, job_limit=limit)
+        return (read_task(*rows[0][:2]), read_job(rows[0][2])) if rows else None
 
     async def renew_tasks(self, claims: Sequence[TaskClaim], lease: float) -> list[TaskClaim]:
         """Moves the ends of claims."""

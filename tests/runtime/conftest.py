@@ -63,7 +63,7 @@ class System:
         self.history = SQLiteHistory("")
         self.historian = Historian(self.storage, self.history, clock)
         self.pasts = Pasts(self.storage, self.performer, self.registry, self.historian, self.history)
-        self.dispatcher = Dispatcher(self.storage, clock, LEASE)
+        self.dispatcher = Dispatcher(self.storage, clock, LEASE, recent=self.performer.recent)
         self.sockets = Sockets(self.storage, clock)
         self.workers = Workers(
             self.storage, self.performer, self.historian, self.sockets, clock, ttl=120.0, lease=LEASE

@@ -78,7 +78,7 @@ class SimulatedEngine:
         performer = Performer(storage, self.registry, LIMITS)
         self.jobs = Jobs(storage, performer, self.clock)
         self.historian = Historian(storage, history, self.clock)
-        self.dispatcher = Dispatcher(storage, self.clock, 30.0, owner=owner)
+        self.dispatcher = Dispatcher(storage, self.clock, 30.0, owner=owner, recent=performer.recent)
         sockets = Sockets(storage, self.clock)
         self.workers = Workers(storage, performer, self.historian, sockets, self.clock, ttl=60.0, lease=30.0)
         self.runner = Runner(storage, performer, self.registry, self.clock, owner=owner, max_jobs=5)

@@ -822,6 +822,20 @@ async def test_claim_task_makes_it_the_workers(storage: Storage, clock: FakeCloc
     assert await storage.claim_task("w2", ["render"], 20) is None
 
 
+async def test_claim_task_may_bring_its_job_along(storage: Storage) -> None:
+    """The same task under the same claim, with its job as it is then, unless that is too large or elsewhere."""
+    job = await create(storage, queue_tasks=[a_task("t1"), a_task("t2")])
+
+    taken = await storage.claim_task_and_job("w1", ["render"], 10, 1000)
+    with_a_large_job = await storage.claim_task_and_job("w1", ["render"], 10, 1)
+
+    assert taken in [(await storage.find_task("t1"), job), (await storage.find_task("t1"), None)]
+    assert with_a_large_job is not None
+    assert with_a_large_job[0] == await storage.find_task("t2")
+    assert await storage.list_claims("w1") == [TaskClaim("t1", 1, "w1"), TaskClaim("t2", 1, "w1")]
+    assert await storage.claim_task_and_job("w1", ["render"], 10, 1000) is None
+
+
 async def test_claim_task_lasts_no_longer_than_its_timeout(storage: Storage) -> None:
     """A lease is never longer than the time that the task has."""
     claimed = await claimed_task(storage, a_task(timeout_seconds=5.0), lease=30)

@@ -1,5 +1,6 @@
 -- Takes the first tasks of some queues, records their starts in the jobs' histories, and counts what still waits if
--- that is asked for.
+-- that is asked for. Tells of the jobs as well if it is asked to, as far as their data are no larger than the limit; the
+-- keys of their fields are made here, as in claim_jobs.
 -- parts: numbers tasks jobs outbox signals
 
 local function is_before(one, other)
@@ -79,4 +80,12 @@ if ends then
   signals = {signal('timer', '', ends), signal('event')}
   publish(signals)
 end
-return cmsgpack.pack({{read_tasks(taken), left}, signals})
+local found = read_tasks(taken)
+if B.job_limit > 0 then
+  for place, id in ipairs(taken) do
+    local key = B.job_prefix .. read_record(K.task_facts, id).job
+    local size = redis.call('HSTRLEN', key, 'initial_data') + redis.call('HSTRLEN', key, 'state_history')
+    found[place][3] = size <= B.job_limit and redis.call('HGETALL', key) or {}
+  end
+end
+return cmsgpack.pack({{found, left}, signals})
