@@ -33,9 +33,14 @@ def encode_tasks(tasks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def parse_tasks(body: Any) -> list[TaskMessage | ProtocolError]:
     """Reads the answer to a poll, one task or many; in place of one that cannot be understood stands why."""
+    return [_parsed(one) for one in task_bodies(body)]
+
+
+def task_bodies(body: Any) -> list[Any]:
+    """Reads the answer to a poll, one task or many, as they came."""
     told = read_mapping(body)
     bodies = told.get("tasks") if "tasks" in told else [body]
-    return [_parsed(one) for one in bodies] if isinstance(bodies, list) else [_parsed(bodies)]
+    return bodies if isinstance(bodies, list) else [bodies]
 
 
 def _parsed(body: Any) -> TaskMessage | ProtocolError:

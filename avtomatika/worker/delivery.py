@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from avtomatika.clock import Clock
+from avtomatika.protocol.answers import IgnoredReason
 from avtomatika.protocol.codec import dumps
 from avtomatika.protocol.messages import Result
+from avtomatika.protocol.reading import read_mapping
 from avtomatika.protocol.results import encode_result
 from avtomatika.worker.bundles import Bundles
 from avtomatika.worker.lifecycle import Backoff, Reply, ResultStep, after_result, why_ignored
@@ -42,9 +44,12 @@ class Delivery:
         self._bundles = Bundles(transport, settings.worker_id, clock)
         self._worker_id = settings.worker_id
         self._timeout = settings.delivery_timeout
-        self._backoff = Backoff(settings.retry_initial, min(settings.retry_max, _LONGEST_DELAY))
+        self._attempts = settings.result_attempts
+        self._backoff = Backoff(settings.result_retry_initial, min(settings.retry_max, _LONGEST_DELAY))
         self._clock = clock
         self._hurry = asyncio.Event()
+        self.elsewhere: Sequence[Transport] = ()
+        """Other engines, which may be on the storage of this one and then take its results while it is away."""
 
     def hurry(self) -> None:
         """Repeats at once whatever waits to be repeated; the worker is about to end."""
@@ -75,9 +80,12 @@ class Delivery:
                 if reason:
                     logger.info("the result of task %s was not wanted: %s", task_id, reason)
                 return reply
+            if reply.status == 0 and (taken := await self._detour(text)) is not None:
+                logger.info("the result of task %s was taken by another engine", task_id)
+                return taken
             failures += 1
             delay = self._backoff.delay(failures, reply.retry_after)
-            if self._clock.now() + delay > give_up_at:
+            if self._clock.now() + delay > give_up_at or failures == self._attempts:
                 logger.error("the result of task %s is lost: %s (%d tries)", task_id, reply, failures)
                 return None
             logger.warning("the result of task %s waits %.1f s: %s", task_id, delay, reply)
@@ -87,6 +95,14 @@ class Delivery:
         if self._transport.batch > 1 and not self._tracing.headers():
             return await self._bundles.send(text)
         return await self._transport.result(text)
+
+    async def _detour(self, text: str) -> Reply | None:
+        """Offers a result to the other engines; returns the answer of one that knows the job."""
+        for transport in self.elsewhere:
+            reply = await transport.result(text)
+            if reply.is_ok and read_mapping(reply.body).get("reason") != IgnoredReason.JOB_NOT_FOUND:
+                return reply
+        return None
 
     async def _pause(self, seconds: float) -> None:
         if self._hurry.is_set():

@@ -11,7 +11,7 @@ from typing import Any
 from avtomatika.protocol.answers import HeartbeatAnswer, parse_heartbeat_answer
 from avtomatika.protocol.reading import read_mapping, read_text
 
-NO_CONTENT = 204
+NO_CONTENT, TOO_MANY = 204, 429
 _NOT_FOUND = 404
 _REFUSED = frozenset({401, 403})
 _LATER = frozenset({0, 408, 425, 429})
@@ -59,15 +59,17 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Delays that double with each failure.
+    """Delays that grow with each failure.
 
     Args:
         initial: seconds after the first failure.
         maximum: the longest delay in seconds.
+        factor: by what it grows.
     """
 
     initial: float
     maximum: float
+    factor: float = 2.0
 
     def delay(self, failures: int, retry_after: float | None = None) -> float:
         """Returns seconds to wait.
@@ -76,8 +78,8 @@ class Backoff:
             failures: how many there were in a row, at least 1.
             retry_after: what the server asked for; never undercut.
         """
-        doubled = self.initial * 2.0 ** min(failures - 1, 32)
-        return max(min(doubled, self.maximum), retry_after or 0.0)
+        grown = self.initial * self.factor ** min(failures - 1, 32)
+        return max(min(grown, self.maximum), retry_after or 0.0)
 
 
 class RegisterStep(StrEnum):

@@ -37,8 +37,12 @@ def software(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def artifacts(environment: Mapping[str, str]) -> dict[str, str]:
-    """Returns name to version of INSTALLED_ARTIFACTS, a JSON list of ``{"name", "version"}``."""
-    told = [item for item in _read_json("INSTALLED_ARTIFACTS", environment, list) if isinstance(item, dict)]
+    """Returns name to version of INSTALLED_ARTIFACTS, a JSON list of ``{"name", "version"}``.
+
+    The first releases called it INSTALLED_MODELS.
+    """
+    lists = [_read_json(name, environment, list) for name in ("INSTALLED_MODELS", "INSTALLED_ARTIFACTS")]
+    told = [item for items in lists for item in items if isinstance(item, dict)]
     return {str(item["name"]): str(item.get("version") or "unknown") for item in told if "name" in item}
 
 

@@ -1,87 +1,122 @@
-"""Asking for tasks: one long poll at a time, and none while nothing can be started."""
+"""Asking for tasks: one long poll at a time, at one engine or at several in turn, and none while nothing can start."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Sequence
 
 from avtomatika.clock import Clock
 from avtomatika.errors import ProtocolError
-from avtomatika.protocol.batches import parse_tasks
+from avtomatika.protocol.batches import task_bodies
 from avtomatika.protocol.polls import encode_poll
-from avtomatika.worker.lifecycle import SHORT_POLL, Backoff, Reply, after_heartbeat
-from avtomatika.worker.presence import Presence
+from avtomatika.protocol.tasks import parse_task
+from avtomatika.worker.engines import Mode
+from avtomatika.worker.lifecycle import SHORT_POLL, TOO_MANY, Backoff, Reply, after_heartbeat
+from avtomatika.worker.line import Line
+from avtomatika.worker.rota import Rota
 from avtomatika.worker.settings import Settings
-from avtomatika.worker.transport import Transport
+from avtomatika.worker.trust import Trust
 from avtomatika.worker.work import Work
 
 logger = logging.getLogger("avtomatika.worker")
 _QUICK = 1.0
-_IDLE_DELAY = 0.5
-"""Seconds before the next poll if the server answered "nothing" without holding the last one."""
+_TURN = 5.0
+"""Longest seconds of a poll while other engines wait for their turn."""
 
 
 class Polling:
     """Fetches tasks and starts them.
 
     Args:
-        transport: the connection.
+        lines: to the engines, in the order in which they are asked.
         settings: delays.
         work: where tasks are started.
-        presence: whether the engine knows this worker.
         clock: measures delays.
     """
 
-    def __init__(self, transport: Transport, settings: Settings, work: Work, presence: Presence, clock: Clock) -> None:
-        self._transport = transport
+    def __init__(self, lines: Sequence[Line], settings: Settings, work: Work, clock: Clock) -> None:
+        self._lines = lines
+        self._rota = Rota([line.address.weight for line in lines], settings.mode)
+        self._takes_turns = settings.mode is not Mode.FAILOVER
         self._timeout = settings.poll_timeout
-        self._backoff = Backoff(settings.retry_initial, settings.retry_max)
+        self._idle_delay = settings.idle_delay
+        self._refused_delay = settings.refused_poll_delay
+        self._backoff = Backoff(settings.poll_retry_initial, settings.poll_retry_max, settings.poll_retry_factor)
+        self._trust = Trust(settings.task_key, required=settings.require_task_signature)
         self._work = work
-        self._presence = presence
         self._clock = clock
-        self._failures = 0
 
     async def poll_forever(self) -> None:
         """Polls until it is cancelled."""
         while True:
-            await self._presence.registered.wait()
             await self._work.wait_for_room()
-            started = self._clock.now()
-            reply = await self._poll()
-            if reply.is_ok and self._take(reply):
-                self._failures = 0
+            usable = [line.is_usable for line in self._lines]
+            place = self._rota.next(usable)
+            if place is None:
+                await self._until_usable()
                 continue
-            await self._clock.sleep(self._delay(reply, self._clock.now() - started))
+            line = self._lines[place]
+            started = self._clock.now()
+            reply = await self._poll(line, others=sum(usable) > 1)
+            brought = reply.is_ok and self._take(reply, line)
+            self._rota.note(place, brought=brought)
+            if brought:
+                line.failures = 0
+            else:
+                now = self._clock.now()
+                line.rests_until = now + self._delay(line, reply, now - started)
 
-    async def _poll(self) -> Reply:
+    async def _until_usable(self) -> None:
+        """Returns when an engine may be asked."""
+        resting = [line.rests_until for line in self._lines if line.presence.registered.is_set()]
+        if resting:
+            await self._clock.sleep(min(resting) - self._clock.now())
+            return
+        waiting = [asyncio.ensure_future(line.presence.registered.wait()) for line in self._lines]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()
+
+    async def _poll(self, line: Line, *, others: bool) -> Reply:
         available = self._work.available
         timeout = self._timeout
+        if others and self._takes_turns:
+            timeout = min(timeout, _TURN)
         if self._work.has_busy_skill:
             timeout = min(timeout, SHORT_POLL)
-        batch = self._transport.batch
+        batch = line.transport.batch
         limit = min(batch, self._work.room) if batch > 1 else None
-        return await self._transport.poll(encode_poll(timeout, available, limit=limit), timeout)
+        return await line.transport.poll(encode_poll(timeout, available, limit=limit), timeout)
 
-    def _take(self, reply: Reply) -> bool:
-        """Starts the tasks of an answer, if there are some that can be understood."""
-        if not reply.body:
-            return False
-        tasks = parse_tasks(reply.body)
-        for task in tasks:
-            if isinstance(task, ProtocolError):
-                logger.error("the engine sent a task that cannot be understood: %s", task)
-            else:
-                logger.info("task %s (%s) starts", task.task_id, task.type)
-                self._work.start(task)
-        return any(not isinstance(task, ProtocolError) for task in tasks)
+    def _take(self, reply: Reply, line: Line) -> bool:
+        """Starts the tasks of an answer; returns whether there were some that can be understood."""
+        started = False
+        for body in task_bodies(reply.body) if reply.body else ():
+            try:
+                task = parse_task(body)
+            except ProtocolError as error:
+                # No bug of ours, so without the place in our code.
+                logger.error("the engine sent a task that cannot be understood: %s", error)  # noqa: TRY400
+                continue
+            logger.info("task %s (%s) starts", task.task_id, task.type)
+            self._work.start(task, line, self._trust.refusal(body))
+            started = True
+        return started
 
-    def _delay(self, reply: Reply, held: float) -> float:
-        """Returns seconds to wait after a poll that brought no task."""
+    def _delay(self, line: Line, reply: Reply, held: float) -> float:
+        """Returns seconds to leave an engine alone after a poll that brought no task."""
         if reply.is_ok:
-            self._failures = 0
-            return 0.0 if held >= min(_QUICK, self._timeout) else min(_IDLE_DELAY, self._timeout)
-        self._failures += 1
+            line.failures = 0
+            return 0.0 if held >= min(_QUICK, self._timeout) else min(self._idle_delay, self._timeout)
+        line.failures += 1
         if after_heartbeat(reply).register:
-            self._presence.check()
-        delay = self._backoff.delay(self._failures, reply.retry_after)
-        logger.warning("polling failed, next try in %.1f s: %s", delay, reply)
+            line.presence.check()
+        told = reply.retry_after
+        if told is None and reply.status == TOO_MANY:
+            told = self._refused_delay
+        delay = self._backoff.delay(line.failures, told)
+        logger.warning("polling %s failed, next try in %.1f s: %s", line.address.url, delay, reply)
         return delay

@@ -15,6 +15,7 @@ from avtomatika.protocol.heartbeats import encode_heartbeat
 from avtomatika.protocol.messages import Heartbeat, WorkerProfile
 from avtomatika.protocol.reading import read_mapping, read_text
 from avtomatika.protocol.registration import encode_register
+from avtomatika.worker.engines import EngineAddress
 from avtomatika.worker.lifecycle import (
     REFUSED_DELAY,
     Backoff,
@@ -24,15 +25,12 @@ from avtomatika.worker.lifecycle import (
     after_register,
     status_word,
 )
+from avtomatika.worker.load import LoadReport, machine_load
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.transport import Transport
 from avtomatika.worker.work import Work
 
 logger = logging.getLogger("avtomatika.worker")
-_DEBOUNCE = 0.1
-"""Seconds from a change to its heartbeat, so that changes of one moment share one."""
-_GAP = 1.0
-"""Least seconds between two heartbeats: engines allow 120 a minute, and short tasks change something all the time."""
 _WORKING_INTERVAL = 5.0
 """Longest seconds between two heartbeats while tasks run: their answers are where cancellations come from."""
 
@@ -45,17 +43,28 @@ class Presence:
     Args:
         transport: the connection.
         settings: delays and limits.
+        address: of the engine.
         work: the tasks that run.
         profile: what the engine is told of this worker.
         clock: measures intervals.
     """
 
     def __init__(
-        self, transport: Transport, settings: Settings, work: Work, profile: WorkerProfile, clock: Clock
+        self,
+        transport: Transport,
+        settings: Settings,
+        address: EngineAddress,
+        work: Work,
+        profile: WorkerProfile,
+        clock: Clock,
     ) -> None:
         self._transport = transport
         self._settings = settings
+        self._url = address.url
+        self._is_only = len(settings.engines) <= 1
         self._work = work
+        self._changed = work.watch()
+        self._load = LoadReport(settings.load_deadband, settings.load_interval)
         self._profile = profile
         self._clock = clock
         self._backoff = Backoff(settings.retry_initial, settings.retry_max)
@@ -76,13 +85,13 @@ class Presence:
             if not self.registered.is_set():
                 await self._register()
                 # What changed before is told by the registration; the first heartbeat tells the rest at once.
-                self._work.changed.set()
+                self._changed.set()
             await self._until_next_beat(jitter)
             jitter = await self._beat()
 
     def check(self) -> None:
         """Sends a heartbeat soon, to find out whether the engine still knows this worker."""
-        self._work.changed.set()
+        self._changed.set()
 
     async def leave(self) -> None:
         """Says that this worker takes no more tasks; later heartbeats repeat it."""
@@ -107,11 +116,11 @@ class Presence:
                 delay = REFUSED_DELAY
                 self._note_refused(reply)
             else:
-                logger.warning("cannot register at %s, next try in %.1f s: %s", self._settings.url, delay, reply)
+                logger.warning("cannot register at %s, next try in %.1f s: %s", self._url, delay, reply)
             await self._clock.sleep(delay)
 
     def _note_registered(self, reply: Reply) -> None:
-        logger.info("worker '%s' is registered at %s", self._settings.worker_id, self._settings.url)
+        logger.info("worker '%s' is registered at %s", self._settings.worker_id, self._url)
         warning = read_text(read_mapping(reply.body).get("warning"))
         if warning:
             logger.warning("the engine warns: %s", warning)
@@ -120,10 +129,11 @@ class Presence:
 
     def _note_refused(self, reply: Reply) -> None:
         sentence = (
-            f"{self._settings.url} refuses worker '{self._settings.worker_id}' ({reply}). "
+            f"{self._url} refuses worker '{self._settings.worker_id}' ({reply}). "
             "Check WORKER_TOKEN against the engine's GLOBAL_WORKER_TOKEN or its workers.toml."
         )
-        if self._settings.exit_on_refused:
+        # With several engines, the others may have work.
+        if self._settings.exit_on_refused and self._is_only:
             raise AuthError(sentence)
         logger.error("%s Next try in %.0f s.", sentence, REFUSED_DELAY)
 
@@ -131,10 +141,11 @@ class Presence:
         interval = self._settings.heartbeat_interval
         pause = min(interval, _WORKING_INTERVAL) if self._work.task_ids else interval
         with contextlib.suppress(TimeoutError):
-            await self._clock.wait_for(self._work.changed.wait(), pause + jitter)
+            await self._clock.wait_for(self._changed.wait(), pause + jitter)
             since = self._clock.now() - self._beat_at
-            await self._clock.sleep(max(min(_DEBOUNCE, interval), min(_GAP, interval) - since))
-        self._work.changed.clear()
+            debounce, cooldown = self._settings.heartbeat_debounce, self._settings.heartbeat_cooldown
+            await self._clock.sleep(max(min(debounce, interval), min(cooldown, interval) - since))
+        self._changed.clear()
         self._beat_at = self._clock.now()
 
     async def _beat(self) -> float:
@@ -167,4 +178,5 @@ class Presence:
             current_tasks=self._work.task_ids,
             available=available,
             skills_hash=self._profile.skills_hash,
+            load=self._load.news(machine_load(), self._clock.now()),
         )

@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from avtomatika.clock import Clock
 from avtomatika.protocol.messages import Result, WorkerProfile
-from avtomatika.worker.delivery import Delivery
+from avtomatika.worker.line import Line
 from avtomatika.worker.polling import Polling
-from avtomatika.worker.presence import Presence
-from avtomatika.worker.progress import ProgressFeed
 from avtomatika.worker.runner import Calls
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.tracing import Tracing
-from avtomatika.worker.transport import Transport
 from avtomatika.worker.work import Work
 
 logger = logging.getLogger("avtomatika.worker")
@@ -46,33 +43,28 @@ class Session:
         tracing: Tracing,
         settles: Callable[[Result], Awaitable[bool]],
     ) -> None:
-        self._settles = settles
         self._tracing = tracing
         self._settings = settings
-        self._transport = Transport(settings, clock, tracing)
-        self._progress = ProgressFeed(self._transport, settings.worker_id, clock)
-        self._delivery = Delivery(self._transport, settings, clock, tracing)
-        self._work = Work(calls, settings.concurrency, self._progress, self._deliver, clock, tracing)
-        self._presence = Presence(self._transport, settings, self._work, profile, clock)
-        polling = Polling(self._transport, settings, self._work, self._presence, clock)
+        self._work = Work(calls, settings.concurrency, clock, tracing)
+        self._lines = [
+            Line(settings, address, self._work, profile, clock, tracing, settles) for address in settings.engines
+        ]
+        for line in self._lines:
+            line.know(self._lines)
+        polling = Polling(self._lines, settings, self._work, clock)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._keeping = self._begin(self._presence.keep(), "presence")
+        self._keeping = [self._begin(line.presence.keep(), "presence") for line in self._lines]
         self._polling = self._begin(polling.poll_forever(), "polling")
-        self._sending = self._begin(self._progress.send_forever(), "progress")
-
-    async def _deliver(self, result: Result) -> None:
-        """Returns when the engine has the result, or it was given up."""
-        if not await self._settles(result):
-            await self._delivery.deliver(result)
+        self._sending = [self._begin(line.progress.send_forever(), "progress") for line in self._lines]
 
     async def wait_until_registered(self) -> None:
-        """Returns when the engine knows the worker; raises what ended its presence before."""
-        await self._first(self._presence.registered.wait(), self._keeping)
+        """Returns when an engine knows the worker; raises what ended its presence before."""
+        await self._first([line.presence.registered.wait() for line in self._lines], *self._keeping)
 
     async def wait(self) -> None:
         """Returns when a stop was requested; raises what ended one of the loops before."""
-        await self._first(self._stop.wait(), self._keeping, self._polling, self._sending)
+        await self._first([self._stop.wait()], *self._keeping, self._polling, *self._sending)
 
     def request_stop(self, *, drain: bool) -> None:
         """Lets ``wait`` return. The second request, or one without draining, leaves running tasks no more time."""
@@ -85,19 +77,21 @@ class Session:
         self._stop.set()
         await _end(self._polling)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._presence.leave(), _GOODBYE_TIMEOUT)
+            goodbyes = asyncio.gather(*(line.presence.leave() for line in self._lines))
+            await asyncio.wait_for(goodbyes, _GOODBYE_TIMEOUT)
         # Heartbeats go on meanwhile, or the engine would give the tasks to somebody else.
         if not await self._drain():
             self._work.cancel_all()
             await self._work.drain(_GOODBYE_TIMEOUT)
-        self._delivery.hurry()
+        for line in self._lines:
+            line.delivery.hurry()
         if not await self._work.wait_for_deliveries(_GOODBYE_TIMEOUT):
             logger.error("results could not be delivered before the end; the engine will have their tasks done again")
         await self._work.abandon()
-        await self._delivery.close()
-        await _end(self._keeping)
-        await _end(self._sending)
-        await self._transport.close()
+        for loop in (*self._keeping, *self._sending):
+            await _end(loop)
+        for line in self._lines:
+            await line.close()
         await self._tracing.close()
 
     async def _drain(self) -> bool:
@@ -116,15 +110,16 @@ class Session:
         task.add_done_callback(_log_end)
         return task
 
-    async def _first(self, event: Coroutine[Any, Any, object], *loops: asyncio.Task[None]) -> None:
-        waiting: asyncio.Task[object] = asyncio.create_task(event)
+    async def _first(self, events: Iterable[Coroutine[Any, Any, object]], *loops: asyncio.Task[None]) -> None:
+        waiting = [asyncio.create_task(event) for event in events]
         try:
-            await asyncio.wait({waiting, *loops}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*waiting, *loops}, return_when=asyncio.FIRST_COMPLETED)
             for loop in loops:
                 if loop.done() and not loop.cancelled():
                     loop.result()
         finally:
-            await _end(waiting)
+            for one in waiting:
+                await _end(one)
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

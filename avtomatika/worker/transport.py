@@ -12,6 +12,8 @@ import aiohttp
 from avtomatika.clock import Clock
 from avtomatika.errors import ConfigError, ProtocolError
 from avtomatika.protocol.codec import dumps, loads
+from avtomatika.security.signatures import Kind, key_of, sign, signed_texts
+from avtomatika.worker.engines import EngineAddress
 from avtomatika.worker.lifecycle import NO_CONTENT, Reply
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.tracing import Tracing
@@ -29,20 +31,25 @@ class Transport:
         settings: address, identity and token.
         clock: for dates in ``Retry-After``.
         tracing: what results carry of a trace.
+        address: of the engine; the first one of the settings if left out.
 
     Raises:
         ConfigError: a certificate cannot be read.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, tracing: Tracing) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, tracing: Tracing, address: EngineAddress | None = None
+    ) -> None:
+        address = address or settings.engines[0]
         self._tracing = tracing
         self.batch = 1
         """How many tasks or results go together: what the engine has announced, and the settings allow."""
-        self._url = settings.url
+        self._url = address.url
+        self._key = key_of(address.token) if settings.sign_messages else None
         self._worker_id = settings.worker_id
         self._clock = clock
         self._session = aiohttp.ClientSession(
-            headers={"X-Worker-Token": settings.token, "X-Worker-ID": settings.worker_id},
+            headers={"X-Worker-Token": address.token, "X-Worker-ID": settings.worker_id},
             connector=aiohttp.TCPConnector(limit=0, ssl=tls_context(settings) or True),
         )
 
@@ -52,11 +59,11 @@ class Transport:
 
     async def register(self, body: Mapping[str, Any]) -> Reply:
         """Introduces the worker."""
-        return await self._request("POST", "workers/register", body)
+        return await self._request("POST", "workers/register", self._text(body, Kind.REGISTER))
 
     async def heartbeat(self, body: Mapping[str, Any]) -> Reply:
         """Gives a sign of life."""
-        return await self._request("PATCH", f"workers/{self._worker_id}", body)
+        return await self._request("PATCH", f"workers/{self._worker_id}", self._text(body, Kind.HEARTBEAT))
 
     async def poll(self, query: Mapping[str, str], seconds: float) -> Reply:
         """Asks for a task; an answer of 204 means that there is none.
@@ -70,21 +77,34 @@ class Transport:
 
     async def result(self, text: str) -> Reply:
         """Delivers a result, given as JSON."""
-        return await self._request("POST", "tasks/result", text, carrier=self._tracing.headers())
+        return await self._request(
+            "POST", "tasks/result", self._signed(text, Kind.RESULT), carrier=self._tracing.headers()
+        )
 
     async def results(self, text: str) -> Reply:
         """Delivers many results, given as JSON."""
-        return await self._request("POST", "tasks/results", text)
+        return await self._request("POST", "tasks/results", self._signed(text, Kind.RESULT))
 
     async def event(self, body: Mapping[str, Any]) -> Reply:
         """Tells of an event."""
-        return await self._request("POST", "events", body)
+        return await self._request("POST", "events", self._text(body, Kind.EVENT))
+
+    def _text(self, body: Mapping[str, Any], kind: Kind) -> str:
+        return self._signed(dumps(body), kind)
+
+    def _signed(self, text: str, kind: Kind) -> str:
+        """Returns a message, a JSON object, with a signature if messages are signed."""
+        if self._key is None:
+            return text
+        signature = sign(self._key, next(signed_texts(text, kind)))
+        security = dumps({"signature": signature, "signer_id": self._worker_id})
+        return f'{text[:-1]},"security":{security}}}'
 
     async def _request(
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | str | None = None,
+        text: str | None = None,
         query: Mapping[str, str] | None = None,
         seconds: float = _TIMEOUT,
         carrier: Mapping[str, str] | None = None,
@@ -94,14 +114,14 @@ class Transport:
             async with self._session.request(
                 method,
                 url,
-                data=dumps(body) if isinstance(body, Mapping) else body,
-                headers={**(carrier or {}), **({} if body is None else {"Content-Type": "application/json"})},
+                data=text,
+                headers={**(carrier or {}), **({} if text is None else {"Content-Type": "application/json"})},
                 params=query,
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT),
             ) as response:
-                text = await response.read()
+                answer = await response.read()
                 wait = self._seconds(response.headers.get("Retry-After"))
-                return _reply(response.status, text, wait)
+                return _reply(response.status, answer, wait)
         except TimeoutError:
             return Reply(0, reason=f"{url} did not answer within {seconds:g} s")
         except (aiohttp.ClientError, OSError) as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
@@ -17,11 +17,26 @@ from avtomatika.protocol.messages import Result, TaskMessage
 from avtomatika.worker.context import Context
 from avtomatika.worker.lifecycle import room, startable
 from avtomatika.worker.outcome import failed
-from avtomatika.worker.progress import ProgressFeed
 from avtomatika.worker.runner import Call, Calls
 from avtomatika.worker.tracing import Tracing
 
 logger = logging.getLogger("avtomatika.worker")
+
+
+class Origin(Protocol):
+    """The engine that a task came from."""
+
+    def report(self, task: TaskMessage, value: float, message: str) -> None:
+        """Takes a progress, from any thread, and returns at once."""
+        ...
+
+    async def flush(self, task_id: str) -> None:
+        """Returns when all progress of a task is sent, or has been given up."""
+        ...
+
+    async def deliver(self, result: Result) -> None:
+        """Returns when the result is delivered or given up."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +54,6 @@ class Work:
     Args:
         calls: makes the calls of the tasks' functions.
         concurrency: how many tasks may run at once.
-        progress: where progress goes.
-        deliver: takes a result; returns when it is delivered or given up.
         clock: measures how long a task took.
         tracing: follows the tasks.
     """
@@ -49,8 +62,6 @@ class Work:
         self,
         calls: Calls,
         concurrency: int,
-        progress: ProgressFeed,
-        deliver: Callable[[Result], Awaitable[None]],
         clock: Clock,
         tracing: Tracing,
     ) -> None:
@@ -59,8 +70,6 @@ class Work:
         self._functions = calls.functions
         self._limits = {name: function.concurrency for name, function in calls.functions.items()}
         self._concurrency = concurrency
-        self._progress = progress
-        self._deliver = deliver
         self._clock = clock
         self._running: dict[str, _Running] = {}
         self._slots: dict[str, str] = {}
@@ -68,9 +77,15 @@ class Work:
         self._undelivered: dict[str, None] = {}
         self._deliveries: set[asyncio.Task[None]] = set()
         self._has_room = asyncio.Event()
-        self.changed = asyncio.Event()
-        """Set whenever something starts or ends; whoever tells the engine clears it."""
+        self._watchers: list[asyncio.Event] = []
         self._note_change()
+
+    def watch(self) -> asyncio.Event:
+        """Returns an event that is set whenever something starts or ends; whoever asked for it clears it."""
+        changed = asyncio.Event()
+        self._watchers.append(changed)
+        changed.set()
+        return changed
 
     @property
     def task_ids(self) -> tuple[str, ...]:
@@ -101,15 +116,23 @@ class Work:
         """Returns when at least one more task can be started."""
         await self._has_room.wait()
 
-    def start(self, task: TaskMessage) -> None:
-        """Starts a task; one that this worker has already is not started twice."""
+    def start(self, task: TaskMessage, origin: Origin, refusal: str = "") -> None:
+        """Starts a task; one that this worker has already is not started twice.
+
+        Args:
+            task: the task.
+            origin: where its progress and its result go.
+            refusal: why it must not be done, or empty; then its result is that failure.
+        """
         if task.task_id in self._whole:
             logger.warning("task %s came twice; it is running already", task.task_id)
             return
         self._slots[task.task_id] = task.type
         self._undelivered[task.task_id] = None
         with log_context(job_id=task.job_id, task_id=task.task_id):
-            self._whole[task.task_id] = asyncio.create_task(self._do(task), name=f"task-{task.task_id}")
+            self._whole[task.task_id] = asyncio.create_task(
+                self._do(task, origin, refusal), name=f"task-{task.task_id}"
+            )
         self._note_change()
 
     def cancel(self, task_ids: Iterable[str]) -> None:
@@ -160,15 +183,15 @@ class Work:
             return True
         return not (await asyncio.wait(open_tasks, timeout=seconds))[1]
 
-    async def _do(self, task: TaskMessage) -> None:
+    async def _do(self, task: TaskMessage, origin: Origin, refusal: str) -> None:
         """Runs a task, delivers its result, and frees its slot when nothing of it runs any more."""
         try:
-            call = self._calls.of(task, self._progress.report)
+            call = None if refusal else self._calls.of(task, origin.report)
             with self._tracing.task(task) as ended:
-                result = self._unknown(task) if call is None else await self._run(task, call)
+                result = self._refused(task, refusal) if call is None else await self._run(task, call)
                 ended(result)
                 # Begun in here: the request that delivers the result goes on with this trace.
-                delivery = asyncio.create_task(self._hand_on(result), name=f"deliver-{task.task_id}")
+                delivery = asyncio.create_task(self._hand_on(result, origin), name=f"deliver-{task.task_id}")
             self._deliveries.add(delivery)
             delivery.add_done_callback(self._deliveries.discard)
             if call is not None:
@@ -195,12 +218,15 @@ class Work:
         logger.info("task %s (%s) ended: %s after %.3f s", task.task_id, task.type, result.status, seconds)
         return replace(result, costs={"execution_time_seconds": round(seconds, 6)})
 
-    async def _hand_on(self, result: Result) -> None:
-        await self._progress.flush(result.task_id)
-        await self._deliver(result)
+    async def _hand_on(self, result: Result, origin: Origin) -> None:
+        await origin.flush(result.task_id)
+        await origin.deliver(result)
         self._undelivered.pop(result.task_id, None)
 
-    def _unknown(self, task: TaskMessage) -> Result:
+    def _refused(self, task: TaskMessage, refusal: str) -> Result:
+        if refusal:
+            logger.error("task %s is not done: %s", task.task_id, refusal)
+            return failed(task, "SECURITY_ERROR", refusal)
         known = ", ".join(sorted(self._functions)) or "none"
         message = f"this worker has no task '{task.type}'; it has: {known}.{suggest(task.type, self._functions)}"
         logger.error("task %s: %s", task.task_id, message)
@@ -211,4 +237,5 @@ class Work:
             self._has_room.set()
         else:
             self._has_room.clear()
-        self.changed.set()
+        for changed in self._watchers:
+            changed.set()

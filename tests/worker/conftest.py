@@ -147,4 +147,7 @@ def worker(engine: FakeEngine) -> Worker:
         shutdown_timeout=10,
         retry_initial=0.01,
         retry_max=0.05,
+        poll_retry_initial=0.01,
+        poll_retry_max=0.05,
+        result_retry_initial=0.01,
     )

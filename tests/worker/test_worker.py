@@ -508,3 +508,33 @@ async def test_function_runs_with_its_ids_bound(engine: FakeEngine, worker: Work
         results = [parse_result(await engine.result(task_id)).data for task_id in ("t-1", "t-2")]
 
     assert results == [{"job_id": "j", "task_id": task_id, "worker_id": "w"} for task_id in ("t-1", "t-2")]
+
+
+async def test_poll_that_is_one_too_many_is_not_repeated_at_once(engine: FakeEngine, worker: Worker) -> None:
+    """Without a word of the engine, the worker keeps away for as long as its settings say."""
+    worker.configure(refused_poll_delay=3600)
+    worker.add_task(lambda: None, "echo")
+    engine.script["poll"] = [(429, {"error": "slow down"})]
+
+    async with worker:
+        await engine.wait_for("poll")
+        await engine.wait_for("heartbeat", count=3)
+
+    assert len(engine.of("poll")) == 1
+
+
+async def test_result_is_given_up_after_its_attempts(
+    engine: FakeEngine, worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where an operator has limited them."""
+    worker.configure(result_attempts=2)
+    worker.add_task(lambda: None, "echo")
+    engine.script["result"] = [(503, {"error": "later"})] * 3
+
+    async with worker:
+        engine.put("echo")
+        await engine.wait_for("result", count=2)
+        await engine.wait_for("heartbeat", lambda heard: not task_ids(heard), count=3)
+
+    assert len(engine.of("result")) == 2
+    assert "the result of task t-1 is lost" in caplog.text
