@@ -16,6 +16,8 @@ _NAMES = frozenset({"job_id", "task_id", "worker_id"})
 _LONGEST = 512
 _MARK = re.compile(rb'["{}\[\]:,]')
 _TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_ROUND, _NO_BRACKETS = bytes.maketrans(b"{[]}", b"(())"), bytes(set(range(256)) - set(b"{[]}"))
 _QUOTE, _OPENING, _CLOSING = ord('"'), frozenset(b"{["), frozenset(b"}]")
 
 
@@ -35,7 +37,9 @@ class Skim:
     def feed(self, piece: bytes) -> None:
         """Takes the next piece."""
         self.size += len(piece)
-        at = 0
+        at = self._read_text(piece, 0) if self._in_text and piece else 0
+        if self._depth > 1 and not self._in_text and self._pass_inside(piece[at:]):
+            return
         while at < len(piece):
             if self._in_text:
                 at = self._read_text(piece, at)
@@ -50,6 +54,21 @@ class Skim:
         """Returns the result without its data; an id that was not found is empty."""
         found = self._found
         return Result(found.get("job_id", ""), found.get("task_id", ""), found.get("worker_id", ""))
+
+    def _pass_inside(self, piece: bytes) -> bool:
+        """Passes over a piece, several times faster, if all of it belongs to one value; returns whether it does."""
+        plain = _ESCAPE.sub(b"", piece) if b"\\" in piece else piece
+        between = plain.split(b'"')
+        marks = b"".join(between[::2]).translate(_ROUND, _NO_BRACKETS)
+        while b"()" in marks:
+            marks = marks.replace(b"()", b"")
+        closing = marks.count(b")")
+        if self._depth - closing < 2:
+            return False
+        self._depth += len(marks) - 2 * closing
+        self._in_text = len(between) % 2 == 0
+        self._is_cut = self._in_text and plain.endswith(b"\\")
+        return True
 
     def _pass_mark(self, mark: int) -> None:
         if mark == _QUOTE:

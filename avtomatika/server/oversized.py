@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -19,6 +20,7 @@ from avtomatika.server.signed import refused_signature
 
 log = logging.getLogger(__name__)
 
+_PIECE = 64 * 1024
 SKIMMED = 16
 """So many times the limit may go by; a body beyond that is not even looked at, and refused with 413."""
 
@@ -38,16 +40,23 @@ async def read_result(request: web.Request, limit: int) -> bytes | Skim:
         raise too_large(request.content_length or 0, limit)
     body, skim = bytearray(), Skim()
     async for chunk in read_chunks(request):
-        if not skim.size:
+        if skim.size:
+            await _skim(skim, chunk)
+        else:
             body += chunk
-            if len(body) <= limit:
-                continue
-            chunk = bytes(body)  # noqa: PLW2901 - what has come so far
-            body.clear()
-        skim.feed(chunk)
+            if len(body) > limit:
+                await _skim(skim, body)
+                body.clear()
         if skim.size > most:
             raise too_large(skim.size, limit)
     return skim if skim.size else bytes(body)
+
+
+async def _skim(skim: Skim, passing: bytes | bytearray) -> None:
+    """Lets a piece go by in pieces so small that nobody else waits for long."""
+    for start in range(0, len(passing), _PIECE):
+        skim.feed(bytes(passing[start : start + _PIECE]))
+        await asyncio.sleep(0)
 
 
 async def refuse_result(request: web.Request, skim: Skim, limit: int) -> dict[str, Any]:
