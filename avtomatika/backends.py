@@ -80,6 +80,14 @@ def make_payloads(config: Config, storage: Storage) -> PayloadStore:
     )
 
 
+def offload_bytes(config: Config, storage: Storage) -> int:
+    """Returns the size above which documents leave their jobs for the store of files; 0 if none do."""
+    if config.S3_ENDPOINT_URL or config.is_set("PAYLOAD_OFFLOAD_BYTES") or getattr(storage, "path", ""):
+        return config.PAYLOAD_OFFLOAD_BYTES
+    # A directory beside a Redis may be one that other engines on it do not see: somebody has to say that it is not.
+    return 0
+
+
 def _local_payloads(config: Config, storage: Storage) -> PayloadStore:
     if config.TASK_FILES_DIR:
         return LocalPayloads(config.TASK_FILES_DIR)

@@ -72,6 +72,13 @@ def _limits_of(text: str) -> dict[str, int]:
     return limits
 
 
+def _none_or_much(size: int) -> int:
+    """Refuses sizes of which a reference would save nothing."""
+    if size and size < 1024:
+        raise ValueError("too small")
+    return size
+
+
 def _readable_limits(text: str) -> str:
     _limits_of(text)
     return text
@@ -381,6 +388,12 @@ class Config(BaseSettings):
         "Largest initial data, largest state_history and largest params of a task; larger data belong into files.",
         "a whole number from 1024",
         ge=1024,
+    )
+    PAYLOAD_OFFLOAD_BYTES: Annotated[int, AfterValidator(_none_or_much)] = _setting(
+        256 * 1024,
+        "Initial data, state_history, results and params above this size are kept with the files of the job; 0 keeps "
+        "them in the storage. With Redis or memory and files in a directory, it holds only if it is set.",
+        "0, or a whole number from 1024",
     )
     CHECK_SKILL_SCHEMAS: bool = _setting(
         True,

@@ -19,7 +19,15 @@ from typing import Any
 from aiohttp import web
 
 from avtomatika import loops
-from avtomatika.backends import make_history, make_meter, make_payloads, make_signer, make_storage, make_tracer
+from avtomatika.backends import (
+    make_history,
+    make_meter,
+    make_payloads,
+    make_signer,
+    make_storage,
+    make_tracer,
+    offload_bytes,
+)
 from avtomatika.blueprints import RetryPolicy, StateMachineBlueprint
 from avtomatika.blueprints.loader import load_folder
 from avtomatika.clock import Clock, SystemClock
@@ -32,17 +40,20 @@ from avtomatika.history.base import History
 from avtomatika.history.noop import NoopHistory
 from avtomatika.history.uris import parse_history_uri
 from avtomatika.holon import Holon
+from avtomatika.observability.base import Meter
 from avtomatika.observability.logging import setup_logging
 from avtomatika.protocol.files import store_fingerprint
 from avtomatika.runtime.approvals import Approvals
 from avtomatika.runtime.auditor import Auditor
 from avtomatika.runtime.children import ChildCarrier, ParentCarrier
+from avtomatika.runtime.depot import Depot
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.feed import Feed
 from avtomatika.runtime.file_watch import FileWatch
 from avtomatika.runtime.health import Health
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
+from avtomatika.runtime.outgoing import Outgoing
 from avtomatika.runtime.pasts import Pasts
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.postman import Postman
@@ -55,6 +66,7 @@ from avtomatika.runtime.sampling import Sampler
 from avtomatika.runtime.scheduler import Scheduler
 from avtomatika.runtime.shelves import with_shelves
 from avtomatika.runtime.sockets import Sockets
+from avtomatika.runtime.sweeper import Sweeper
 from avtomatika.runtime.tidying import FilesCarrier
 from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
@@ -193,9 +205,10 @@ class OrchestratorEngine:
                 config.REPUTATION_REWARD_SUCCESS,
             ),
         )
-        performer = Performer(self._storage, self._registry, limits, meter, self._tracer, reputations)
+        depot = Depot(self._storage, self._payloads, offload_bytes(config, self._storage), self._clock)
+        performer = Performer(self._storage, self._registry, limits, meter, self._tracer, reputations, depot)
         file_store = store_fingerprint(config.S3_ENDPOINT_URL, config.S3_ACCESS_KEY, config.S3_DEFAULT_BUCKET)
-        historian = Historian(self._storage, self._history, self._clock, keep)
+        historian = Historian(self._storage, self._history, self._clock, keep, depot)
         self.app = build_app(
             Settings(
                 api_prefix=config.CLIENT_API_PREFIX,
@@ -219,8 +232,8 @@ class OrchestratorEngine:
         app[PAYLOADS_KEY] = self._payloads
         app[HISTORIAN_KEY] = historian
         app[REGISTRY_KEY] = self._registry
-        app[JOBS_KEY] = Jobs(self._storage, performer, self._clock, self._tracer)
-        app[PASTS_KEY] = Pasts(self._storage, performer, self._registry, historian, self._history)
+        app[JOBS_KEY] = Jobs(self._storage, performer, self._clock, self._tracer, depot)
+        app[PASTS_KEY] = Pasts(self._storage, performer, self._registry, historian, self._history, depot)
         app[APPROVALS_KEY] = Approvals(self._storage, performer)
         app[SIGNATURES_KEY] = Signatures()
         app[DISPATCHER_KEY] = Dispatcher(
@@ -231,6 +244,7 @@ class OrchestratorEngine:
             reputations,
             config.INSTANCE_ID,
             performer.recent,
+            Outgoing(self._storage, depot, performer),
         )
         app[REPUTATIONS_KEY] = reputations
         app[SOCKETS_KEY] = Sockets(self._storage, self._clock)
@@ -258,6 +272,7 @@ class OrchestratorEngine:
             meter=meter,
             tracer=self._tracer,
             payloads=self._payloads,
+            depot=depot,
         )
         self._watcher = Watcher(
             self._storage,
@@ -268,19 +283,8 @@ class OrchestratorEngine:
             wake=app[RUNNER_KEY].wake,
             meter=meter,
         )
-        self._webhooks = WebhookCarrier(self._clock, meter, make_signer(config.WEBHOOK_SECRET))
-        self._holon = Holon(app[JOBS_KEY], self._registry, self._storage, self._clock)
-        self._postman = app[POSTMAN_KEY] = Postman(
-            self._storage,
-            self._clock,
-            [
-                self._webhooks,
-                ChildCarrier(self._storage, performer, self._registry),
-                ParentCarrier(performer),
-                FilesCarrier(self._storage, self._payloads),
-                self._holon,
-            ],
-        )
+        self._build_postman(performer, depot, meter)
+        self._sweeper = Sweeper(self._storage, self._payloads, self._clock)
         self._auditor = Auditor(self._storage, self._clock, config.AUDIT_INTERVAL_SECONDS)
         self._pulse = Pulse(lambda: self.app[SAMPLER_KEY].note(meter))
         app[METER_KEY] = meter
@@ -298,6 +302,23 @@ class OrchestratorEngine:
         self._files = FileWatch(self._clock)
         app.cleanup_ctx.append(self._serve)
         app.on_shutdown.append(self._let_go)
+
+    def _build_postman(self, performer: Performer, depot: Depot, meter: Meter) -> None:
+        """Puts together what leaves the engine."""
+        config, app = self.config, self.app
+        self._webhooks = WebhookCarrier(self._clock, meter, make_signer(config.WEBHOOK_SECRET))
+        self._holon = Holon(app[JOBS_KEY], self._registry, self._storage, self._clock)
+        self._postman = app[POSTMAN_KEY] = Postman(
+            self._storage,
+            self._clock,
+            [
+                self._webhooks,
+                ChildCarrier(self._storage, performer, self._registry),
+                ParentCarrier(performer),
+                FilesCarrier(self._storage, self._payloads, depot),
+                self._holon,
+            ],
+        )
 
     # --- blueprints and jobs ---
 
@@ -479,6 +500,7 @@ class OrchestratorEngine:
         app[SOCKETS_KEY].start()
         self._watcher.start()
         self._auditor.start()
+        self._sweeper.start()
         self._pulse.start()
         self._postman.start()
         self._files.start()
@@ -489,6 +511,7 @@ class OrchestratorEngine:
         await app[SCHEDULER_KEY].stop()
         await self._files.stop()
         await self._pulse.stop()
+        await self._sweeper.stop()
         await self._auditor.stop()
         await self._watcher.stop()
         await asyncio.gather(app[RUNNER_KEY].stop(_STOP_GRACE), self._postman.stop(_STOP_GRACE))

@@ -24,7 +24,8 @@
     │   ├── PayloadNotFoundError  there is no such file
     │   ├── PayloadSizeError      it is too large for what was asked
     │   ├── PayloadMismatchError  what the store holds is not what was moved
-    │   └── PayloadStoreError     the store of files did not answer or refused
+    │   ├── PayloadStoreError     the store of files did not answer or refused
+    │   └── PayloadLostError      a document that left its job is gone or damaged
     ├── ProtocolError          a message of the worker protocol cannot be understood
     ├── AuthError              a token is missing or wrong
     └── ClientError            the server refused a request of our own client
@@ -59,6 +60,7 @@ __all__ = [
     "JobStateError",
     "PastStateError",
     "PayloadError",
+    "PayloadLostError",
     "PayloadMismatchError",
     "PayloadNameError",
     "PayloadNotFoundError",
@@ -386,6 +388,12 @@ class PayloadStoreError(PayloadError):
         self.uri = uri
         self.reason = reason
         super().__init__(f"the store of files cannot be used for {uri}: {reason}")
+
+
+class PayloadLostError(PayloadError):
+    """A document that left its job is gone from the store of files, or damaged."""
+
+    code = "payload_lost"
 
 
 class ProtocolError(AvtomatikaError, ValueError):

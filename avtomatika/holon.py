@@ -155,7 +155,7 @@ class Holon:
                 await self._cancel(job_id, context.task_id)
             raise
         self._ended.add(context.task_id)
-        return _returned(job)
+        return _returned(await self._jobs.depot.fetch_job(job))
 
     async def _job_of(self, name: str, params: dict[str, Any], context: Context) -> str:
         """Returns the job that does the task; one of an earlier attempt, unless that has failed."""

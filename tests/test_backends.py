@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.backends import make_payloads, make_storage
+from avtomatika.backends import make_payloads, make_storage, offload_bytes
 from avtomatika.clock import SystemClock
 from avtomatika.config import Config
 from avtomatika.errors import ConfigError
@@ -83,3 +83,21 @@ def test_wrong_setting_is_told_by_name(name: str, value: object) -> None:
     """What cannot be meant is an error at once, not at the first file."""
     with pytest.raises(ConfigError, match=name):
         Config.plain(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({}, 0),
+        ({"PAYLOAD_OFFLOAD_BYTES": 5000}, 5000),
+        ({"STORAGE_URI": "redis://127.0.0.1"}, 0),
+        ({"STORAGE_URI": "redis://127.0.0.1", "S3_ENDPOINT_URL": "http://127.0.0.1"}, 262144),
+        ({"STORAGE_URI": "sqlite:jobs.db"}, 262144),
+        ({"STORAGE_URI": "sqlite:jobs.db", "PAYLOAD_OFFLOAD_BYTES": 0}, 0),
+    ],
+)
+def test_large_documents_leave_by_themselves_where_all_engines_find_them(settings: dict[str, Any], size: int) -> None:
+    """A directory beside a Redis may be another one for each machine: there it must be set."""
+    config = Config(**settings)
+
+    assert offload_bytes(config, make_storage(config, SystemClock())) == size

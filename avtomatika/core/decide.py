@@ -36,7 +36,7 @@ from avtomatika.core.events import (
 from avtomatika.core.job import Failure, Job
 from avtomatika.core.states import TRANSITIONS, JobStatus
 from avtomatika.core.steps import DEFAULT_LIMITS, Limits, Step
-from avtomatika.errors import AvtomatikaError
+from avtomatika.errors import AvtomatikaError, PayloadLostError
 
 
 class IllegalTransitionError(AvtomatikaError):
@@ -65,13 +65,21 @@ def decide(job: Job, event: Event, graph: Graph, now: float, limits: Limits = DE
     Returns:
         The new job, one version on, and the effects; or the same job and why the event was ignored.
 
+    A job whose data are lost is quarantined by whatever would be laid over them.
+
     Raises:
+        DocumentAwayError: it takes a document that has to be fetched first; then ask again.
         IllegalTransitionError: a defect of the core.
     """
     if job.is_terminal and not isinstance(event, Requeued | Rewound):
         return Decision(job, ignored="job_cancelled" if job.status is JobStatus.CANCELLED else "stale_task")
     step = Step(job, graph, now, limits)
-    ignored = _route(step, event)
+    try:
+        ignored = _route(step, event)
+    except PayloadLostError as error:
+        step = Step(job, graph, now, limits)
+        step.quarantine(Failure("PAYLOAD_LOST_ERROR", str(error), job.state, attempt=job.attempt))
+        return step.decision()
     if ignored:
         return Decision(job, ignored=ignored)
     if step.status not in TRANSITIONS.get((job.status, type(event).__name__), ()):

@@ -1,4 +1,4 @@
-"""Documents: the JSON-like values of a job, frozen as msgpack bytes."""
+"""Documents: the JSON-like values of a job, frozen as msgpack bytes; and what stands for one that is kept elsewhere."""
 
 from __future__ import annotations
 
@@ -11,12 +11,28 @@ from typing import Any
 
 import msgpack
 
-from avtomatika.errors import DocumentError
+from avtomatika.errors import AvtomatikaError, DocumentError, PayloadLostError
 
 MAX_DEPTH = 200
 """How many lists and mappings may stand inside each other in what comes from outside."""
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+# An extension of msgpack, which no value has: so nobody can make a reference by sending one.
+_AWAY_CODE, _AWAY_HEAD, _AWAY_LENGTH = 0x50, b"\xc7\x28\x50", 43
 _REFUSALS = (TypeError, ValueError, OverflowError, RecursionError)
+
+
+class DocumentAwayError(AvtomatikaError):
+    """A document that is kept elsewhere was read before it was fetched: a defect of this package.
+
+    Args:
+        digest: SHA-256 of the document, in hex.
+    """
+
+    code = "document_away"
+
+    def __init__(self, digest: str) -> None:
+        self.digest = digest
+        super().__init__(f"document {digest} is in the store of files and was not fetched. Please report this.")
 
 
 class Document:
@@ -65,8 +81,34 @@ class Document:
             _complain(value, name, 0)
             raise DocumentError(name, "the value is too deep or too large") from None
 
+    @classmethod
+    def away(cls, digest: str, size: int) -> Document:
+        """Returns what stands in for a document that is kept elsewhere.
+
+        Args:
+            digest: SHA-256 of its bytes, in hex.
+            size: its bytes.
+        """
+        return cls(msgpack.packb(msgpack.ExtType(_AWAY_CODE, bytes.fromhex(digest) + size.to_bytes(8, "big"))))
+
+    @property
+    def is_away(self) -> bool:
+        """Whether this stands in for a document that is kept elsewhere."""
+        return len(self.raw) == _AWAY_LENGTH and self.raw.startswith(_AWAY_HEAD)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bytes of a document that is away, in hex."""
+        return self.raw[3:35].hex()
+
     def value(self) -> Any:
-        """Returns a copy of the value."""
+        """Returns a copy of the value.
+
+        Raises:
+            DocumentAwayError: it has to be fetched first.
+        """
+        if self.is_away:
+            raise DocumentAwayError(self.digest)
         return msgpack.unpackb(self.raw, strict_map_key=False)
 
     def merged(self, changes: Mapping[str, Any], name: str = "value") -> Document:
@@ -76,8 +118,8 @@ class Document:
         return Document.of({**self.value(), **changes}, name)
 
     def __len__(self) -> int:
-        """Returns the size in bytes."""
-        return len(self.raw)
+        """Returns the size in bytes, also of one that is away."""
+        return int.from_bytes(self.raw[35:], "big") if self.is_away else len(self.raw)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Document) and self.raw == other.raw
@@ -86,8 +128,29 @@ class Document:
         return hash(self.raw)
 
     def __repr__(self) -> str:
+        if self.is_away:
+            return f"Document(away, {len(self):,} bytes)"
         text = repr(self.value())
         return f"Document({text if len(text) <= 80 else text[:77] + '...'})"
+
+
+class LostDocument(Document):
+    """Stands in for a document that should be kept elsewhere, and is not there or is damaged.
+
+    Args:
+        raw: of the document that stood in for it.
+        reason: a sentence for people.
+    """
+
+    __slots__ = ("reason",)
+
+    def __init__(self, raw: bytes, reason: str) -> None:
+        super().__init__(raw)
+        self.reason = reason
+
+    def value(self) -> Any:
+        """Raises PayloadLostError."""
+        raise PayloadLostError(self.reason)
 
 
 def check_depth(value: Any, name: str) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from avtomatika.blueprints.graph import Graph, State
 from avtomatika.blueprints.retries import RetryPolicy
-from avtomatika.core.document import Document
+from avtomatika.core.document import Document, LostDocument
 from avtomatika.core.effects import (
     CancelOpenTasks,
     Decision,
@@ -246,6 +246,10 @@ class Step:
 
     def remember(self, failure: Failure) -> None:
         """Writes a failure where the API and the handler of a failure state find it."""
+        if isinstance(self.state_history, LostDocument):
+            # Its place is kept: once the document is back, the job can be requeued with all its data.
+            self.change(failure=failure)
+            return
         history = self.state_history.merged({"last_error": failure.as_dict()}, "state_history")
         self.change(failure=failure, state_history=history)
 

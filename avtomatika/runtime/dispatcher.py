@@ -22,6 +22,7 @@ from avtomatika.errors import StorageError
 from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.runtime.elsewhere import MOST_TOLD, Elsewhere, Waiting
+from avtomatika.runtime.outgoing import Outgoing
 from avtomatika.runtime.recent import REMEMBERED_BYTES, Recent
 from avtomatika.runtime.reputations import Reputations
 from avtomatika.storage.base import Queue, Signal, Storage, TaskClaim
@@ -65,6 +66,7 @@ class Dispatcher:
         reputations: of the workers; None to ask for none.
         owner: name of this engine, unlike any other's; one is made up if empty.
         recent: remembers what is handed out; None for nobody.
+        outgoing: gives claimed tasks their large params back; None where these stay with their tasks.
     """
 
     def __init__(
@@ -76,7 +78,9 @@ class Dispatcher:
         reputations: Reputations | None = None,
         owner: str = "",
         recent: Recent | None = None,
+        outgoing: Outgoing | None = None,
     ) -> None:
+        self._outgoing = outgoing
         self._recent = Recent() if recent is None else recent
         self._meter = meter
         self._reputations = Reputations(storage, clock) if reputations is None else reputations
@@ -219,6 +223,14 @@ class Dispatcher:
         return tasks, any(queue.limits for queue in wanted)
 
     async def _take(self, poll: _Poll, queues: Sequence[Queue]) -> Sequence[Task]:
+        """Claims tasks, all of which can go out."""
+        while claimed := await self._claim_from(poll, queues):
+            tasks = claimed if self._outgoing is None else await self._outgoing.whole(claimed)
+            if tasks:
+                return tasks
+        return ()
+
+    async def _claim_from(self, poll: _Poll, queues: Sequence[Queue]) -> Sequence[Task]:
         if not queues:
             return ()
         worker_id, lease = poll.worker.worker_id, min(START_LEASE, self._lease)

@@ -9,6 +9,7 @@ from collections import deque
 from avtomatika.clock import Clock
 from avtomatika.core.history import WorkerEvent
 from avtomatika.history.base import History
+from avtomatika.runtime.depot import Depot
 from avtomatika.storage.base import Signal, Storage
 
 log = logging.getLogger(__name__)
@@ -31,9 +32,14 @@ class Historian:
         history: where they go.
         clock: for waiting.
         keep: how many of the newest rows to keep; None for all, 0 for none: then rows are not even read.
+        depot: has the large documents of rows; None where they stay there. In the history they are whole: it outlives
+            the jobs.
     """
 
-    def __init__(self, storage: Storage, history: History, clock: Clock, keep: int | None = None) -> None:
+    def __init__(
+        self, storage: Storage, history: History, clock: Clock, keep: int | None = None, depot: Depot | None = None
+    ) -> None:
+        self._depot = depot or Depot(storage)
         self._storage = storage
         self._history = history
         self._clock = clock
@@ -109,7 +115,8 @@ class Historian:
         steps = await self._storage.read_events(_BATCH)
         if steps:
             if self._keep != 0:
-                await self._history.write([event for step in steps for event in step.decode()])
+                rows = [event for step in steps for event in step.decode()]
+                await self._history.write(await self._depot.fetch_events(rows))
             await self._storage.ack_events([step.id for step in steps])
         if self._keep and (steps or workers):
             await self._history.trim(self._keep)

@@ -16,6 +16,7 @@ from avtomatika.core.job import INTERNAL, Client, Job, Task
 from avtomatika.core.states import REQUEUABLE, JobStatus
 from avtomatika.errors import JobNotFoundError, JobStateError
 from avtomatika.observability.base import UNTRACED, Tracer
+from avtomatika.runtime.depot import Depot
 from avtomatika.runtime.performer import Performer
 from avtomatika.storage.base import Committed, Dedupe, Duplicate, RecordWrite, Signal, Storage
 
@@ -28,9 +29,18 @@ class Jobs:
         performer: writes what happens to them.
         clock: for waiting.
         tracer: gives each job its trace context.
+        depot: has the large documents of jobs; None where they stay with their jobs.
     """
 
-    def __init__(self, storage: Storage, performer: Performer, clock: Clock, tracer: Tracer = UNTRACED) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        performer: Performer,
+        clock: Clock,
+        tracer: Tracer = UNTRACED,
+        depot: Depot | None = None,
+    ) -> None:
+        self.depot = depot or Depot(storage)
         self._tracer = tracer
         self._storage = storage
         self._performer = performer

@@ -15,6 +15,7 @@ from avtomatika.core.job import Client, FanOut, Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import JobStateError, PastStateError
 from avtomatika.history.base import History
+from avtomatika.runtime.depot import Depot
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.registry import Registry
@@ -52,11 +53,19 @@ class Pasts:
         registry: the loaded blueprints.
         historian: brings the newest rows into the history first.
         history: where the past is kept.
+        depot: has the large documents of jobs; None where they stay with their jobs.
     """
 
     def __init__(
-        self, storage: Storage, performer: Performer, registry: Registry, historian: Historian, history: History
+        self,
+        storage: Storage,
+        performer: Performer,
+        registry: Registry,
+        historian: Historian,
+        history: History,
+        depot: Depot | None = None,
     ) -> None:
+        self._depot = depot or Depot(storage)
         self._storage = storage
         self._performer = performer
         self._registry = registry
@@ -118,13 +127,15 @@ class Pasts:
             JobStateError: the blueprint has changed and lacks the state.
             DocumentError: the data hold something that cannot be stored.
             ContractError: the initial data do not fit the blueprint's schema.
+            PayloadLostError: large data of the other job are lost.
         """
         past = await self._find(job, state, sequence)
         pinned = self._registry.find_version(job.blueprint, job.blueprint_version)
         blueprint = pinned or self._registry.get(job.blueprint)
         if past.state not in blueprint.graph:
             raise JobStateError(f"blueprint '{blueprint.name}' has changed and lacks the state '{past.state}'.")
-        data = job.initial_data.merged(initial_data or {}, "initial_data")
+        job = await self._depot.fetch_job(job)
+        data = Document.of({**job.initial_data.value(), **(initial_data or {})}, "initial_data")
         if initial_data:
             blueprint.check_input(data.value())
         now, job_id = await self._storage.now(), str(uuid.uuid4())
@@ -149,7 +160,7 @@ class Pasts:
         )
         tasks = tuple(
             replace(task, id=f"{fan_out}-{index}", job_id=job_id, fan_out=fan_out)
-            for index, task in enumerate(past.tasks)
+            for index, task in enumerate(await self._depot.fetch_tasks(past.tasks))
         )
         details = {"forked_from": job.id, "sequence": past.sequence}
         outcome = await self._performer.submit(sibling, dedupe, event=JobSubmitted(past.state, tasks, details))

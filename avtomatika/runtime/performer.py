@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from avtomatika.core.decide import decide
+from avtomatika.core.document import DocumentAwayError
 from avtomatika.core.effects import (
     CancelOpenTasks,
     ClearTimer,
@@ -29,6 +30,7 @@ from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Limits
 from avtomatika.errors import DataSizeError, JobNotFoundError, StorageError
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
+from avtomatika.runtime.depot import Depot
 from avtomatika.runtime.recent import Recent
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.reputations import Reputations
@@ -156,6 +158,7 @@ class Performer:
         meter: counts what was written.
         tracer: follows it.
         reputations: learn from it what workers are worth; None for nobody.
+        depot: takes large documents, and gives them back; None to leave them with their jobs.
 
     Attributes:
         handlers: goes on with jobs whose handlers are due at once; None where all of them queue up.
@@ -172,8 +175,10 @@ class Performer:
         meter: Meter = SILENT,
         tracer: Tracer = UNTRACED,
         reputations: Reputations | None = None,
+        depot: Depot | None = None,
     ) -> None:
         self.recent = Recent()
+        self._depot = depot or Depot(storage)
         self._reputations = reputations
         self._meter = meter
         self._tracer = tracer
@@ -213,6 +218,7 @@ class Performer:
 
         So a job does not go through the ready queue while this engine has room for it.
         """
+        job, batch = batch.job, await self._depot.put(batch)
         handlers, ready = self.handlers, batch.ready
         hold = None
         if handlers is not None and ready is not None and ready.at <= batch.at and not batch.finish:
@@ -225,7 +231,7 @@ class Performer:
             handlers.drop(hold, is_unclear=True)
             raise
         if isinstance(outcome, Committed):
-            handlers.begin(JobClaim(batch.job, hold.token, 1))
+            handlers.begin(JobClaim(job, hold.token, 1))
         else:
             handlers.drop(hold, is_unclear=False)
         return outcome
@@ -246,11 +252,11 @@ class Performer:
             faster: then nothing was written and the work is void.
         """
         now = await self._storage.now()
-        decision = self._decide_from_start(job, event, now)
+        job, decision = await self._decide_whole(job, event, now)
         if decision.ignored:
             return None
         batch = batch_of(job, decision, now, claim=claim, go_on=go_on)
-        outcome = await self._storage.commit(batch)
+        outcome = await self._storage.commit(await self._depot.put(batch))
         if not isinstance(outcome, Committed):
             self._meter.conflict()
             return None
@@ -316,7 +322,7 @@ class Performer:
         """Decides on a job as it was read, and writes that; None if it is another one by now."""
         event, task = await find_event(job, stored)
         now = await self._storage.now()
-        decision = self._decide(job, event, now)
+        job, decision = await self._decide_whole(job, event, now)
         if decision.ignored:
             return decision
         claim = TaskClaim(task.id, task.attempt, task.worker_id) if task else None
@@ -342,6 +348,14 @@ class Performer:
         # Two decisions, but one commit and one version: what they create is named after the version that is written.
         decision = self._decide(replace(start.job, version=job.version), event, now)
         return decision if decision.ignored else replace(decision, changed=decision.changed | start.changed)
+
+    async def _decide_whole(self, job: Job, event: Event, now: float) -> tuple[Job, Decision]:
+        """Decides; fetches the job's documents only if the decision takes one: most do not."""
+        try:
+            return job, self._decide_from_start(job, event, now)
+        except DocumentAwayError:
+            job = await self._depot.fetch_job(job)
+            return job, self._decide_from_start(job, event, now)
 
     def _decide(self, job: Job, event: Event, now: float) -> Decision:
         graph = self._registry.graph_of(job.blueprint, job.blueprint_version)

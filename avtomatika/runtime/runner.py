@@ -32,11 +32,19 @@ from avtomatika.core.events import (
 )
 from avtomatika.core.job import Job
 from avtomatika.core.states import JobStatus
-from avtomatika.errors import BlueprintError, ContractError, DocumentError, HandlerError, StorageError
+from avtomatika.errors import (
+    BlueprintError,
+    ContractError,
+    DocumentError,
+    HandlerError,
+    PayloadLostError,
+    StorageError,
+)
 from avtomatika.log_context import log_context
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
 from avtomatika.payloads.base import PayloadStore
 from avtomatika.payloads.task_files import TaskFiles
+from avtomatika.runtime.depot import Depot
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.registry import Registry
 from avtomatika.storage.base import Hold, JobClaim, Signal, Storage
@@ -72,6 +80,7 @@ class Runner:
         meter: counts handlers.
         tracer: follows them.
         payloads: where the files of jobs are; None gives handlers none.
+        depot: has the large documents of jobs; None where they stay with their jobs.
     """
 
     def __init__(
@@ -87,8 +96,10 @@ class Runner:
         meter: Meter = SILENT,
         tracer: Tracer = UNTRACED,
         payloads: PayloadStore | None = None,
+        depot: Depot | None = None,
     ) -> None:
         self._payloads = payloads
+        self._depot = depot or Depot(storage)
         self._meter = meter
         self._tracer = tracer
         self._storage = storage
@@ -313,6 +324,8 @@ class Runner:
         if claim.deliveries >= _POISON_DELIVERIES:
             await self._quarantine(claim)
             return
+        # Here, where the claim is kept alive: the store of files may take its time.
+        job = await self._depot.fetch_job(job)
         for count in range(1, _CHAIN_LIMIT + 1):
             blueprint = self._registry.find_version(job.blueprint, job.blueprint_version)
             if job.status is not JobStatus.RUNNING:
@@ -409,8 +422,12 @@ class Runner:
     async def _call_handler(self, job: Job, blueprint: CompiledBlueprint) -> HandlerReturned | HandlerFailed:
         began = self._clock.now()
         name = job.state
-        # Outside: if the storage does not answer here, that is no failure of the handler.
-        context = await self._context(job, blueprint.data_stores)
+        try:
+            # Apart: if the storage does not answer here, that is no failure of the handler.
+            context = await self._context(job, blueprint.data_stores)
+        except PayloadLostError as error:
+            log.warning("%s", error, extra={"action": "payload_lost", "job_id": job.id, "state": job.state})
+            return HandlerFailed("PAYLOAD_LOST_ERROR", str(error), self._clock.now() - began, name)
         files = None
         if self._payloads is not None:
             context.task_files = files = TaskFiles(self._payloads, job.id, context.file_facts)
@@ -465,7 +482,7 @@ class Runner:
         results: dict[str, dict[str, Any]] = {}
         file_facts = dict(job.file_facts)
         if job.fan_out is not None:
-            branches = await self._storage.list_tasks(job.id, job.fan_out.id)
+            branches = await self._depot.fetch_tasks(await self._storage.list_tasks(job.id, job.fan_out.id))
             results = fan_outs.results(branches)
             file_facts |= {facts.uri: facts for task in branches for facts in task.data_metadata.values()}
         return JobContext(

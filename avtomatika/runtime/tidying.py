@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from avtomatika.core.document import LostDocument
 from avtomatika.core.steps import FILES_TOPIC
 from avtomatika.payloads.base import PayloadStore
 from avtomatika.payloads.keys import MAX_KEY_BYTES, PAYLOADS, job_prefix
+from avtomatika.runtime.depot import Depot
 from avtomatika.storage.base import Message, Storage
 
 # More than a day of attempts: a store that is away for longer than that will not come back by itself.
@@ -23,13 +25,15 @@ class FilesCarrier:
     Args:
         storage: where jobs are.
         payloads: where files are.
+        depot: has the large documents of jobs; one of its own if None.
     """
 
     topic = FILES_TOPIC
     limit = 4
     timeout = 600.0
 
-    def __init__(self, storage: Storage, payloads: PayloadStore) -> None:
+    def __init__(self, storage: Storage, payloads: PayloadStore, depot: Depot | None = None) -> None:
+        self._depot = depot or Depot(storage, payloads)
         self._storage = storage
         self._payloads = payloads
 
@@ -47,11 +51,17 @@ class FilesCarrier:
         own = job_prefix(message.job_id)
         # Published workers store their results under the id of the job alone.
         folders = (own, f"{message.job_id}/")
-        if order["keep"] == "none" or job is None:
+        if job is None:
             for folder in folders:
                 await self._payloads.remove_all(folder)
             return
-        named = set(_texts(job.result.value())) if job.has_result else set()
+        named: set[str] = set()
+        if order["keep"] != "none" and job.has_result:
+            result = (await self._depot.fetch_job(job)).result
+            if isinstance(result, LostDocument):
+                return  # nobody knows what it names
+            named = set(_texts(result.value()))
+        # The documents of the job stay as long as the job can be asked for; the sweeper removes them.
         for folder in folders:
             await self._remove_others(folder, named)
 

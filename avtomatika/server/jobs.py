@@ -100,13 +100,13 @@ async def get(request: web.Request) -> web.Response:
     job = await jobs.get(request.match_info["job_id"], client.name)
     if seconds and not job.is_terminal:
         job = await jobs.wait(job.id, job.version if version is None else version, seconds)
-    return answer(await _view(request, job))
+    return answer(await _view(request, await jobs.depot.fetch_job(job)))
 
 
 async def list_(request: web.Request) -> web.Response:
     """``GET /api/v1/jobs``: the caller's jobs, newest first."""
     query = job_query(request, request[CLIENT_KEY].name)
-    jobs = await request.app[STORAGE_KEY].list_jobs(query)
+    jobs = await request.app[JOBS_KEY].depot.fetch_jobs(await request.app[STORAGE_KEY].list_jobs(query))
     views = [await _view(request, job) for job in jobs]
     if "cursor" not in request.query:
         return answer(views)

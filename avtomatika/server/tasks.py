@@ -22,4 +22,5 @@ async def list_(request: web.Request) -> web.Response:
             f"'status' is '{status}'; expected one of {', '.join(TaskStatus)}.{suggest(status, list(TaskStatus))}",
         )
     tasks = await request.app[STORAGE_KEY].list_tasks(job.id)
-    return answer([task_view(task) for task in tasks if status in {None, str(task.status)}])
+    asked_for = [task for task in tasks if status in {None, str(task.status)}]
+    return answer([task_view(task) for task in await request.app[JOBS_KEY].depot.fetch_tasks(asked_for)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from avtomatika.blueprints import CompiledBlueprint
+from avtomatika.core.document import Document, LostDocument
 from avtomatika.core.job import Failure, Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
@@ -31,9 +32,9 @@ def job_view(
         "blueprint_version": job.blueprint_version,
         "status": job.status,
         "current_state": job.state,
-        "initial_data": job.initial_data.value(),
-        "state_history": job.state_history.value(),
-        "result": job.result.value() if job.has_result else None,
+        "initial_data": _shown(job.initial_data),
+        "state_history": _shown(job.state_history),
+        "result": _shown(job.result) if job.has_result else None,
         "progress": value,
         "progress_message": message,
         "error_message": error_message(job.failure) if job.failure and _shows_failure(job) else None,
@@ -103,10 +104,10 @@ def task_view(task: Task) -> dict[str, Any]:
         "status": task.status,
         "attempt": task.attempt,
         "worker_id": task.worker_id or None,
-        "params": task.params.value(),
+        "params": _shown(task.params),
         "params_metadata": write_files(task.params_metadata),
         "result_status": task.result_status or None,
-        "data": task.data.value(),
+        "data": _shown(task.data),
         "data_metadata": write_files(task.data_metadata),
         "error": {"code": failure.code, "message": failure.message} if failure else None,
         "created_at": task.created_at,
@@ -172,6 +173,11 @@ def worker_view(worker: WorkerProfile, reputation: float = 1.0, files: str = "")
         "registered_at": worker.registered_at,
         "last_seen_at": worker.seen_at,
     }
+
+
+def _shown(document: Document) -> Any:
+    """Returns the value; of one that is lost, what is to be said of it."""
+    return {"payload_lost": document.reason} if isinstance(document, LostDocument) else document.value()
 
 
 def _progress(job: Job, task: Task | None, progress: Progress | None) -> tuple[float, str | None]:

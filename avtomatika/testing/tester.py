@@ -296,6 +296,7 @@ class BlueprintTester:
         for job_id, tested in self._jobs.items():
             job = await self.storage.find_job(job_id)
             if job is not None:
+                job = await self.engine.app[JOBS_KEY].depot.fetch_job(job)
                 tested.take(job, await self.storage.find_progress(job_id))
 
     def _check_running(self) -> None:

@@ -35,6 +35,11 @@ def run(module: str, *options: str) -> str:
         ("claims", ["--workers", "2", "5", "--claims", "4", "--rounds", "1", "--storage", "memory"], "times the cost"),
         ("creation", ["--jobs", "4", "--lines", "2", "--rounds", "1", "--storage", "memory"], "of the bare server"),
         (
+            "large_state",
+            ["--jobs", "1", "--bytes", "300000", "--transitions", "2", "--rounds", "1", "--storage", "memory"],
+            "times the time",
+        ),
+        (
             "round_trips",
             ["--tasks", "6", "--workers", "2", "--rounds", "1", "--fan-out", "1", "3", "--storage", "memory"],
             "of the bare server",

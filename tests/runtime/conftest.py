@@ -13,12 +13,15 @@ from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Limits
 from avtomatika.history.sqlite import SQLiteHistory
+from avtomatika.payloads.base import PayloadStore
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerProfile
 from avtomatika.runtime.approvals import Approvals
 from avtomatika.runtime.children import ChildCarrier, ParentCarrier
+from avtomatika.runtime.depot import CACHE_BYTES, Depot
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
+from avtomatika.runtime.outgoing import Outgoing
 from avtomatika.runtime.pasts import Pasts
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.postman import Postman
@@ -27,6 +30,7 @@ from avtomatika.runtime.runner import Runner
 from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
+from avtomatika.storage.base import Storage
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.testing import FakeClock
 
@@ -43,32 +47,42 @@ class System:
         storage: where the jobs are; an empty one if None.
         max_jobs: handlers that may run at the same time.
         limits: retries and the loop limit.
+        payloads: a store of files for large documents; None for none.
+        threshold: above so many bytes documents go there.
+        cache: how many bytes of what was used last are kept in memory.
     """
 
     def __init__(
         self,
         clock: FakeClock,
-        storage: MemoryStorage | None = None,
+        storage: Storage | None = None,
         *,
         max_jobs: int = 10,
         limits: Limits | None = None,
         owner: str = "e1",
+        payloads: PayloadStore | None = None,
+        threshold: int = 0,
+        cache: int = CACHE_BYTES,
     ) -> None:
         self.clock = clock
         self.storage = storage or MemoryStorage(clock)
         self.registry = Registry()
-        self.performer = Performer(self.storage, self.registry, limits or Limits())
-        self.jobs = Jobs(self.storage, self.performer, clock)
+        self.depot = depot = Depot(self.storage, payloads, threshold, clock, cache)
+        self.performer = Performer(self.storage, self.registry, limits or Limits(), depot=depot)
+        self.jobs = Jobs(self.storage, self.performer, clock, depot=depot)
         self.approvals = Approvals(self.storage, self.performer)
         self.history = SQLiteHistory("")
-        self.historian = Historian(self.storage, self.history, clock)
-        self.pasts = Pasts(self.storage, self.performer, self.registry, self.historian, self.history)
-        self.dispatcher = Dispatcher(self.storage, clock, LEASE, recent=self.performer.recent)
+        self.historian = Historian(self.storage, self.history, clock, depot=depot)
+        self.pasts = Pasts(self.storage, self.performer, self.registry, self.historian, self.history, depot)
         self.sockets = Sockets(self.storage, clock)
         self.workers = Workers(
             self.storage, self.performer, self.historian, self.sockets, clock, ttl=120.0, lease=LEASE
         )
-        self.runner = Runner(self.storage, self.performer, self.registry, clock, owner=owner, max_jobs=max_jobs)
+        outgoing = Outgoing(self.storage, depot, self.performer)
+        self.dispatcher = Dispatcher(self.storage, clock, LEASE, recent=self.performer.recent, outgoing=outgoing)
+        self.runner = Runner(
+            self.storage, self.performer, self.registry, clock, owner=owner, max_jobs=max_jobs, depot=depot
+        )
         self.postman = Postman(
             self.storage,
             clock,

@@ -19,6 +19,7 @@ from avtomatika.errors import (
     JobNotFoundError,
     JobStateError,
     PastStateError,
+    PayloadLostError,
     ProtocolError,
     StorageError,
     suggest,
@@ -38,6 +39,7 @@ _STATUSES: tuple[tuple[type[AvtomatikaError], int], ...] = (
     (ContractError, 400),
     (ProtocolError, 400),
     (StorageError, 503),
+    (PayloadLostError, 410),
 )
 
 
