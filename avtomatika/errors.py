@@ -415,12 +415,14 @@ class ClientError(AvtomatikaError):
         status: HTTP status code, or 0 if there was no answer.
         error_code: the stable word from the server's answer.
         message: the server's sentence.
+        retry_after: seconds after which it may be asked again, as it said; 0 if it did not.
     """
 
-    def __init__(self, status: int, error_code: str, message: str) -> None:
+    def __init__(self, status: int, error_code: str, message: str, retry_after: float = 0.0) -> None:
         self.status = status
         self.code = error_code
         self.message = message
+        self.retry_after = retry_after
         super().__init__(f"{message} (HTTP {status}, {error_code})" if status else message)
 
 

@@ -11,9 +11,11 @@ from types import TracebackType
 from typing import Any
 
 import aiohttp
+import stamina
 import yarl
 
 from avtomatika.client.following import CHANGE_WAIT, Waiting, has_changed, is_terminal
+from avtomatika.client.repeating import ATTEMPTS, policy
 from avtomatika.client.requests import (
     PAGE,
     Answer,
@@ -34,21 +36,27 @@ class AsyncClient:
     One client serves many calls at once and keeps its connections; ``close`` gives them up.
 
     Every call may raise ``ConnectionFailedError`` (no engine answered), ``AuthError`` (the token is wrong) and
-    ``ClientError`` (the engine refused; it has the engine's sentence and its stable ``code``).
+    ``ClientError`` (the engine refused; it has the engine's sentence and its stable ``code``). A call that was one too
+    many is made again when the engine says that it may; one that changes nothing, or creates a job with an
+    ``idempotency_key``, also when no engine answered or one was in trouble.
 
     Args:
         url: address of the engine, such as ``http://127.0.0.1:8080``.
         token: the client token.
         prefix: the engine's ``CLIENT_API_PREFIX``.
         timeout: seconds to wait for an answer, besides what the call itself waits.
+        attempts: how often a call is made, at most, as long as a try costs nothing: see ``repeating``. 1 for once only.
 
     Raises:
         ConfigError: the address or the token cannot be used.
     """
 
-    def __init__(self, url: str, token: str, *, prefix: str = "api", timeout: float = 30.0) -> None:
+    def __init__(
+        self, url: str, token: str, *, prefix: str = "api", timeout: float = 30.0, attempts: int = ATTEMPTS
+    ) -> None:
         self._requests = Requests(url, token, prefix)
         self._timeout = timeout
+        self._attempts = attempts
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> AsyncClient:
@@ -436,9 +444,12 @@ class AsyncClient:
 
     async def _send(self, request: Request) -> Any:
         limits = aiohttp.ClientTimeout(total=self._timeout + request.wait)
-        async with self._answering(request, limits, self._timeout) as response:
-            answer = await _read(response)
-        return read_answer(request, answer)
+        async for attempt in stamina.retry_context(**policy(request, self._attempts, self._timeout)):
+            with attempt:
+                async with self._answering(request, limits, self._timeout) as response:
+                    answer = await _read(response)
+                return read_answer(request, answer)
+        raise AssertionError("a policy makes at least one call")  # pragma: no cover
 
     @asynccontextmanager
     async def _answering(
@@ -464,5 +475,5 @@ class AsyncClient:
 
 
 async def _read(response: aiohttp.ClientResponse) -> Answer:
-    location = response.headers.get("Location", "")
-    return Answer(response.status, response.content_type, await response.read(), location)
+    location, retry_after = (response.headers.get(name, "") for name in ("Location", "Retry-After"))
+    return Answer(response.status, response.content_type, await response.read(), location, retry_after)

@@ -57,12 +57,14 @@ class Answer:
         content_type: without parameters.
         body: not decoded.
         location: where a redirect leads, or empty.
+        retry_after: the header of that name, or empty.
     """
 
     status: int
     content_type: str
     body: bytes
     location: str = ""
+    retry_after: str = ""
 
 
 class Requests:
@@ -261,7 +263,9 @@ def read_answer(request: Request, answer: Answer) -> Any:
         raise AuthError(message)
     if request.job_id and code == JobNotFoundError.code:
         raise JobNotFoundError(request.job_id)
-    raise ClientError(answer.status, code, message)
+    # The other form of the header, a date, is for caches and comes from no engine.
+    seconds = float(answer.retry_after) if answer.retry_after.isdecimal() else 0.0
+    raise ClientError(answer.status, code, message, seconds)
 
 
 def as_object(content: Any, member: str = "") -> dict[str, Any]:

@@ -11,7 +11,10 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+import stamina
+
 from avtomatika.client.following import CHANGE_WAIT, Waiting, has_changed, is_terminal
+from avtomatika.client.repeating import ATTEMPTS, policy
 from avtomatika.client.requests import (
     PAGE,
     Answer,
@@ -37,14 +40,18 @@ class Client:
         token: the client token.
         prefix: the engine's ``CLIENT_API_PREFIX``.
         timeout: seconds that the engine may be silent, besides what the call itself waits.
+        attempts: how often a call is made, at most; see ``AsyncClient``.
 
     Raises:
         ConfigError: the address or the token cannot be used.
     """
 
-    def __init__(self, url: str, token: str, *, prefix: str = "api", timeout: float = 30.0) -> None:
+    def __init__(
+        self, url: str, token: str, *, prefix: str = "api", timeout: float = 30.0, attempts: int = ATTEMPTS
+    ) -> None:
         self._requests = Requests(url, token, prefix)
         self._timeout = timeout
+        self._attempts = attempts
 
     def __enter__(self) -> Client:
         return self
@@ -310,9 +317,12 @@ class Client:
             raise refused(request, refusal)
 
     def _send(self, request: Request) -> Any:
-        with self._answering(request, self._timeout) as response:
-            answer = _read(response)
-        return read_answer(request, answer)
+        for attempt in stamina.retry_context(**policy(request, self._attempts, self._timeout)):
+            with attempt:
+                with self._answering(request, self._timeout) as response:
+                    answer = _read(response)
+                return read_answer(request, answer)
+        raise AssertionError("a policy makes at least one call")  # pragma: no cover
 
     @contextmanager
     def _answering(self, request: Request, silence: float) -> Iterator[http.client.HTTPResponse]:
@@ -339,5 +349,5 @@ class Client:
 
 
 def _read(response: http.client.HTTPResponse) -> Answer:
-    location = response.headers.get("Location", "")
-    return Answer(response.status, response.headers.get_content_type(), response.read(), location)
+    location, retry_after = (response.headers.get(name, "") for name in ("Location", "Retry-After"))
+    return Answer(response.status, response.headers.get_content_type(), response.read(), location, retry_after)

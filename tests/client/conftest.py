@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import itertools
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import stamina
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from avtomatika.client import AsyncClient, Client, Event
+from avtomatika.client.repeating import ATTEMPTS
 
 TOKEN = "a-client-secret"
 
@@ -105,6 +107,13 @@ class BothClients:
                 if len(taken) == count:
                     break
         return taken
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses() -> Iterator[None]:
+    """Lets calls be made again at once."""
+    with stamina.set_testing(True, attempts=ATTEMPTS, cap=True):
+        yield
 
 
 @pytest.fixture
