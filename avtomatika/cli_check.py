@@ -59,7 +59,7 @@ def _checks(target: str) -> Iterator[_Check]:
     if target:
         engine = load_object(target, OrchestratorEngine, "engine")
         names = [blueprint.name for blueprint in engine.app[REGISTRY_KEY]]
-        yield lambda: f"{len(names)} blueprints: {', '.join(names) or 'none'}"
+        yield lambda: f"{_many(len(names), 'blueprint')}: {', '.join(names) or 'none'}"
         config = engine.config
     else:
         config = Config()
@@ -74,7 +74,7 @@ def _checks(target: str) -> Iterator[_Check]:
     if config.SCHEDULES_CONFIG_PATH:
         schedules = config.SCHEDULES_CONFIG_PATH
         known = {blueprint.name: blueprint for blueprint in engine.app[REGISTRY_KEY]} if engine else None
-        yield lambda: f"{schedules}: {len(read_schedules(schedules, config.zone, known))} schedules"
+        yield lambda: f"{schedules}: {_many(len(read_schedules(schedules, config.zone, known)), 'schedule')}"
     yield lambda: f"files of jobs: {make_payloads(config, make_storage(config, SystemClock()))}"
     if config.TLS_ENABLED:
         yield lambda: _tls(config)
@@ -102,3 +102,7 @@ def _tls(config: Config) -> str:
         require_client_cert=config.TLS_REQUIRE_CLIENT_CERT,
     )
     return f"certificate {config.TLS_CERT_PATH} and its key"
+
+
+def _many(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

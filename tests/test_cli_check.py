@@ -56,7 +56,7 @@ def test_check_of_a_good_set_up_says_what_it_looked_at(
 
     out, err = capsys.readouterr()
     assert (code, err) == (0, "")
-    assert "ok: 1 blueprints: flow" in out
+    assert "ok: 1 blueprint: flow" in out
     assert "ok: clients.toml: 1 clients" in out
     assert "ok: files of jobs: a temporary directory" in out
     assert "the engine serves 127.0.0.1, port 8080" in out
