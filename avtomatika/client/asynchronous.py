@@ -7,13 +7,15 @@ import datetime
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import aiohttp
 import stamina
 import yarl
 
+from avtomatika.client.files import STORE_SECONDS, name_for, not_served, open_source, place_for
 from avtomatika.client.following import CHANGE_WAIT, Waiting, has_changed, is_terminal
 from avtomatika.client.repeating import ATTEMPTS, policy
 from avtomatika.client.requests import (
@@ -28,6 +30,8 @@ from avtomatika.client.requests import (
 )
 from avtomatika.client.streaming import SILENCE_SECONDS, Event, Reader, Reconnecting, is_stream, refused
 from avtomatika.errors import ConnectionFailedError
+from avtomatika.payloads.base import BLOCK_BYTES
+from avtomatika.payloads.streams import beside, save
 
 
 class AsyncClient:
@@ -356,6 +360,91 @@ class AsyncClient:
         """
         return as_list(await self._send(self._requests.tasks(job_id, status)))
 
+    async def files(self, job_id: str, folder: str = "") -> list[dict[str, Any]]:
+        """Returns the files of the job, or those of one folder, by name.
+
+        Returns:
+            Objects with ``name``, ``uri``, ``size`` and ``etag``.
+
+        Raises:
+            JobNotFoundError: there is none, or it is another client's.
+        """
+        found: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = as_object(await self._send(self._requests.files(job_id, folder, cursor)), "files")
+            found += page["files"]
+            cursor = page["next_cursor"]
+        return found
+
+    async def upload_file(self, job_id: str, source: str | Path | bytes, name: str = "") -> dict[str, Any]:
+        """Sends a file to the job, in constant memory.
+
+        Args:
+            job_id: from ``submit``.
+            source: a file of this machine, or its content.
+            name: in the job, with ``/`` between folders; the file's own name if empty.
+
+        Returns:
+            ``name``, ``uri``, ``size`` and ``etag``.
+
+        Raises:
+            OSError: the file cannot be read.
+            JobNotFoundError: there is none, or it is another client's.
+            ClientError: with status 409: the job has ended; with 413: the file is too large; with 400: the name is not
+                allowed.
+        """
+        request = self._requests.put_file(job_id, name_for(source, name))
+        with await asyncio.to_thread(open_source, source) as file:
+            limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=STORE_SECONDS)
+            async with self._answering(request, limits, STORE_SECONDS, file) as response:
+                answer = await _read(response)
+        return as_object(read_answer(request, answer), "uri")
+
+    async def download_file(self, job_id: str, name: str, destination: str | Path | None = None) -> Path:
+        """Fetches a file of the job, in constant memory; it is there when all of it is.
+
+        Args:
+            job_id: from ``submit``.
+            name: of the file.
+            destination: where to; a folder takes it under its own name, None the working directory.
+
+        Returns:
+            Where the file is.
+
+        Raises:
+            OSError: it cannot be written.
+            JobNotFoundError: there is none, or it is another client's.
+            ClientError: with status 404: there is no such file.
+            PayloadMismatchError: less came than was promised.
+        """
+        place = place_for(name, destination)
+        await asyncio.to_thread(place.parent.mkdir, parents=True, exist_ok=True)
+        async with aclosing(self._content(job_id, name)) as blocks:
+            await save(blocks, place, beside(place))
+        return place
+
+    async def read_file(self, job_id: str, name: str) -> bytes:
+        """Returns a file of the job that fits into memory; raises as ``download_file``."""
+        async with aclosing(self._content(job_id, name)) as blocks:
+            return b"".join([block async for block in blocks])
+
+    async def file_address(
+        self, job_id: str, name: str, purpose: str = "download", expires: float = 3600.0
+    ) -> dict[str, Any]:
+        """Returns an address for other programs.
+
+        Args:
+            job_id: from ``submit``.
+            name: of the file.
+            purpose: ``download`` or ``upload``.
+            expires: seconds for which it is good, at most a week.
+
+        Returns:
+            ``url``, ``method``, ``expires_in``, and ``token_required``: false if anybody may use it.
+        """
+        return as_object(await self._send(self._requests.file_address(job_id, name, purpose, expires)), "url")
+
     async def jobs(
         self,
         status: str | None = None,
@@ -442,6 +531,25 @@ class AsyncClient:
         if refusal is not None:
             raise refused(request, refusal)
 
+    async def _content(self, job_id: str, name: str) -> AsyncGenerator[bytes, None]:
+        """Yields a file, from wherever the engine has it."""
+        request = self._requests.get_file(job_id, name)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=STORE_SECONDS)
+        async with self._answering(request, limits, STORE_SECONDS) as response:
+            if response.status == 200:
+                async for block in response.content.iter_chunked(BLOCK_BYTES):
+                    yield block
+                return
+            answer = await _read(response)
+        if answer.status != 307:
+            raise refused(request, answer)
+        # Elsewhere the address is the proof; the token is for the engine alone.
+        async with self._answering(Request("GET", answer.location), limits, STORE_SECONDS, elsewhere=True) as response:
+            if response.status != 200:
+                raise not_served(name, response.status)
+            async for block in response.content.iter_chunked(BLOCK_BYTES):
+                yield block
+
     async def _send(self, request: Request) -> Any:
         limits = aiohttp.ClientTimeout(total=self._timeout + request.wait)
         async for attempt in stamina.retry_context(**policy(request, self._attempts, self._timeout)):
@@ -453,17 +561,31 @@ class AsyncClient:
 
     @asynccontextmanager
     async def _answering(
-        self, request: Request, limits: aiohttp.ClientTimeout, silence: float
+        self,
+        request: Request,
+        limits: aiohttp.ClientTimeout,
+        silence: float,
+        body: BinaryIO | None = None,
+        *,
+        elsewhere: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Sends a request; what breaks while the answer is read is an error of ours, too."""
+        """Sends a request; what breaks while the answer is read is an error of ours, too.
+
+        Args:
+            request: what to send.
+            limits: seconds for it and its parts.
+            silence: seconds of silence to tell of.
+            body: a file to send in place of the request's body.
+            elsewhere: the path is the address of another server, which gets no token.
+        """
         if self._session is None:
             self._session = aiohttp.ClientSession()
         try:
             async with self._session.request(
                 request.method,
-                yarl.URL(self._requests.url + request.path, encoded=True),
-                headers=self._requests.headers(request),
-                data=request.body,
+                yarl.URL(request.path if elsewhere else self._requests.url + request.path, encoded=True),
+                headers={} if elsewhere else self._requests.headers(request),
+                data=request.body if body is None else body,
                 timeout=limits,
                 allow_redirects=False,  # the token is for this address, not for another
             ) as response:

@@ -204,6 +204,28 @@ class Requests:
         """Asks for the tasks of a job."""
         return Request("GET", self._job_path(job_id, "/tasks", status=status), job_id=job_id)
 
+    def files(self, job_id: str, folder: str, cursor: str) -> Request:
+        """Asks for a page of the files of a job."""
+        return Request("GET", self._job_path(job_id, "/files", folder=folder, cursor=cursor, limit=PAGE), job_id=job_id)
+
+    def put_file(self, job_id: str, name: str) -> Request:
+        """Sends a file; its content is the body."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return Request("PUT", self._file_path(job_id, name), headers, job_id=job_id)
+
+    def get_file(self, job_id: str, name: str) -> Request:
+        """Asks where a file can be had; the answer may lead elsewhere."""
+        return Request("GET", self._file_path(job_id, name), job_id=job_id, answers=(307,))
+
+    def file_address(self, job_id: str, name: str, purpose: str, expires: float) -> Request:
+        """Asks for an address to send a file to, or to have it from."""
+        query = urlencode({"for": purpose, "expires": expires})
+        return Request("GET", f"{self._file_path(job_id, name)}?{query}", job_id=job_id)
+
+    def _file_path(self, job_id: str, name: str) -> str:
+        # Dots too: a path with '..' in it would be another one before it is sent.
+        return self._job_path(job_id, f"/files/{quote(name)}".replace("/.", "/%2E"))
+
     def jobs(self, since: float | datetime.datetime | None, **filters: Any) -> Request:
         """Asks for a list of jobs."""
         return Request("GET", self._path("/jobs", since=_unix_seconds(since), **filters))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime
 import http.client
+import io
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import stamina
 
+from avtomatika.client.files import STORE_SECONDS, name_for, not_served, open_source, place_for
 from avtomatika.client.following import CHANGE_WAIT, Waiting, has_changed, is_terminal
 from avtomatika.client.repeating import ATTEMPTS, policy
 from avtomatika.client.requests import (
@@ -26,7 +29,9 @@ from avtomatika.client.requests import (
     read_answer,
 )
 from avtomatika.client.streaming import SILENCE_SECONDS, Event, Reader, Reconnecting, is_stream, refused
-from avtomatika.errors import ConnectionFailedError
+from avtomatika.errors import ConnectionFailedError, PayloadMismatchError
+from avtomatika.payloads.base import BLOCK_BYTES
+from avtomatika.payloads.streams import beside
 
 
 class Client:
@@ -260,6 +265,48 @@ class Client:
         """
         return as_list(self._send(self._requests.tasks(job_id, status)))
 
+    def files(self, job_id: str, folder: str = "") -> list[dict[str, Any]]:
+        """Returns the files of the job, or those of one folder; see ``AsyncClient.files``."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = as_object(self._send(self._requests.files(job_id, folder, cursor)), "files")
+            found += page["files"]
+            cursor = page["next_cursor"]
+        return found
+
+    def upload_file(self, job_id: str, source: str | Path | bytes, name: str = "") -> dict[str, Any]:
+        """Sends a file to the job, in constant memory; see ``AsyncClient.upload_file``."""
+        request = self._requests.put_file(job_id, name_for(source, name))
+        with open_source(source) as file, self._answering(request, STORE_SECONDS, file) as response:
+            answer = _read(response)
+        return as_object(read_answer(request, answer), "uri")
+
+    def download_file(self, job_id: str, name: str, destination: str | Path | None = None) -> Path:
+        """Fetches a file of the job, in constant memory; see ``AsyncClient.download_file``."""
+        place = place_for(name, destination)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside = beside(place)
+        try:
+            with closing(self._content(job_id, name)) as blocks, aside.open("xb") as file:
+                file.writelines(blocks)
+            aside.replace(place)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+        return place
+
+    def read_file(self, job_id: str, name: str) -> bytes:
+        """Returns a file of the job that fits into memory; see ``AsyncClient.read_file``."""
+        with closing(self._content(job_id, name)) as blocks:
+            return b"".join(blocks)
+
+    def file_address(
+        self, job_id: str, name: str, purpose: str = "download", expires: float = 3600.0
+    ) -> dict[str, Any]:
+        """Returns an address for other programs; see ``AsyncClient.file_address``."""
+        return as_object(self._send(self._requests.file_address(job_id, name, purpose, expires)), "url")
+
     def jobs(
         self,
         status: str | None = None,
@@ -316,6 +363,22 @@ class Client:
         if refusal is not None:
             raise refused(request, refusal)
 
+    def _content(self, job_id: str, name: str) -> Generator[bytes, None, None]:
+        """Yields a file, from wherever the engine has it."""
+        request = self._requests.get_file(job_id, name)
+        with self._answering(request, STORE_SECONDS) as response:
+            if response.status == 200:
+                yield from _blocks(name, response)
+                return
+            answer = _read(response)
+        if answer.status != 307:
+            raise refused(request, answer)
+        # Elsewhere the address is the proof; the token is for the engine alone.
+        with self._answering(Request("GET", answer.location), STORE_SECONDS, elsewhere=True) as response:
+            if response.status != 200:
+                raise not_served(name, response.status)
+            yield from _blocks(name, response)
+
     def _send(self, request: Request) -> Any:
         for attempt in stamina.retry_context(**policy(request, self._attempts, self._timeout)):
             with attempt:
@@ -325,20 +388,29 @@ class Client:
         raise AssertionError("a policy makes at least one call")  # pragma: no cover
 
     @contextmanager
-    def _answering(self, request: Request, silence: float) -> Iterator[http.client.HTTPResponse]:
+    def _answering(
+        self, request: Request, silence: float, body: BinaryIO | None = None, *, elsewhere: bool = False
+    ) -> Iterator[http.client.HTTPResponse]:
         """Sends a request; what breaks while the answer is read is an error of ours, too.
 
         Args:
             request: what to send.
             silence: seconds that the engine may be silent, besides what the request says.
+            body: a file to send in place of the request's body.
+            elsewhere: the path is the address of another server, which gets no token.
         """
-        address = urlsplit(self._requests.url)
+        address = urlsplit(request.path if elsewhere else self._requests.url)
+        path = f"{address.path}?{address.query}" if elsewhere else address.path + request.path
+        headers = {} if elsewhere else self._requests.headers(request)
         connect = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-        connection = connect(address.hostname or "", address.port, timeout=silence + request.wait)
+        connection = connect(
+            address.hostname or "", address.port, timeout=silence + request.wait, blocksize=BLOCK_BYTES
+        )
         try:
-            connection.request(
-                request.method, address.path + request.path, body=request.body, headers=self._requests.headers(request)
-            )
+            if body is not None:
+                headers["Content-Length"] = str(body.seek(0, io.SEEK_END))
+                body.seek(0)
+            connection.request(request.method, path, body=request.body if body is None else body, headers=headers)
             yield connection.getresponse()
         except TimeoutError:
             raise ConnectionFailedError(self._requests.url, f"silent for {silence:g} s") from None
@@ -346,6 +418,17 @@ class Client:
             raise ConnectionFailedError(self._requests.url, str(error) or type(error).__name__) from error
         finally:
             connection.close()
+
+
+def _blocks(name: str, response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yields the body of an answer, all of it."""
+    promised, moved = response.length, 0
+    while block := response.read(BLOCK_BYTES):
+        moved += len(block)
+        yield block
+    # Read in pieces, a body that breaks off looks like one that is over.
+    if promised is not None and moved != promised:
+        raise PayloadMismatchError(name, "size", promised, moved)
 
 
 def _read(response: http.client.HTTPResponse) -> Answer:

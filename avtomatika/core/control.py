@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avtomatika.core.document import NULL
 from avtomatika.core.effects import CancelOpenTasks, ClearTimer, RecordHistory, RunHandler
-from avtomatika.core.events import Repinned, Requeued, Rewound, StateMissing, TimerKind
+from avtomatika.core.events import FileExpected, Repinned, Requeued, Rewound, StateMissing, TimerKind
 from avtomatika.core.job import Failure
 from avtomatika.core.states import REQUEUABLE, JobStatus
 from avtomatika.core.steps import Step
@@ -83,6 +83,15 @@ def repinned(step: Step, event: Repinned) -> str:
         step.change(state=event.state, attempt=1, entered_at=step.now)
         step.add(RecordHistory("state_started", event.state, previous_state=job.state))
     step.add(RunHandler(event.state, step.now))
+    return ""
+
+
+def file_expected(step: Step, event: FileExpected) -> str:
+    """A file will come: the job remembers it, so that its end removes it, whatever happens to whoever sends it."""
+    # A handler that runs now, or is just being called, would lose what it does to this commit.
+    if step.job.status is JobStatus.RUNNING or step.is_due:
+        return "stale_task"
+    step.learn([event.facts])
     return ""
 
 

@@ -19,6 +19,7 @@ from avtomatika.core.events import (
     ChildEnded,
     Decided,
     Event,
+    FileExpected,
     HandlerFailed,
     HandlerReturned,
     HandlerStarted,
@@ -128,6 +129,8 @@ def _control(step: Step, event: Event) -> str:
             return control.repinned(step, event)
         case StateMissing():
             return control.state_missing(step, event)
+        case FileExpected():
+            return control.file_expected(step, event)
     raise TypeError(f"{type(event).__name__} is no event")
 
 

@@ -248,6 +248,16 @@ class StateMissing(Struct, frozen=True):
     reason: str
 
 
+class FileExpected(Struct, frozen=True):
+    """A client is about to send a file to the job.
+
+    Args:
+        facts: of the file, as far as they are known.
+    """
+
+    facts: FileFacts
+
+
 Event = (
     JobSubmitted
     | HandlerStarted
@@ -264,4 +274,5 @@ Event = (
     | Rewound
     | Repinned
     | StateMissing
+    | FileExpected
 )

@@ -8,7 +8,7 @@ from avtomatika.blueprints.requests import Dispatch, HumanApproval, Parallel, Sl
 from avtomatika.core import children, dispatching, waiting
 from avtomatika.core.effects import RecordHistory, RunHandler, SaveTask, SetTimer
 from avtomatika.core.events import FileMove, HandlerFailed, HandlerReturned, JobSubmitted, StepBroke, TimerKind
-from avtomatika.core.job import Failure, Job
+from avtomatika.core.job import Failure
 from avtomatika.core.retry import Verdict, judge, retry_delay, spread
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Step
@@ -39,15 +39,10 @@ def submitted(step: Step, event: JobSubmitted) -> str:
 
 def started(step: Step) -> str:
     """The handler is being called; people see the job run."""
-    if not _is_due(step.job):
+    if not step.is_due:
         return "stale_task"
     step.change(status=JobStatus.RUNNING)
     return ""
-
-
-def _is_due(job: Job) -> bool:
-    """Whether the job waits for nothing but its handler to be called."""
-    return job.status in {JobStatus.PENDING, JobStatus.AWAITING_RETRY} and not job.task_id and job.wait is None
 
 
 def returned(step: Step, event: HandlerReturned) -> str:
@@ -138,7 +133,7 @@ def _note_files(step: Step, moved: Sequence[FileMove]) -> None:
 def broke(step: Step, event: StepBroke) -> str:
     """The engine cannot go on with the job: it ends, for neither its handler nor a worker can do anything about it."""
     job = step.job
-    if job.status is not JobStatus.RUNNING and not _is_due(job):
+    if job.status is not JobStatus.RUNNING and not step.is_due:
         return "stale_task"
     step.give_up(Failure("ENGINE_ERROR", event.message, job.state, attempt=job.attempt))
     return ""

@@ -119,6 +119,7 @@ _RULES: tuple[tuple[Iterable[JobStatus], str, frozenset[JobStatus]], ...] = (
     (tuple(sorted(REQUEUABLE)), "Requeued", frozenset({JobStatus.PENDING})),
     (tuple(JobStatus), "Rewound", frozenset({JobStatus.PENDING})),
     (_LIVE, "CancelRequested", frozenset({JobStatus.CANCELLED})),
+    *(((status,), "FileExpected", frozenset({status})) for status in _LIVE if status is not JobStatus.RUNNING),
 )
 
 

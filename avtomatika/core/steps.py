@@ -98,6 +98,12 @@ class Step:
         return self.graph.state(self.job.state)
 
     @property
+    def is_due(self) -> bool:
+        """Whether the job waits for nothing but its handler to be called, and may be having it called already."""
+        job = self.job
+        return job.status in {JobStatus.PENDING, JobStatus.AWAITING_RETRY} and not job.task_id and job.wait is None
+
+    @property
     def status(self) -> JobStatus:
         """The status that the job will have."""
         status: JobStatus = self._changes.get("status", self.job.status)

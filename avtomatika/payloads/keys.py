@@ -100,7 +100,10 @@ def check_key(key: str) -> None:
     # Nothing here decodes a name, but a proxy or gateway before a bucket may, even twice.
     decoded = key
     for _ in range(3):
-        decoded = unquote(decoded, errors="replace")
+        try:
+            decoded = unquote(decoded, errors="strict")
+        except UnicodeDecodeError:  # some readers take an overlong form of '.' for one
+            raise PayloadNameError(key, "has percent-encoded bytes that are no text") from None
         if any(part in (".", "..") for part in re.split(r"[/\\]", decoded)):
             raise PayloadNameError(key, "has a part that reads as '.' or '..' once it is percent-decoded")
 

@@ -11,14 +11,18 @@ from typing import Any
 from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.clock import Clock
 from avtomatika.core.document import Document
-from avtomatika.core.events import CancelRequested, Event, Requeued
+from avtomatika.core.events import CancelRequested, Event, FileExpected, Requeued
 from avtomatika.core.job import INTERNAL, Client, Job, Task
 from avtomatika.core.states import REQUEUABLE, JobStatus
 from avtomatika.errors import JobNotFoundError, JobStateError
 from avtomatika.observability.base import UNTRACED, Tracer
+from avtomatika.protocol.files import FileFacts
 from avtomatika.runtime.depot import Depot
 from avtomatika.runtime.performer import Performer
 from avtomatika.storage.base import Committed, Dedupe, Duplicate, RecordWrite, Signal, Storage
+
+# So many handlers of a job, each for so long, are waited for before a file is refused; they are quick.
+_HANDLERS, _HANDLER_SECONDS = 5, 5.0
 
 
 class Jobs:
@@ -222,6 +226,39 @@ class Jobs:
             known = ", ".join(sorted(REQUEUABLE))
             raise JobStateError(f"job '{job_id}' is {decision.job.status}; only these can be requeued: {known}.")
         return decision.job
+
+    async def expect_file(self, job: Job, facts: FileFacts) -> None:
+        """Makes sure that the job's end removes a file that somebody is about to send.
+
+        Args:
+            job: as stored.
+            facts: of the file, as far as they are known.
+
+        Raises:
+            JobStateError: the job has ended, or its handler does not return.
+        """
+        for _ in range(_HANDLERS):
+            if job.is_terminal:
+                break
+            graph = self._performer.graph_of(job)
+            if graph.uses_files or job.file_facts:
+                return  # its end looks for files in any case
+
+            async def find_event(_job: Job, _task: Task | None) -> tuple[Event, Task | None]:
+                return FileExpected(facts), None
+
+            decision = await self._performer.happen(job.id, find_event)
+            if not decision.ignored:
+                return
+            job = await self.wait(job.id, decision.job.version, _HANDLER_SECONDS)
+        raise JobStateError(
+            f"job '{job.id}' is {job.status} and takes no files"
+            + (
+                " any more."
+                if job.is_terminal
+                else " now, because its handler runs or is about to. Send the file again later."
+            )
+        )
 
     async def wait(self, job_id: str, version: int, seconds: float) -> Job:
         """Returns the job as soon as it is newer than ``version`` or has ended, or after ``seconds``.

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
+from avtomatika.blueprints.graph import Graph
 from avtomatika.core.decide import decide
 from avtomatika.core.document import DocumentAwayError
 from avtomatika.core.effects import (
@@ -357,6 +358,10 @@ class Performer:
             job = await self._depot.fetch_job(job)
             return job, self._decide_from_start(job, event, now)
 
+    def graph_of(self, job: Job) -> Graph:
+        """Returns the graph that is decided by: of the job's version, or of the latest one that is loaded."""
+        return self._registry.graph_of(job.blueprint, job.blueprint_version)
+
     def _decide(self, job: Job, event: Event, now: float) -> Decision:
-        graph = self._registry.graph_of(job.blueprint, job.blueprint_version)
+        graph = self.graph_of(job)
         return decide(job, event, graph, now, self._limits)

@@ -12,6 +12,7 @@ from avtomatika.server import (
     dead_letters,
     documentation,
     events,
+    files,
     jobs,
     operations,
     overview,
@@ -87,6 +88,9 @@ def _add_client_routes(app: web.Application, root: str) -> None:
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/history", jobs.history)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/graph", operations.job_graph)
     app.router.add_get(f"{root}/v1/jobs/{{job_id}}/tasks", tasks.list_)
+    app.router.add_get(f"{root}/v1/jobs/{{job_id}}/files", files.list_)
+    app.router.add_get(f"{root}/v1/jobs/{{job_id}}/files/{{name:.+}}", files.get)
+    app.router.add_put(f"{root}/v1/jobs/{{job_id}}/files/{{name:.+}}", files.put)
     app.router.add_get(f"{root}/v1/events", events.stream)
     app.router.add_get(f"{root}/v1/dead-letters", dead_letters.list_)
     app.router.add_post(f"{root}/v1/dead-letters/replay", dead_letters.replay)

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
-from yarl import URL
 
 from avtomatika.core.job import Client, Job
 from avtomatika.core.waits import ApprovalWait
@@ -17,6 +16,7 @@ from avtomatika.server.bodies import RequestError, answer, read_bytes, read_obje
 from avtomatika.server.keys import APPROVALS_KEY, CLIENT_TOKENS_KEY, JOBS_KEY, SETTINGS_KEY
 from avtomatika.server.middleware.auth import CLIENT_HEADER
 from avtomatika.server.middleware.errors import status_of
+from avtomatika.server.remote import own_url
 
 PATH = "/_public/webhooks/approval"
 _MAX_BODY = 64 * 1024
@@ -56,7 +56,7 @@ async def approval_url(request: web.Request, job: Job) -> str | None:
     token = await request.app[APPROVALS_KEY].token(job)
     if token is None:
         return None
-    root = URL(request.app[SETTINGS_KEY].public_url) if request.app[SETTINGS_KEY].public_url else request.url.origin()
+    root = own_url(request)
     return str(root.joinpath(PATH.removeprefix("/"), job.id) % {"token": token})
 
 

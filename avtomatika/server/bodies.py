@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from aiohttp import web
@@ -62,7 +62,7 @@ async def read_bytes(request: web.Request, limit: int) -> bytes:
     return bytes(body)
 
 
-async def read_chunks(request: web.Request) -> AsyncIterator[bytes]:
+async def read_chunks(request: web.Request) -> AsyncGenerator[bytes, None]:
     """Gives the body piece by piece, decompressed.
 
     Raises:

@@ -55,6 +55,33 @@ def read_page(request: web.Request) -> tuple[int, tuple[float, str] | None]:
     return limit, decode_cursor(cursor) if cursor else None
 
 
+def read_limit(request: web.Request) -> int:
+    """Reads how much to list at most.
+
+    Raises:
+        RequestError: it is no whole number from 1 to 1000.
+    """
+    return _whole(request.query.get("limit"), "limit", 100, 1, _MAX_LIMIT)
+
+
+def expiry_seconds(request: web.Request, default: float, longest: float) -> float:
+    """Reads ``?expires=``: how long an address shall be good.
+
+    Raises:
+        RequestError: it is no number from 1 to ``longest``.
+    """
+    text = request.query.get("expires")
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= longest:
+        raise _wrong("expires", text[:80], f"a number of seconds from 1 to {longest:g}")
+    return seconds
+
+
 def wait_seconds(request: web.Request) -> float:
     """Reads ``?wait=``, at most 60 seconds.
 

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 
 from aiohttp import web
+from yarl import URL
 
 from avtomatika.errors import ConfigError
 from avtomatika.server.keys import SETTINGS_KEY
@@ -49,6 +50,12 @@ def remote_address(request: web.Request) -> str:
         if not _is_one_of(part, trusted):
             break
     return address
+
+
+def own_url(request: web.Request) -> URL:
+    """Returns the address at which whoever sent a request reaches this engine."""
+    public_url = request.app[SETTINGS_KEY].public_url
+    return URL(public_url) if public_url else request.url.origin()
 
 
 def was_forwarded(request: web.Request) -> bool:

@@ -18,6 +18,7 @@ from avtomatika.core.events import (
     ChildEnded,
     Decided,
     Event,
+    FileExpected,
     HandlerFailed,
     HandlerReturned,
     HandlerStarted,
@@ -36,6 +37,7 @@ from avtomatika.core.job import Failure, Task
 from avtomatika.core.states import OPEN, REQUEUABLE, TERMINAL, TRANSITIONS, JobStatus, TaskStatus
 from avtomatika.core.steps import Limits
 from avtomatika.core.waits import ChildWait
+from avtomatika.protocol.files import FileFacts
 
 if TYPE_CHECKING:
     from tests.core.conftest import Machine
@@ -202,10 +204,17 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
+FILE = FileExpected(FileFacts("s3://bucket/jobs/j1/a"))
+
+
 def test_table_is_reached_whole(machines: type[Machine]) -> None:
     """Every transition of the table happens to some job, so the diagram drawn from it shows nothing that cannot be."""
     seen = set()
-    for limits, play in SCENARIOS.values():
+    files = {
+        f"file for {status}": (DEFAULT, lambda m, way=way: (way(m), m.feed(FILE)))
+        for status, way in {**WAYS, JobStatus.PENDING: asleep}.items()
+    }
+    for limits, play in {**SCENARIOS, **files}.values():
         machine = machines(limits=limits)
         play(machine)
         seen |= machine.seen
@@ -258,6 +267,7 @@ def events_for(machine: Machine) -> list[Event]:
         Rewound("nowhere", EMPTY),
         Repinned("another version", "charge"),
         StateMissing("gone"),
+        FILE,
         TimerFired(TimerKind.JOB),
         *(LeaseExpired(task) for task in tasks),
         *(TimerFired(kind, task.id if task else "gone", task) for kind in TimerKind for task in tasks),

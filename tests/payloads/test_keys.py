@@ -43,6 +43,8 @@ REFUSED = [
     "..%2fx",
     "..%5cx",
     "a/%2e./x",
+    "%c0%ae%c0%ae/x",
+    "%ff",
     ".payloads/x",
     ".payloads",
     "x" * 256,

@@ -76,7 +76,9 @@ async def test_every_path_of_a_job_is_closed_to_other_clients(twins: Twins) -> N
         resource = route.resource
         if resource is None or "{job_id}" not in resource.canonical or not resource.canonical.startswith("/api/"):
             continue
-        path = resource.canonical.replace("{job_id}", job_id).replace("{path}", "some.txt")
+        path = (
+            resource.canonical.replace("{job_id}", job_id).replace("{path}", "some.txt").replace("{name}", "some.txt")
+        )
         tried.add((route.method, resource.canonical))
         mine = await twins.call("boris", route.method, path)
         nobodys = await twins.call("boris", route.method, path.replace(job_id, "no-such-job"))

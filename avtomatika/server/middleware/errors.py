@@ -20,6 +20,11 @@ from avtomatika.errors import (
     JobStateError,
     PastStateError,
     PayloadLostError,
+    PayloadMismatchError,
+    PayloadNameError,
+    PayloadNotFoundError,
+    PayloadSizeError,
+    PayloadStoreError,
     ProtocolError,
     StorageError,
     suggest,
@@ -40,6 +45,11 @@ _STATUSES: tuple[tuple[type[AvtomatikaError], int], ...] = (
     (ProtocolError, 400),
     (StorageError, 503),
     (PayloadLostError, 410),
+    (PayloadNameError, 400),
+    (PayloadNotFoundError, 404),
+    (PayloadSizeError, 413),
+    (PayloadMismatchError, 502),
+    (PayloadStoreError, 503),
 )
 
 

@@ -18,7 +18,17 @@ from avtomatika.version import __version__
 
 _CLIENT, _WORKER = "clientToken", "workerToken"
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
-_TAGS = ("Create jobs", "Jobs", "Approvals", "Blueprints", "Workers", "Dead letters", "Engine", "Worker protocol")
+_TAGS = (
+    "Create jobs",
+    "Jobs",
+    "Files",
+    "Approvals",
+    "Blueprints",
+    "Workers",
+    "Dead letters",
+    "Engine",
+    "Worker protocol",
+)
 _UNDESCRIBED = Operation("Engine")
 _DESCRIPTION = """\
 Durable workflows as state machines. Enter your tokens under **Authorize**, then try any call.
@@ -107,7 +117,7 @@ def _operation(method: str, path: str, operation: Operation, summary: str, descr
     if description:
         facts["description"] = description
     if operation.body is not None:
-        facts["requestBody"] = {"required": True, "content": {JSON: {"schema": operation.body}}}
+        facts["requestBody"] = {"required": True, "content": {operation.body_media: {"schema": operation.body}}}
     return facts
 
 
@@ -147,6 +157,7 @@ def _responses(path: str, operation: Operation) -> dict[str, Any]:
     responses = {str(operation.status): good}
     if path.endswith("/tasks/next"):
         responses["204"] = {"description": "no task came in time"}
+    responses |= {str(status): {"description": why} for status, why in sorted(operation.redirects.items())}
     responses |= {str(status): {"description": why, "content": error} for status, why in sorted(refusals.items())}
     # What is no valid HTTP never reaches a handler: the framework refuses it with a line of text.
     refusals.setdefault(400, "no valid HTTP")

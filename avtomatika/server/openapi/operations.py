@@ -15,6 +15,7 @@ from avtomatika.server import (
     dead_letters,
     documentation,
     events,
+    files,
     jobs,
     operations,
     overview,
@@ -63,6 +64,8 @@ class Operation:
         query: schemas of its parameters, by name.
         headers: schemas of the headers that it understands, by name.
         body: schema of what it takes, or None.
+        body_media: content type of what it takes.
+        redirects: status codes that lead elsewhere, each with a word why.
         errors: further status codes, each with a word why.
         error_media: content type of its errors.
     """
@@ -74,6 +77,8 @@ class Operation:
     query: Mapping[str, Schema] = field(default_factory=dict)
     headers: Mapping[str, Schema] = field(default_factory=dict)
     body: Schema | None = None
+    body_media: str = JSON
+    redirects: Mapping[int, str] = field(default_factory=dict)
     errors: Mapping[int, str] = field(default_factory=dict)
     error_media: str = JSON
 
@@ -83,6 +88,8 @@ _WAIT: Schema = {"type": "number", "minimum": 0, "description": "seconds to wait
 _CURSOR: Schema = {"type": "string", "description": "empty for the first page, then next_cursor of the page before"}
 _LAST_ID: Schema = {"type": "string", "pattern": "^[0-9]{1,19}$", "description": "id of the last event that was seen"}
 _EVENTS = "text/event-stream"
+_BYTES = "application/octet-stream"
+_EXPIRES: Schema = {"type": "number", "minimum": 1, "maximum": 604800, "description": "seconds that an address is good"}
 _TASK_STATUSES: Schema = {"type": "string", "enum": [str(status) for status in TaskStatus]}
 _CONFLICT = {409: "the job's status does not allow it"}
 _PAST = {
@@ -141,6 +148,31 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
     jobs.history: Operation("Jobs", list_of("HistoryEvent")),
     operations.job_graph: Operation("Jobs", TEXT, ("image/svg+xml",)),
     tasks.list_: Operation("Jobs", list_of("Task"), query={"status": or_empty(_TASK_STATUSES)}),
+    files.list_: Operation("Files", ref("FilePage"), query={"folder": TEXT, "limit": or_empty(_LIMIT), "cursor": TEXT}),
+    files.get: Operation(
+        "Files",
+        {"anyOf": [{}, ref("FileAddress")]},
+        (_BYTES, JSON),
+        query={"for": {"type": "string", "enum": ["", "download", "upload"]}, "expires": or_empty(_EXPIRES)},
+        headers={"Range": TEXT, "If-None-Match": TEXT},
+        redirects={206: "the part that was asked for", 304: "it has not changed", 307: "it is in an object store"},
+        errors={409: "the job has ended and takes no files", 416: "it has no such part", 503: "the store is away"},
+    ),
+    files.put: Operation(
+        "Files",
+        ref("File"),
+        status=201,
+        body={},
+        body_media=_BYTES,
+        errors={
+            408: "nothing more of the file came",
+            409: "the job has ended",
+            413: "the file is too large",
+            415: "it is compressed in an unknown way",
+            502: "the store holds something else than was sent",
+            503: "the store is away",
+        },
+    ),
     bulk.cancel: Operation("Jobs", ref("JobsCancelled"), body=CANCEL_BODY),
     bulk.requeue: Operation("Jobs", ref("JobsRequeued"), body=REQUEUE_BODY),
     events.stream: Operation(

@@ -157,6 +157,13 @@ SCHEMAS: dict[str, Schema] = {
         deadline_at=_MOMENT_OR_NULL,
     ),
     "Blueprint": record("name version url states start ends", url=_TEXT_OR_NULL, states=TEXTS, ends=TEXTS),
+    "File": record("name uri size etag", size=WHOLE),
+    "FilePage": record("files next_cursor", files=list_of("File"), next_cursor=_TEXT_OR_NULL),
+    "FileAddress": record(
+        "url method expires_in token_required",
+        expires_in={"type": "number", "description": "seconds"},
+        token_required={"type": "boolean", "description": "the address is this engine's own"},
+    ),
     "Worker": record(
         "worker_id worker_type status skills available_skills hot_skills current_tasks max_concurrent_tasks "
         "cost_per_skill resources installed_software load hostname protocol registered_at last_seen_at "
