@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+from typing import NamedTuple
 
 import pytest
 from aiohttp import ClientSession
@@ -14,6 +17,22 @@ from avtomatika.core.job import Client
 from avtomatika.server.keys import CLIENT_TOKENS_KEY
 
 TOKENS = {"anna": "the-token-of-anna", "boris": "the-token-of-boris"}
+
+
+class Call(NamedTuple):
+    """A call that a client makes.
+
+    Args:
+        method: of HTTP.
+        path: with the query string.
+        body: sent as JSON, or None.
+        is_foreign: whether its path names a job of the other client.
+    """
+
+    method: str
+    path: str
+    body: object
+    is_foreign: bool
 
 
 class Twins:
@@ -54,7 +73,9 @@ async def twins() -> AsyncIterator[Twins]:
     @bp.handler_for("end", is_end=True)
     async def end() -> None: ...
 
-    config = Config(API_HOST="127.0.0.1", API_PORT=0, CLIENT_TOKEN="own", GLOBAL_WORKER_TOKEN="own")
+    config = Config(
+        API_HOST="127.0.0.1", API_PORT=0, CLIENT_TOKEN="own", GLOBAL_WORKER_TOKEN="own", RATE_LIMITING_ENABLED=False
+    )
     engine = OrchestratorEngine(config=config)
     engine.register_blueprint(bp)
     for name, token in TOKENS.items():
@@ -117,33 +138,82 @@ async def test_idempotency_keys_of_clients_are_apart(twins: Twins) -> None:
     assert first == again != other
 
 
-async def test_clients_that_hammer_random_calls_never_meet(twins: Twins) -> None:
-    """Each names the jobs of the other all the time, and never gets anything of them."""
-    jobs = {client: [await twins.submit(client)] for client in TOKENS}
+def random_calls(twins: Twins, dice: random.Random, ids: dict[str, list[str]], me: str) -> Iterator[Call]:
+    """Gives calls of every route of the client API without end, that name jobs of both clients."""
+    routes = [
+        (route.method, route.resource.canonical)
+        for route in twins.engine.app.router.routes()
+        if route.resource is not None
+        and route.resource.canonical.startswith("/api/")
+        and not route.resource.canonical.endswith(("/events", "{path}"))
+    ]
+    assert len(routes) > 20
+    values = {"limit": "1000", "cursor": "", "status": "waiting_for_worker", "since": "0", "blueprint": "waits"}
+    while True:
+        method, path = dice.choice(routes)
+        owner = dice.choice(list(ids))
+        named = dice.choice(ids[owner])
+        query = "&".join(f"{name}={values[name]}" for name in dice.sample(sorted(values), dice.randint(0, 2)))
+        body = dice.choice(
+            [
+                None,
+                {},
+                {"ids": [dice.choice(ids[one]) for one in ids]},
+                {"filter": {}, "limit": 1000},
+                {"filter": {"blueprint": "waits"}},
+                {"state": "start"},
+                {"sequence": 1, "initial_data": {"of": me}},
+                {"decision": "approved"},
+                {"of": me},
+            ]
+        )
+        where = path.replace("{job_id}", named).replace("{name}", "waits")
+        is_foreign = "{job_id}" in path and owner != me
+        yield Call(method, f"{where}?{query}", None if method == "GET" else body, is_foreign)
+
+
+@pytest.mark.parametrize(("me", "other"), [("anna", "boris"), ("boris", "anna")])
+async def test_client_that_hammers_random_calls_meets_nothing_of_another(twins: Twins, me: str, other: str) -> None:
+    """Whatever is called, by job, by lists of ids, by filters or as a stream, while the other creates jobs.
+
+    A client that changes and cancels all it can leaves the other's jobs as they are, and never reads of them.
+    """
+    dice = random.Random(me)
+    ids = {client: [await twins.submit(client)] for client in TOKENS}
     leaks: list[str] = []
+    streamed: list[str] = []
 
-    async def hammer(me: str, other: str) -> None:
-        dice = random.Random(me)
-        for _ in range(150):
-            job_id = dice.choice(jobs[other])
-            method, path = dice.choice(
-                [
-                    ("GET", f"/api/v1/jobs/{job_id}"),
-                    ("GET", f"/api/v1/jobs/{job_id}/history"),
-                    ("GET", f"/api/v1/jobs/{job_id}/explain"),
-                    ("POST", f"/api/v1/jobs/{job_id}/cancel"),
-                    ("POST", f"/api/v1/jobs/{job_id}/requeue"),
-                    ("GET", f"/api/v1/jobs?limit={dice.randint(1, 50)}"),
-                    ("POST", "/api/v1/waits"),
-                ]
-            )
-            if path.endswith("waits"):
-                jobs[me].append(await twins.submit(me))
-                continue
-            status, text = await twins.call(me, method, path)
-            if f'"of":"{other}"' in text.replace(" ", "") or (job_id in path and status != 404):
-                leaks.append(f"{me}: {method} {path} -> {status}")
+    async def listen() -> None:
+        headers = {"X-Client-Token": TOKENS[me], "Last-Event-ID": "0"}
+        async with twins.http.get(f"{twins.engine.url}/api/v1/events", headers=headers) as stream:
+            async for line in stream.content:
+                streamed.append(line.decode())  # noqa: PERF401 - read while it comes
 
-    await asyncio.gather(hammer("anna", "boris"), hammer("boris", "anna"))
+    async def hammer() -> None:
+        for call in islice(random_calls(twins, dice, ids, me), 300):
+            status, text = await twins.call(me, call.method, call.path, json=call.body)
+            foreign = [job_id for job_id in ids[other] if job_id in text and job_id not in call.path]
+            if isinstance(call.body, dict):
+                foreign = [job_id for job_id in foreign if job_id not in call.body.get("ids", ())]
+            if foreign or f'"of":"{other}"' in text.replace(" ", "") or (call.is_foreign and status != 404):
+                leaks.append(f"{call} -> {status}: {text[:300]}")
+
+    async def create() -> None:
+        for _ in range(40):
+            ids[other].append(await twins.submit(other))
+            ids[me].append(await twins.submit(me))
+
+    listening = asyncio.create_task(listen())
+    await asyncio.gather(hammer(), create())
+    cancelled = await twins.call(me, "POST", "/api/v1/jobs/cancel", json={"filter": {}, "limit": 1000})
+    _, text = await twins.call(other, "GET", "/api/v1/jobs?limit=1000")
+    while not any(ids[me][-1] in line for line in streamed):  # noqa: ASYNC110 - the stream tells
+        await asyncio.sleep(0.01)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
 
     assert leaks == []
+    assert cancelled[0] == 200
+    assert {job["status"] for job in json.loads(text)} == {"waiting_for_worker"}
+    assert {job["id"] for job in json.loads(text)} == set(ids[other])
+    assert not any(job_id in line for line in streamed for job_id in ids[other])
