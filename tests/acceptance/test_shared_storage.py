@@ -42,10 +42,17 @@ def flow(door: asyncio.Event) -> StateMachineBlueprint:
 
 
 @asynccontextmanager
-async def serving(storage: Storage, door: asyncio.Event, name: str) -> AsyncIterator[OrchestratorEngine]:
+async def serving(
+    storage: Storage, door: asyncio.Event, name: str, **settings: Any
+) -> AsyncIterator[OrchestratorEngine]:
     """Gives an engine that runs on the storage."""
     config = Config(
-        API_HOST="127.0.0.1", API_PORT=0, INSTANCE_ID=name, CLIENT_TOKEN="client", GLOBAL_WORKER_TOKEN="worker"
+        API_HOST="127.0.0.1",
+        API_PORT=0,
+        INSTANCE_ID=name,
+        CLIENT_TOKEN="client",
+        GLOBAL_WORKER_TOKEN="worker",
+        **settings,
     )
     engine = OrchestratorEngine(storage, config)
     engine.register_blueprint(flow(door))
@@ -61,13 +68,17 @@ def a_worker(engine: OrchestratorEngine) -> Worker:
     return worker
 
 
-async def test_any_engine_answers_for_any_other(redis_server: RedisServer) -> None:
-    """A job is created at one engine, its handlers run in the other, and who waits is woken at the first."""
+async def test_any_engine_answers_for_any_other(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A job is created at one engine, its handlers run in the other, and who waits is woken at the first.
+
+    Its data are large: one engine puts them away, the other shows them.
+    """
+    settings = {"TASK_FILES_DIR": str(tmp_path), "PAYLOAD_OFFLOAD_BYTES": 1024}
     prefix, door = redis_server.new_prefix(), asyncio.Event()
     storages = [RedisStorage(redis_server.client(), prefix=prefix) for _ in range(2)]
     async with (
-        serving(storages[0], door, "a") as desk,
-        serving(storages[1], door, "b") as mill,
+        serving(storages[0], door, "a", **settings) as desk,
+        serving(storages[1], door, "b", **settings) as mill,
         aiohttp.ClientSession(headers=CLIENT) as http,
     ):
         await desk.app[RUNNER_KEY].stop(0)
@@ -91,6 +102,11 @@ async def test_any_engine_answers_for_any_other(redis_server: RedisServer) -> No
             while seen[-1]["status"] != "finished":
                 seen.append(await wait())
 
+        stored = await storages[0].find_job(job_id)
+
+    assert stored is not None
+    assert stored.state_history.is_away
+    assert seen[-1]["state_history"] == {"much": "x" * 100_000, "did": "w1"}
     assert seen[-1]["result"] == {"did": "w1"}
     assert [job["version"] for job in seen] == sorted({job["version"] for job in seen})
 

@@ -70,12 +70,17 @@ async def _c(context: JobContext) -> None:
 @send.handler_for("ask", is_start=True)
 async def _ask(context: JobContext) -> None:
     _mark(context)
+    if "much" in context.initial_data:
+        # Both leave the job, and the result is laid over what has to be fetched.
+        context.state_history["much"] = context.initial_data["much"]
     context.actions.dispatch_task("square", {"n": context.initial_data["n"]}, {"success": "done"})
 
 
 @send.handler_for("done", is_end=True)
 async def _done(context: JobContext) -> None:
     _mark(context)
+    if context.state_history.pop("much", None) != context.initial_data.get("much"):
+        context.state_history["path"].append("other data than before")
 
 
 @fan.handler_for("split", is_start=True)

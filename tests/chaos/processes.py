@@ -102,6 +102,7 @@ class Processes:
         self._draw = draw
         self._folder = folder
         self.history = folder / "history.db"
+        self.files = folder / "files"
         self._all: list[Guarded] = []
         if storage == "redis":
             port = free_port()
@@ -132,6 +133,8 @@ class Processes:
             "API_PORT": str(port),
             "STORAGE_URI": self.uri,
             "HISTORY_DATABASE_URI": f"sqlite:///{self.history}",
+            "TASK_FILES_DIR": str(self.files),
+            "PAYLOAD_OFFLOAD_BYTES": "1024",
             "TASK_LEASE_SECONDS": "8",
             "WATCHER_INTERVAL_SECONDS": "5",
             "RATE_LIMITING_ENABLED": "false",

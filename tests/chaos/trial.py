@@ -20,9 +20,10 @@ from avtomatika.clock import SystemClock
 from avtomatika.config import DEFAULT_CLIENT_TOKEN, Config
 from avtomatika.core.job import Job
 from avtomatika.errors import AvtomatikaError, JobNotFoundError
+from avtomatika.runtime.depot import SPACE as DEPOT_SPACE
 from avtomatika.storage.base import Storage
 
-from .jobs import BLUEPRINTS, expected
+from .jobs import BLUEPRINTS, expected, initial_data
 from .processes import Processes
 
 _CLIENTS = 40
@@ -153,7 +154,7 @@ class Trial:
         while True:
             with contextlib.suppress(AvtomatikaError, OSError, TimeoutError):
                 return await self._draw.choice(clients).submit(
-                    f"/{blueprint}", {"n": number}, idempotency_key=f"job-{number}"
+                    f"/{blueprint}", initial_data(number), idempotency_key=f"job-{number}"
                 )
             await asyncio.sleep(0.2)
 
@@ -200,6 +201,9 @@ class Trial:
             counts = await storage.count_jobs()
             if sum(counts.values()) != len(self._acknowledged):
                 self._faults.append(f"{len(self._acknowledged)} jobs were acknowledged, {counts} are stored")
+            named = {record.key for record in await storage.list_records(DEPOT_SPACE, limit=100_000)}
+            nameless = {path.name for path in (self._processes.files / "jobs").glob("*")} - named
+            self._faults += [f"files of job {job_id} are there, and nobody will remove them" for job_id in nameless]
             for job_id, (blueprint, number) in self._acknowledged.items():
                 job = await storage.find_job(job_id)
                 if job is None:
