@@ -22,6 +22,7 @@ project_copyright = author
 version = release = __version__
 
 extensions = [
+    "contents",
     "diagrams",
     "generated",
     "myst_nb",
@@ -29,7 +30,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
-root_doc = "docs/index"
+root_doc = "docs/README"
 include_patterns = [
     "docs/**",
     "notebooks/*.ipynb",

@@ -44,7 +44,7 @@ def test_site_is_made_without_warning_whole_and_self_contained(
 
     assert made.returncode == 0, made.stderr
     assert {name for name in written if not (tmp_path / f"{name}.html").exists()} == set()
-    assert "docs/index.html" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "docs/README.html" in (tmp_path / "index.html").read_text(encoding="utf-8")
     index = (tmp_path / "genindex.html").read_text(encoding="utf-8")
     missing = {name for name in _public_classes() if not re.search(rf">{name}(</a>| \()", index)}
     assert not missing, "to be added to a page of docs/reference/api"
