@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from avtomatika.storage import MemoryStorage, RedisStorage, SQLiteStorage
+from avtomatika.storage.base import Storage
 from avtomatika.testing import FakeClock
 
 from .postgres_server import PostgresServer, find_account, find_programs
@@ -154,3 +156,34 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     return next(folder.glob("*.whl"))
+
+
+@pytest.fixture
+def backend() -> str:
+    """Returns which storage a test uses: in memory, unless its module asks for others by a fixture of this name."""
+    return "memory"
+
+
+@pytest.fixture
+async def connect(
+    backend: str, request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path
+) -> AsyncIterator[Callable[[], Awaitable[Storage]]]:
+    """Returns what opens one and the same storage, as one engine after the other does, over connections of its own."""
+    in_memory = MemoryStorage(clock)
+    server = request.getfixturevalue("redis_server") if backend == "redis" else None
+    prefix = server.new_prefix() if server is not None else ""
+    opened: list[Storage] = []
+
+    async def connect() -> Storage:
+        storage: Storage = in_memory
+        if backend == "sqlite":
+            storage = SQLiteStorage(tmp_path / "jobs.db", clock)
+        elif server is not None:
+            storage = RedisStorage(server.client(), prefix=prefix, clock=clock)
+        await storage.open()
+        opened.append(storage)
+        return storage
+
+    yield connect
+    for storage in opened:
+        await storage.close()

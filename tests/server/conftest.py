@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from aiohttp import ClientResponse, ClientSession
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
 from avtomatika.core.job import Client
 from avtomatika.server.keys import CLIENT_TOKENS_KEY, DISPATCHER_KEY, JOBS_KEY
-from avtomatika.storage import MemoryStorage
+from avtomatika.storage.base import Storage
 from avtomatika.testing import FakeClock
 
 CLIENT = "the-token-of-our-client"
@@ -226,28 +226,27 @@ StartApi = Callable[..., Any]
 
 
 @pytest.fixture
-async def start_api(clock: FakeClock) -> AsyncIterator[StartApi]:
+async def start_api(clock: FakeClock, connect: Callable[[], Awaitable[Storage]]) -> AsyncIterator[StartApi]:
     """Returns the function that starts an engine with settings; the storage is checked when the test ends."""
-    running: list[tuple[Api, MemoryStorage]] = []
+    running: list[Api] = []
 
     async def start(**settings: Any) -> Api:
         # Started as users start it: aiohttp's TestServer would cancel handlers of clients that hang up.
         config = Config(API_HOST="127.0.0.1", API_PORT=0, CLIENT_TOKEN=CLIENT, GLOBAL_WORKER_TOKEN=WORKER, **settings)
-        storage = MemoryStorage(clock)
-        engine = OrchestratorEngine(storage, config, clock=clock)
+        engine = OrchestratorEngine(await connect(), config, clock=clock)
         for blueprint in blueprints():
             engine.register_blueprint(blueprint)
         engine.app[CLIENT_TOKENS_KEY].add(OTHER, Client("other"))
         await engine.start()
-        running.append((Api(engine, clock, ClientSession()), storage))
-        return running[-1][0]
+        running.append(Api(engine, clock, ClientSession()))
+        return running[-1]
 
     yield start
 
-    for api, storage in running:
+    for api in running:
         await api.http.close()
         await api.engine.stop()
-        assert await storage.audit() == []
+    assert await (await connect()).audit() == []
 
 
 @pytest.fixture

@@ -221,6 +221,12 @@ async def test_registrations_and_events_share_the_general_limit(start_api: Start
 # --- quotas ---
 
 
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each storage: what is counted and what is used up is decided there."""
+    return str(request.param)
+
+
 @pytest.fixture
 def clients(tmp_path: Path) -> str:
     """A file with a client that may create two jobs a month."""

@@ -24,6 +24,12 @@ W1 = {"X-Worker-ID": "w1"}
 Skip = Callable[[float], None]
 
 
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each storage: what is counted and what is used up is decided there."""
+    return str(request.param)
+
+
 @pytest.fixture
 def skip(clock: FakeClock) -> Skip:
     """Returns what lets time pass at once, without waking anybody on the way."""

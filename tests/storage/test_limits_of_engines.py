@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -12,7 +11,6 @@ from avtomatika.core.effects import Decision, RecordHistory
 from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.runtime.reputations import Reputations
-from avtomatika.storage import RedisStorage, SQLiteStorage
 from avtomatika.storage.base import Batch, Storage
 from avtomatika.testing import FakeClock
 
@@ -21,19 +19,15 @@ JOB = Job("j1", "orders", "v1", JobStatus.WAITING_FOR_PARALLEL_TASKS, "start", S
 
 
 @pytest.fixture(params=["sqlite", "redis"])
-async def engines(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[list[Storage]]:
+def backend(request: pytest.FixtureRequest) -> str:
+    """Those that several engines can share over connections of their own."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def engines(connect: Callable[[], Awaitable[Storage]]) -> list[Storage]:
     """Returns one storage as three engines have it."""
-    if request.param == "sqlite":
-        made: list[Storage] = [SQLiteStorage(tmp_path / "jobs.db", clock) for _ in range(3)]
-    else:
-        server = request.getfixturevalue("redis_server")
-        prefix = server.new_prefix()
-        made = [RedisStorage(server.client(), prefix=prefix, clock=clock) for _ in range(3)]
-    for storage in made:
-        await storage.open()
-    yield made
-    for storage in made:
-        await storage.close()
+    return [await connect() for _ in range(3)]
 
 
 async def test_engines_together_claim_no_more_than_a_limit(engines: list[Storage]) -> None:
