@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _RETRY_SECONDS = 0.5
 _MAX_REASON = 500
+_TRANSFER_SECONDS = 6 * 3600.0  # an interrupt ends it sooner
 
 
 class JobHandle:
@@ -234,6 +235,44 @@ class JobHandle:
     def history(self) -> pd.DataFrame:
         """Returns what happened so far, one row for each event."""
         return self._desk.read_history(self.id)
+
+    def files(self, folder: str = "") -> list[dict[str, Any]]:
+        """Returns the files of the job, or those of one folder: ``name``, ``uri``, ``size`` and ``etag`` of each."""
+        return self._desk.background.call(self._desk.client.files(self.id, folder), 30.0)
+
+    def upload(self, source: str | Path | bytes, name: str = "") -> dict[str, Any]:
+        """Sends a file to the job.
+
+        Args:
+            source: a file of this machine, or its content.
+            name: in the job, with ``/`` between folders; the file's own name if empty.
+
+        Returns:
+            ``name``, ``uri``, ``size`` and ``etag``.
+
+        Raises:
+            OSError: the file cannot be read.
+            ClientError: with status 409: the job has ended; with 413: the file is too large; with 400: the name is not
+                allowed.
+        """
+        return self._desk.background.call(self._desk.client.upload_file(self.id, source, name), _TRANSFER_SECONDS)
+
+    def download(self, name: str, destination: str | Path | None = None) -> Path:
+        """Fetches a file of the job.
+
+        Args:
+            name: of the file.
+            destination: where to; a folder takes it under its own name, None the working directory.
+
+        Returns:
+            Where the file is.
+
+        Raises:
+            OSError: it cannot be written.
+            ClientError: with status 404: there is no such file.
+        """
+        fetching = self._desk.client.download_file(self.id, name, destination)
+        return self._desk.background.call(fetching, _TRANSFER_SECONDS)
 
     def capsule(self, path: str | Path) -> Path:
         """Writes one offline notebook of the job: graph, timeline, data, errors, and a cell that replays it.

@@ -77,7 +77,7 @@ async def get(request: web.Request) -> web.StreamResponse:
         return _address(request, "PUT", await store.upload_url(key, expires), expires)
     facts = await store.facts(key)
     if facts is None:
-        raise PayloadNotFoundError(store.uri_of(key))
+        raise _missing(job, name)
     url = await store.download_url(key, expires)
     if purpose == "download":
         return _address(request, "GET", url, expires)
@@ -85,7 +85,7 @@ async def get(request: web.Request) -> web.StreamResponse:
         return _elsewhere(request, facts, url)
     path = await store.local_path(key)
     if path is None:
-        raise PayloadNotFoundError(store.uri_of(key))
+        raise _missing(job, name)
     return _File(path, chunk_size=1024 * 1024, headers=_headers(name))
 
 
@@ -114,6 +114,12 @@ async def _limited(request: web.Request, limit: int) -> AsyncGenerator[bytes, No
                 yield chunk
     except ConnectionError:  # nobody hears the answer; the log need not tell of a broken line
         raise RequestError(400, "upload_broken", "the connection broke before all of the file came.") from None
+
+
+def _missing(job: Job, name: str) -> RequestError:
+    # Not the store's own error: it names a place on this machine.
+    message = f"job '{job.id}' has no file {name!a}; GET /api/v1/jobs/{job.id}/files lists what it has."
+    return RequestError(404, PayloadNotFoundError.code, message)
 
 
 def _too_large(size: int, limit: int) -> RequestError:

@@ -45,6 +45,7 @@ def run(module: str, *options: str) -> str:
             ["--jobs", "1", "--bytes", "300000", "--transitions", "2", "--rounds", "1", "--storage", "memory"],
             "times the time",
         ),
+        ("files", ["--bytes", "200000", "--store", "directory"], "of the file"),
         (
             "round_trips",
             ["--tasks", "6", "--workers", "2", "--rounds", "1", "--fan-out", "1", "3", "--storage", "memory"],

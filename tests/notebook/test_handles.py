@@ -7,6 +7,7 @@ import asyncio
 import socket
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -39,6 +40,17 @@ def test_result_is_what_the_last_handler_returned(workbench: Workbench, doubling
     assert [event["event_type"] for event in job.events][:2] == ["job_created", "state_started"]
     assert job.events[-1]["event_type"] == "job_completed"
     assert list(job.history()["event_type"]) == [event["event_type"] for event in job.events]
+
+
+def test_files_are_sent_listed_and_fetched(waiting: JobHandle, tmp_path: Path) -> None:
+    """From a cell to the job and back, in plain code."""
+    sent = waiting.upload(b"hello", "in/a.txt")
+
+    assert waiting.files() == waiting.files("in/") == [sent]
+    assert waiting.download("in/a.txt", tmp_path).read_text() == "hello"
+    with pytest.raises(ClientError) as caught:
+        waiting.download("missing", tmp_path)
+    assert caught.value.status == 404
 
 
 def test_result_of_a_failed_job_raises_with_the_reason(workbench: Workbench) -> None:

@@ -186,6 +186,7 @@ async def test_wrong_requests_are_told_what_is_wrong(api: Api) -> None:
         (415, "unknown_encoding"),
     ]
     assert (await api.get(files)).body["files"] == []
+    assert "file://" not in told[0].body["error"]
 
 
 async def test_file_above_the_limit_is_refused_however_it_comes(start_api: StartApi) -> None:
