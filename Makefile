@@ -8,7 +8,7 @@ PARALLEL := -n $(TEST_PROCESSES) --dist worksteal
 # Without coverage, which would double their time and can count nothing of killed processes; one after the other, since
 # they start processes enough by themselves.
 PROOFS := tests/simulation tests/chaos tests/soak
-BENCH ?= chain claims creation round_trips storage history large_state frames compare
+BENCH ?= chain claims creation round_trips storage history large_state frames compare idle_workers
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo docs lab notebooks test lint check packages bench wheel sbom audit release clean help

@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from aiohttp import web
+from psutil import Process
 
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint, loops
 from avtomatika.app_keys import STORAGE_KEY
@@ -61,6 +62,21 @@ def errands_blueprint(fan_out: int) -> StateMachineBlueprint:
     return blueprint
 
 
+def ping_blueprint() -> StateMachineBlueprint:
+    """Returns a blueprint whose jobs send a task that says when it was sent."""
+    blueprint = StateMachineBlueprint("ping", api_endpoint="/ping", api_version="v1")
+
+    async def start(actions: ActionFactory) -> None:
+        actions.dispatch_task("ping", {"sent_at": time.time()}, transitions={"success": "end"})
+
+    async def end() -> None:
+        pass
+
+    blueprint.handler_for("start", is_start=True, transitions=["end"])(start)
+    blueprint.handler_for("end", is_end=True)(end)
+    return blueprint
+
+
 def busy_blueprint(done: asyncio.Event) -> StateMachineBlueprint:
     """Returns a blueprint whose jobs keep a handler busy until ``done``."""
     blueprint = StateMachineBlueprint("busy")
@@ -73,14 +89,14 @@ def busy_blueprint(done: asyncio.Event) -> StateMachineBlueprint:
 
 
 async def start_bare() -> web.AppRunner:
-    """Starts a server that reads JSON and answers JSON, and tells how much processor time the process has used."""
+    """Starts a server that reads JSON and answers JSON, and tells what the process has used."""
 
     async def reply(request: web.Request) -> web.Response:
         await request.json()
         return web.json_response({"status": "accepted", "job_id": "0"}, status=202)
 
     async def tell(_request: web.Request) -> web.Response:
-        return web.json_response(time.process_time())
+        return web.json_response({"processor": time.process_time(), "memory": Process().memory_info().rss})
 
     app = web.Application()
     app.router.add_post("/", reply)
@@ -114,7 +130,7 @@ async def serve(options: argparse.Namespace) -> None:
         EXECUTOR_MAX_CONCURRENT_JOBS=1 if options.busy else 100,
     )
     engine = OrchestratorEngine(config=config, history=NoopHistory())
-    for blueprint in (orders_blueprint(), errands_blueprint(options.fan_out), busy_blueprint(done)):
+    for blueprint in (orders_blueprint(), errands_blueprint(options.fan_out), ping_blueprint(), busy_blueprint(done)):
         engine.register_blueprint(blueprint)
     async with engine:
         bare = await start_bare()

@@ -137,17 +137,31 @@ async def measure(
         own: does them, and returns how many it did in a second.
         number: how many.
     """
-    engine_before, server_before = await _engine_time(ports), server_time(uri)
+    before, server_before = await usage(ports), server_time(uri)
     a_second = await own()
-    engine_used, server_used = await _engine_time(ports) - engine_before, server_time(uri) - server_before
+    engine_used = (await usage(ports)).processor - before.processor
+    server_used = server_time(uri) - server_before
     return Rate(a_second, engine_used / number, server_used / number, a_second / bare)
 
 
-async def _engine_time(ports: dict[str, int]) -> float:
+class Usage(NamedTuple):
+    """What the process of the engine has used.
+
+    Args:
+        processor: seconds of processor time.
+        memory: bytes that it has in memory now.
+    """
+
+    processor: float
+    memory: int
+
+
+async def usage(ports: dict[str, int]) -> Usage:
+    """Returns what the process of the engine has used so far."""
     line = await Line.open(ports["bare"])
     _, body = await line.ask(request("GET", "/", {}))
     line.close()
-    return float(body)
+    return Usage(**json.loads(body))
 
 
 @contextmanager
