@@ -31,7 +31,7 @@ class Context:
 
     def __init__(self, task: TaskMessage, report: Report) -> None:
         self._task = task
-        self._report = report
+        self.report = report
         self._cancelled = False
         self._params: Mapping[str, Any] = task.params
 
@@ -97,7 +97,7 @@ class Context:
             value: 0 to 1.
             message: for people.
         """
-        self._report(self._task, min(max(float(value), 0.0), 1.0), str(message))
+        self.report(self._task, min(max(float(value), 0.0), 1.0), str(message))
         return Reported()
 
     def send_progress(self, value: float, message: str = "") -> Reported:

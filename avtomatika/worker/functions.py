@@ -13,6 +13,7 @@ from avtomatika.protocol.messages import Skill
 from avtomatika.worker import typed
 from avtomatika.worker.context import Context
 from avtomatika.worker.outcome import Success
+from avtomatika.worker.processes import check_importable
 from avtomatika.worker.retries import Retry
 from avtomatika.worker.task_errors import InvalidInputError
 
@@ -40,6 +41,7 @@ class TaskFunction:
         input_schema: JSON Schema of its params, or None.
         output_schema: JSON Schema of what it returns, or None.
         retry: when it is called again before the engine hears of a failure; None for never.
+        process: it runs in a process of its own.
     """
 
     name: str
@@ -57,6 +59,7 @@ class TaskFunction:
     input_schema: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None
     retry: Retry | None = None
+    process: bool = False
 
     @property
     def skill(self) -> Skill:
@@ -123,14 +126,15 @@ def task_function(
     concurrency: int | None = None,
     description: str | None = None,
     retry: Retry | None = None,
+    process: bool = False,
 ) -> TaskFunction:
     """Describes a function by its signature.
 
     ``params`` is the whole dict, ``context`` the Context; every other argument is the param of its name.
 
     Raises:
-        ConfigError: the name is no identifier, a number is below its minimum, an argument cannot be given by name, or
-            an annotation is nothing that a JSON value can become.
+        ConfigError: the name is no identifier, a number is below its minimum, an argument cannot be given by name, an
+            annotation is nothing that a JSON value can become, or no process could find the function.
     """
     name = name or str(getattr(function, "__name__", ""))
     if not is_identifier(name):
@@ -139,6 +143,8 @@ def task_function(
         raise ConfigError(f"task '{name}': concurrency is {concurrency}; expected at least 1, or None for no limit.")
     if cost is not None and cost < 0:
         raise ConfigError(f"task '{name}': cost is {cost}; expected 0 or more.")
+    if process:
+        check_importable(function, name)
     parameters = inspect.signature(function).parameters.values()
     for parameter in parameters:
         if parameter.kind is parameter.POSITIONAL_ONLY:
@@ -178,4 +184,5 @@ def task_function(
         ),
         output_schema=typed.schema_of(returns, "return", name) if typed.is_checked(returns) else None,
         retry=retry,
+        process=process,
     )

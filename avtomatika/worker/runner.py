@@ -14,6 +14,7 @@ from avtomatika.threads import ThreadCall
 from avtomatika.worker.context import Context, Report
 from avtomatika.worker.functions import TaskFunction
 from avtomatika.worker.outcome import cancelled, result_of_error, result_of_return
+from avtomatika.worker.processes import ProcessCall, Processes
 from avtomatika.worker.retries import again
 from avtomatika.worker.task_errors import TaskError
 
@@ -36,6 +37,7 @@ class Calls:
     def __init__(self, functions: Mapping[str, TaskFunction], middlewares: Sequence[Middleware] = ()) -> None:
         self.functions = functions
         self._middlewares = middlewares
+        self._processes = Processes()
 
     def of(self, task: TaskMessage, report: Report) -> Call | None:
         """Returns a call for a task; None if there is no function for it.
@@ -45,7 +47,13 @@ class Calls:
             report: where its progress goes.
         """
         function = self.functions.get(task.type)
-        return None if function is None else Call(function, task, Context(task, report), self._middlewares)
+        if function is None:
+            return None
+        return Call(function, task, Context(task, report), self._middlewares, self._processes)
+
+    def close(self) -> None:
+        """Ends the processes in which functions ran."""
+        self._processes.close()
 
 
 class Call:
@@ -56,16 +64,23 @@ class Call:
         task: what for.
         context: what the function may know and say.
         middlewares: stand around the call.
+        processes: where functions run that want one.
     """
 
     def __init__(
-        self, function: TaskFunction, task: TaskMessage, context: Context, middlewares: Sequence[Middleware] = ()
+        self,
+        function: TaskFunction,
+        task: TaskMessage,
+        context: Context,
+        middlewares: Sequence[Middleware],
+        processes: Processes,
     ) -> None:
         self._function = function
         self._task = task
         self.context = context
         self._middlewares = middlewares
-        self._thread: ThreadCall | None = None
+        self._processes = processes
+        self._beside: ThreadCall | ProcessCall | None = None
 
     async def result(self) -> Result:
         """Calls the function and returns the result of the task, whatever the function does."""
@@ -81,9 +96,9 @@ class Call:
             return result_of_error(self._task, error)
 
     async def settle(self) -> None:
-        """Returns when nothing of the call runs any more; the thread of a cancelled one may go on for a while."""
-        if self._thread is not None:
-            await self._thread.ended.wait()
+        """Returns when nothing of the call runs any more; a cancelled thread or process may go on for a while."""
+        if self._beside is not None:
+            await self._beside.ended.wait()
 
     async def _surrounded(self) -> Any:
         proceed: Proceed = self._call
@@ -100,9 +115,13 @@ class Call:
     async def _once(self, arguments: dict[str, Any]) -> Any:
         if self._function.is_async:
             return await self._function.function(**arguments)
+        if self._function.process:
+            report = self.context.report
+            process = self._beside = self._processes.call(self._function.function, arguments, self._task, report)
+            return await process.result()
         call = functools.partial(self._function.function, **arguments)
-        self._thread = ThreadCall(call, f"task-{self._task.task_id}")
-        returned = await self._thread.result
+        thread = self._beside = ThreadCall(call, f"task-{self._task.task_id}")
+        returned = await thread.result
         # A decorated or partial async function looks like a plain one until it is called.
         return await returned if inspect.isawaitable(returned) else returned
 

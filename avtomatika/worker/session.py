@@ -43,6 +43,7 @@ class Session:
         tracing: Tracing,
         settles: Callable[[Result], Awaitable[bool]],
     ) -> None:
+        self._calls = calls
         self._tracing = tracing
         self._settings = settings
         self._work = Work(calls, settings.concurrency, clock, tracing)
@@ -61,6 +62,18 @@ class Session:
     async def wait_until_registered(self) -> None:
         """Returns when an engine knows the worker; raises what ended its presence before."""
         await self._first([line.presence.registered.wait() for line in self._lines], *self._keeping)
+
+    def state(self) -> tuple[bool, dict[str, Any]]:
+        """Returns whether an engine knows the worker and its loops run, and what a probe is told besides."""
+        registered = {line.address.url: line.presence.registered.is_set() for line in self._lines}
+        runs = not any(loop.done() for loop in (*self._keeping, self._polling, *self._sending))
+        told = {
+            "worker_id": self._settings.worker_id,
+            "registered": registered,
+            "tasks": self._work.running,
+            "is_leaving": self._stop.is_set(),
+        }
+        return runs and any(registered.values()) and not self._stop.is_set(), told
 
     async def wait(self) -> None:
         """Returns when a stop was requested; raises what ended one of the loops before."""
@@ -88,6 +101,7 @@ class Session:
         if not await self._work.wait_for_deliveries(_GOODBYE_TIMEOUT):
             logger.error("results could not be delivered before the end; the engine will have their tasks done again")
         await self._work.abandon()
+        self._calls.close()
         for loop in (*self._keeping, *self._sending):
             await _end(loop)
         for line in self._lines:

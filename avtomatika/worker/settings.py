@@ -49,6 +49,7 @@ class Settings:
         sign_messages: messages carry a signature made with the token.
         task_key: the key with which the engine signs tasks, or empty.
         require_task_signature: with a key, tasks without a signature are refused.
+        health_port: where the worker answers probes; None for nowhere, 0 lets the system choose.
         tls_ca: file of certificates to trust, or empty.
         tls_cert: file of the worker's own certificate, or empty.
         tls_key: file of that certificate's key, or empty.
@@ -84,6 +85,7 @@ class Settings:
     sign_messages: bool = False
     task_key: str = ""
     require_task_signature: bool = True
+    health_port: int | None = None
     tls_ca: str = ""
     tls_cert: str = ""
     tls_key: str = ""
@@ -124,6 +126,7 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
     "sign_messages": ("WORKER_SIGN_MESSAGES",),
     "task_key": ("ORCHESTRATOR_SECRET_KEY",),
     "require_task_signature": ("REQUIRE_TASK_SIGNATURE",),
+    "health_port": ("WORKER_PORT",),
     "tls_ca": ("TLS_CA_PATH",),
     "tls_cert": ("TLS_CERT_PATH",),
     "tls_key": ("TLS_KEY_PATH",),
@@ -132,11 +135,12 @@ _MINIMA: Mapping[str, float] = {
     "concurrency": 1,
     "batch": 1,
     "result_attempts": 0,
+    "health_port": 0,
     "heartbeat_interval": 0.01,
     "poll_timeout": 0.01,
     "poll_retry_factor": 1.0,
 }
-_WHOLE = frozenset({"concurrency", "batch", "result_attempts"})
+_WHOLE = frozenset({"concurrency", "batch", "result_attempts", "health_port"})
 _NUMBERS = frozenset(
     {
         "heartbeat_interval",

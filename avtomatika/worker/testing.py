@@ -167,6 +167,10 @@ class TaskHarness:
             )
         return RunningTask(call, progress, moved)
 
+    def close(self) -> None:
+        """Ends the processes in which functions ran; only needed after tasks with ``process=True``."""
+        self._calls.close()
+
     def _name_of(self, name: str | Callable[..., Any]) -> str:
         if isinstance(name, str):
             return name

@@ -21,6 +21,7 @@ from avtomatika.protocol.messages import Result, WorkerProfile
 from avtomatika.protocol.skills import encode_skills
 from avtomatika.worker import machine
 from avtomatika.worker.functions import TaskFunction, task_function
+from avtomatika.worker.health import HealthServer
 from avtomatika.worker.parent import watch_parent
 from avtomatika.worker.retries import Retry
 from avtomatika.worker.runner import Calls, Middleware
@@ -80,6 +81,7 @@ class Worker:
         self._middlewares: list[Middleware] = []
         self._given: dict[str, Any] = {}
         self._session: Session | None = None
+        self._health: HealthServer | None = None
         self.configure(worker_id=worker_id, url=url, token=token, concurrency=concurrency, **settings)
 
     settings: Settings
@@ -114,6 +116,7 @@ class Worker:
         concurrency: int | None = None,
         description: str | None = None,
         retry: Retry | None = None,
+        process: bool = False,
     ) -> Callable[[F], F]: ...
     def task(
         self,
@@ -124,6 +127,7 @@ class Worker:
         concurrency: int | None = None,
         description: str | None = None,
         retry: Retry | None = None,
+        process: bool = False,
     ) -> Any:
         """Makes a function do the tasks of one type; used as a decorator, with or without arguments.
 
@@ -142,6 +146,7 @@ class Worker:
             concurrency: how many tasks of this type run at once; no limit of its own if left out.
             description: for people; the first line of the docstring if left out.
             retry: when the function is called again at once, before the engine hears of a failure.
+            process: a plain function runs in a process of its own, for work that keeps a processor busy.
 
         Raises:
             ConfigError: the type is taken, an option is wrong, or an annotation is nothing that JSON can become.
@@ -155,6 +160,7 @@ class Worker:
                 concurrency=concurrency,
                 description=description,
                 retry=retry,
+                process=process,
             )
             return function
 
@@ -227,12 +233,17 @@ class Worker:
             extra=machine.capabilities(environment),
         )
 
+    @property
+    def health_port(self) -> int | None:
+        """Where a running worker answers probes, or None."""
+        return None if self._health is None else self._health.port
+
     async def start(self) -> None:
         """Begins to work in the running event loop and returns at once; registering goes on by itself.
 
         Raises:
-            ConfigError: the worker runs already, has no tasks, a variable or certificate cannot be read, or a package
-                is missing that ``OTEL_EXPORTER_OTLP_ENDPOINT`` needs.
+            ConfigError: the worker runs already, has no tasks, a variable or certificate cannot be read, a package
+                is missing that ``OTEL_EXPORTER_OTLP_ENDPOINT`` needs, or the port for probes is taken.
         """
         if self._session is not None:
             raise ConfigError("the worker runs already.")
@@ -240,7 +251,18 @@ class Worker:
             raise ConfigError("the worker has no tasks. Define some with @worker.task.")
         with log_context(worker_id=self.settings.worker_id):
             tracing = Tracing(self.settings.worker_id, os.environ, self._tracer_provider)
-            self._session = Session(self.settings, self.calls(), self.profile(), self._clock, tracing, self.settles)
+            self._session = session = Session(
+                self.settings, self.calls(), self.profile(), self._clock, tracing, self.settles
+            )
+            if self.settings.health_port is not None:
+                health = HealthServer(self.settings.health_port, session.state)
+                try:
+                    await health.start()
+                except ConfigError:
+                    self.request_stop(drain=False)
+                    await self.stop()
+                    raise
+                self._health = health
 
     async def settles(self, result: Result) -> bool:
         """Takes a result that reaches the engine another way than by this worker; for subclasses.
@@ -287,6 +309,9 @@ class Worker:
         session, self._session = self._session, None
         if session is not None:
             await session.stop()
+        health, self._health = self._health, None
+        if health is not None:
+            await health.stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
