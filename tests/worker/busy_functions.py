@@ -45,8 +45,8 @@ def fail(kind: str) -> None:
 @worker.task(process=True)
 def spin(marker: str, context: Context) -> None:
     """Keeps a processor busy until it is cancelled, and says that it was."""
-    context.progress(0.1)
     try:
+        context.progress(0.1)
         while True:
             time.monotonic()
     finally:
