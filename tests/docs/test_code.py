@@ -11,6 +11,11 @@ from typing import Any
 
 import pytest
 
+NOT_RUN = {
+    "docs/howto/run-notebooks.md": "starts a kernel, as the test of examples/notebook_task does",
+    "docs/howto/workers.md": "the same",
+}
+
 
 def _program(page: Any) -> str:
     """Returns the Python of a page as one program in which every line has the number that it has in the page."""
@@ -39,6 +44,16 @@ def test_code_of_page_runs_and_prints_what_the_page_shows(code_page: Any, tmp_pa
 
     assert ended.returncode == 0, f"{code_page.name} (the line numbers are those of the page):\n{ended.stderr}"
     assert ended.stdout.strip() == code_page.printed.strip()
+
+
+def test_python_that_is_not_run_here_is_run_elsewhere(pages: dict[str, Any]) -> None:
+    """A ``py`` block is left out of the program of its page for a reason, and is Python all the same."""
+    blocks = {name: [block for block in page.blocks if block.language == "py"] for name, page in pages.items()}
+
+    assert {name for name, found in blocks.items() if found} == set(NOT_RUN)
+    for name in NOT_RUN:
+        for block in blocks[name]:
+            compile(block.text, name, "exec")
 
 
 def test_json_of_page_can_be_parsed(page: Any) -> None:
