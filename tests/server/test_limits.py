@@ -82,6 +82,32 @@ async def test_guessing_tokens_is_slowed_down_for_the_address(start_api: StartAp
     assert (await api.get("/api/v1/jobs")).status == 200
 
 
+async def test_guessing_refresh_tokens_is_slowed_down_for_the_address(start_api: StartApi) -> None:
+    """They need no other token, so nobody else counts them."""
+    api = await start_api(RATE_LIMIT_LIMIT=3)
+    path = "/_worker/auth/token/refresh"
+
+    answers = [await api.post(path, {"refresh_token": f"guess-{n}"}, token=None) for n in range(4)]
+
+    assert [answer.status for answer in answers] == [403, 403, 403, 429]
+    refused(answers[-1])
+
+
+async def test_tokens_of_a_worker_share_the_general_limit(start_api: StartApi) -> None:
+    """Issued or renewed: each is a record in the storage."""
+    api = await start_api(RATE_LIMIT_LIMIT=3)
+    path, headers = "/_worker/auth/token", {"X-Worker-ID": "w1"}
+    told = await api.post(path, token=WORKER, headers=headers)
+
+    second = await api.post(f"{path}/refresh", {"refresh_token": told.body["refresh_token"]}, token=None)
+    third = await api.post(path, token=WORKER, headers=headers)
+
+    assert [answer.status for answer in (told, second, third)] == [200, 200, 200]
+    refused(await api.post(path, token=WORKER, headers=headers))
+    refused(await api.post(f"{path}/refresh", {"refresh_token": second.body["refresh_token"]}, token=None))
+    assert (await api.post(path, token=WORKER, headers={"X-Worker-ID": "w2"})).status == 200
+
+
 @pytest.mark.parametrize(
     ("settings", "host", "limited"),
     [

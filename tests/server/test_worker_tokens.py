@@ -13,7 +13,7 @@ import pytest
 from avtomatika.core.document import Document
 from avtomatika.server.keys import STORAGE_KEY, STS_KEY
 from avtomatika.server.sts import GRACE_SECONDS
-from avtomatika.storage.base import RecordWrite
+from avtomatika.storage.base import Record, RecordWrite
 from avtomatika.testing import FakeClock
 
 from .conftest import WORKER, Answer, Api, StartApi
@@ -155,6 +155,43 @@ async def test_refresh_token_used_again_later_revokes_the_whole_family(
     assert (await beats(api, other["access_token"], "w2")).status == 200
 
 
+async def test_revocation_counts_at_once_where_it_was_noticed(api: Api, skip: Skip) -> None:
+    """The engine that finds a stolen token forgets what it remembered of the family."""
+    first = await issued(api)
+    second = (await renewed(api, first["refresh_token"])).body
+    skip(61)
+    assert (await beats(api, second["access_token"])).status == 200
+
+    await renewed(api, first["refresh_token"])
+
+    assert (await beats(api, second["access_token"])).status == 403
+
+
+async def test_refresh_that_was_overtaken_is_a_second_use(
+    api: Api, skip: Skip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looked before the first use, and writes a minute after it, does not win."""
+    storage, first = api.engine.app[STORAGE_KEY], await issued(api)
+    find, looked, go = storage.find_record, asyncio.Event(), asyncio.Event()
+
+    async def find_slowly(space: str, key: str) -> Record | None:
+        record = await find(space, key)
+        if space == "sts-refresh" and not looked.is_set():
+            looked.set()
+            await go.wait()
+        return record
+
+    monkeypatch.setattr(storage, "find_record", find_slowly)
+    overtaken = asyncio.create_task(renewed(api, first["refresh_token"]))
+    await looked.wait()
+    assert (await renewed(api, first["refresh_token"])).status == 200
+
+    skip(61)
+    go.set()
+
+    assert (await overtaken).status == 403
+
+
 async def test_refresh_by_many_at_once_never_uses_a_token_twice_unseen(api: Api) -> None:
     """The first use is written once; the others are repetitions of that moment."""
     first = await issued(api)
@@ -209,6 +246,19 @@ async def test_wrong_token_brings_none(api: Api) -> None:
     """Only a proof brings a token."""
     assert (await api.post(ISSUE, token="guess", headers=W1)).status == 403
     assert (await api.post(ISSUE, token=None, headers=W1)).status == 403
+
+
+async def test_pattern_is_no_id_of_a_worker(api: Api) -> None:
+    """Who could call itself ``gpu-?`` would be no reserved worker, and could speak for one."""
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    headers = {**upgrade, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+
+    answers = [
+        await api.post(ISSUE, token=WORKER, headers={"X-Worker-ID": "gpu-?"}),
+        await api.get("/_worker/ws/gpu-%3F", token=WORKER, headers=headers),
+    ]
+
+    assert [answer.status for answer in answers] == [400, 400]
 
 
 async def test_revocation_by_another_engine_counts_within_seconds(api: Api, skip: Skip) -> None:
