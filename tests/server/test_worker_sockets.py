@@ -177,6 +177,20 @@ async def test_progress_of_a_task_that_another_worker_has_is_not_taken(api: Api)
     assert (await api.job(job_id))["progress"] == 0.0
 
 
+async def test_event_with_a_wrong_signature_is_not_taken(api: Api) -> None:
+    """A socket is open for long; each event that is signed is checked by itself."""
+    job_id, task = await taken(api)
+    next_id, next_task = await taken(api)
+    socket = await connect(api)
+    forged = golden("g2_event", worker_id="w1", target_task_id=task["task_id"], target_job_id=job_id)
+
+    await socket.send_json({**forged, "security": {"signature": "0" * 64, "signer_id": "w1"}})
+    await socket.send_json(golden("g1_progress", task_id=next_task["task_id"], job_id=next_id))
+    await progress(api, next_id, 0.5)
+
+    assert (await api.job(job_id))["progress"] == 0.0
+
+
 async def test_event_of_the_workers_own_joins_its_history(start_api: Any, tmp_path: Path) -> None:
     """What workers invent is kept once, however often it is sent, with everything that was said."""
     uri = f"sqlite:{tmp_path / 'history.db'}"
