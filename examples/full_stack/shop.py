@@ -25,9 +25,10 @@ async def compare(aggregation_results, state_history, actions):
 
 
 @parcels.handler_for("packed", is_end=True)
-async def packed(state_history):
-    """Ends with the box and the weights."""
-    return {"box": state_history.get("box"), "weights": state_history.get("weights", [])}
+async def packed(job_id, state_history, task_files):
+    """Ends with the box, the weights, and a label in the bucket."""
+    await task_files.write_text("label.txt", f"parcel {job_id}, box {state_history.get('box')}\n")
+    return {"box": state_history.get("box"), "weights": state_history.get("weights", []), "label": "label.txt"}
 
 
 engine = OrchestratorEngine()

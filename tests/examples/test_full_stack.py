@@ -117,8 +117,20 @@ async def test_parcels_of_the_example_are_packed(monkeypatch: pytest.MonkeyPatch
             light = await client.wait(await client.submit("/parcels", {"kg": 3}), timeout=30)
             heavy = await client.wait(await client.submit("/parcels", {"kg": 42}), timeout=30)
 
-    assert light["result"] == {"box": "small", "weights": []}
+            label = await client.read_file(light["id"], "label.txt")
+
+    assert light["result"] == {"box": "small", "weights": [], "label": "label.txt"}
+    assert label.decode() == f"parcel {light['id']}, box small\n"
     assert (heavy["result"]["box"], sorted(heavy["result"]["weights"])) == ("large", [31, 32])
+
+
+def test_bucket_that_is_made_is_the_one_that_engines_use(services: dict[str, Any]) -> None:
+    """Before they start, and where they look for it."""
+    made = services["bucket"]["command"][0]
+
+    assert made.endswith(f"s3/{Config().S3_DEFAULT_BUCKET}")
+    assert services["engine"]["environment"]["S3_ENDPOINT_URL"] in made
+    assert services["engine"]["depends_on"]["bucket"]["condition"] == "service_completed_successfully"
 
 
 def test_files_of_settings_are_good() -> None:
