@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -11,7 +12,7 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from avtomatika.blueprints.graph import Graph
-from avtomatika.core.decide import decide
+from avtomatika.core.decide import IllegalTransitionError, decide
 from avtomatika.core.document import DocumentAwayError
 from avtomatika.core.effects import (
     CancelOpenTasks,
@@ -301,7 +302,11 @@ class Performer:
         self, job_id: str, find_event: FindEvent, task_id: str, known: tuple[Job, Task] | None
     ) -> Decision:
         if known is not None:
-            decision = await self._try(*known, find_event)
+            # The job is remembered as it is now, the task as it was handed out: if it was given up since then, the two
+            # contradict each other.
+            decision = None
+            with contextlib.suppress(IllegalTransitionError):
+                decision = await self._try(*known, find_event)
             if decision is not None and not decision.ignored:
                 return decision
         for _ in range(_MAX_RACES):

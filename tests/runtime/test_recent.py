@@ -14,7 +14,7 @@ from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.runtime.recent import REMEMBERED_BYTES, Recent
 from avtomatika.storage.base import TaskClaim
 
-from .conftest import MakeSystem, System, task_flow
+from .conftest import LEASE, MakeSystem, System, task_flow
 
 
 def fan_out_flow() -> StateMachineBlueprint:
@@ -169,3 +169,20 @@ async def test_result_of_a_task_that_was_taken_over_is_ignored_though_remembered
     assert (await system.answer(task))["reason"] == "worker_mismatch"
 
     assert (await system.jobs.get(job_id)).status is JobStatus.WAITING_FOR_WORKER
+
+
+async def test_late_failure_of_an_attempt_that_was_given_up_is_ignored_though_remembered(system: System) -> None:
+    """The job is remembered as it is now, the task as it was handed out: the two do not belong together any more."""
+    system.add(task_flow())
+    job_id = await system.create()
+    await system.waiting(job_id)
+    await system.register()
+    task = await system.take()
+    await system.beat("w1", task.wire_id)
+    await system.clock.advance(LEASE)
+    assert (await system.jobs.get(job_id)).status is JobStatus.AWAITING_RETRY
+
+    answer = await system.answer(task, "failure", error_code="TRANSIENT_ERROR")
+
+    assert answer["reason"] == "stale_task"
+    assert (await system.jobs.get(job_id)).status is JobStatus.AWAITING_RETRY
