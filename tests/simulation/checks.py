@@ -8,6 +8,7 @@ from typing import Any
 from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Job
 from avtomatika.core.states import JobStatus
+from avtomatika.runtime.depot import SPACE
 
 from .clients import SimulatedClient
 from .history import POISON, SimulatedHistory
@@ -35,13 +36,15 @@ async def check_run(
     by_number: dict[int, list[Job]] = {}
     for job in stored:
         if job is not None:
-            by_number.setdefault(job.initial_data.value()["number"], []).append(job)
+            number = storage.files.value(job.id, job.initial_data)["number"]
+            by_number.setdefault(number, []).append(job)
+    await _check_files(world, storage)
     for client in clients:
         jobs = by_number.pop(client.plan.number, [])
         for fault in _check_creation(client.plan, client.fate, jobs):
             world.violated(fault)
         children = by_number.pop(client.plan.child.number, []) if client.plan.child else []
-        for fault in _check_children(jobs, children):
+        for fault in _check_children(storage, jobs, children):
             world.violated(fault)
         for job in (*jobs, *children):
             plan = client.plan.child if job.parent_job_id and client.plan.child else client.plan
@@ -63,7 +66,15 @@ async def check_letters(world: World, storage: WatchedStorage, receiver: Receive
         world.violated(f"messages were received that nobody sent: {unknown}")
 
 
-def _check_children(parents: Sequence[Job], children: Sequence[Job]) -> list[str]:
+async def _check_files(world: World, storage: WatchedStorage) -> None:
+    """Whatever is in the store, the sweeper knows whose it is."""
+    owners = {key.split("/")[1] for key in storage.files.by_key}
+    known = {record.key for record in await storage.list_records(SPACE, limit=10_000)}
+    if owners - known:
+        world.violated(f"nobody will remove the files of jobs {sorted(owners - known)}")
+
+
+def _check_children(storage: WatchedStorage, parents: Sequence[Job], children: Sequence[Job]) -> list[str]:
     """A job has one child at most, and has heard how that one ended; one that ended otherwise has called it off."""
     faults = []
     by_parent: dict[str, list[Job]] = {}
@@ -71,7 +82,7 @@ def _check_children(parents: Sequence[Job], children: Sequence[Job]) -> list[str
         by_parent.setdefault(child.parent_job_id, []).append(child)
     for parent in parents:
         own = by_parent.pop(parent.id, [])
-        heard = parent.state_history.value().get("send")
+        heard = storage.files.value(parent.id, parent.state_history).get("send")
         if len(own) > 1:
             faults.append(f"job {parent.id} has the children {[child.id for child in own]}")
         if heard and [(child.id, str(child.status)) for child in own] != [(heard["job_id"], heard["status"])]:
@@ -123,7 +134,7 @@ class JobCheck:
         self._job = job
         self._rows = [rows[sequence] for sequence in sorted(rows)]
         self._sequences = sorted(rows)
-        self._data: dict[str, Any] = job.state_history.value()
+        self._data: dict[str, Any] = storage.files.value(job.id, job.state_history)
 
     def faults(self) -> list[str]:
         """Returns what is wrong."""

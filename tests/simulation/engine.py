@@ -11,9 +11,11 @@ from avtomatika.core.steps import Limits
 from avtomatika.errors import JobNotFoundError, JobStateError
 from avtomatika.runtime.approvals import Approvals
 from avtomatika.runtime.children import ChildCarrier, ParentCarrier
+from avtomatika.runtime.depot import Depot
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.jobs import Jobs
+from avtomatika.runtime.outgoing import Outgoing
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.postman import Postman
 from avtomatika.runtime.registry import Registry
@@ -23,6 +25,7 @@ from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
 
 from .blueprints import BLUEPRINTS, MAX_TRANSITIONS
+from .documents import FaultyFiles
 from .history import SimulatedHistory
 from .letters import LetterCarrier, Receiver
 from .loop import Process
@@ -64,6 +67,8 @@ class SimulatedEngine:
         crash: Callable[[], None],
     ) -> None:
         self._world = world
+        self._files = storage.files
+        self._number = number
         self.process = Process()
         self.clock = SkewedClock(world.loop, world.draw.choice((0.0, 0.0, -2.0, 2.0)))
         self.storage = FaultyStorage(storage, world, number, self.process, crash)
@@ -75,13 +80,16 @@ class SimulatedEngine:
         self.registry = Registry()
         for blueprint in BLUEPRINTS:
             self.registry.add(blueprint)
-        performer = Performer(storage, self.registry, LIMITS)
-        self.jobs = Jobs(storage, performer, self.clock)
-        self.historian = Historian(storage, history, self.clock)
-        self.dispatcher = Dispatcher(storage, self.clock, 30.0, owner=owner, recent=performer.recent)
+        files: Any = FaultyFiles(self._files, self._world, self._number, self.storage)
+        depot = Depot(storage, files, self._world.threshold, self.clock, cache=0)
+        performer = Performer(storage, self.registry, LIMITS, depot=depot)
+        self.jobs = Jobs(storage, performer, self.clock, depot=depot)
+        self.historian = Historian(storage, history, self.clock, depot=depot)
+        outgoing = Outgoing(storage, depot, performer)
+        self.dispatcher = Dispatcher(storage, self.clock, 30.0, owner=owner, recent=performer.recent, outgoing=outgoing)
         sockets = Sockets(storage, self.clock)
         self.workers = Workers(storage, performer, self.historian, sockets, self.clock, ttl=60.0, lease=30.0)
-        self.runner = Runner(storage, performer, self.registry, self.clock, owner=owner, max_jobs=5)
+        self.runner = Runner(storage, performer, self.registry, self.clock, owner=owner, max_jobs=5, depot=depot)
         self.watcher = Watcher(storage, performer, self.clock, 20.0, wake=self.runner.wake)
         self.approvals = Approvals(storage, performer)
         carriers = [ChildCarrier(storage, performer, self.registry), ParentCarrier(performer)]

@@ -16,6 +16,9 @@ IN_WINDOWS = {
     "slow_storage": "calls and their answers take seconds, and overtake each other",
     "lost_signal": "a signal is lost",
     "late_signal": "a signal comes seconds later",
+    # the store of files, seen from one engine
+    "store_away": "the store of files does not answer",
+    "store_answer_lost": "a file is written, then the answer is lost",
     # engines
     "engine_crash": "all tasks of an engine end where they stand; another one starts later",
     "crash_before_commit": "an engine ends just before a commit is executed",
@@ -71,6 +74,8 @@ _DISTURBS_CALLS = (
     "crash_after_commit",
     "engine_restart",
     "frozen_engine",
+    "store_away",
+    "store_answer_lost",
     "blocked_loop",
 )
 """While one of these lasts, a call to an engine may fail; at all other times it must succeed."""

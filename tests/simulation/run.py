@@ -16,6 +16,7 @@ from .checks import check_letters, check_run
 from .clients import SimulatedClient
 from .engine import SimulatedEngine, Slot
 from .faults import IN_WINDOWS, Window
+from .files import Files
 from .history import SimulatedHistory
 from .letters import TOPIC, Receiver
 from .loop import Process, SpinningError, VirtualLoop
@@ -95,7 +96,7 @@ class Simulation:
         self.world = self._world = world
         draw = world.draw
         self._outside = Process()
-        self._storage = WatchedStorage(world)
+        self._storage = WatchedStorage(world, Files())
         self._history = SimulatedHistory(world)
         self._receiver = Receiver(world)
         self._slots = [

@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.errors import StorageError
 from avtomatika.storage.base import Batch, Committed, JobClaim, Listener, Outcome, Signal
 from avtomatika.storage.memory import MemoryStorage
 
+from .files import Files
 from .letters import TOPIC, with_letters
 from .loop import Process
 from .world import Run, World
@@ -26,10 +29,12 @@ class WatchedStorage(MemoryStorage):
 
     Args:
         world: of this run.
+        files: where large documents are.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, files: Files) -> None:
         super().__init__(world.clock)
+        self.files = files
         self._world = world
         self._known: dict[str, Job] = {}
         self._claimed: dict[str, str] = {}
@@ -91,7 +96,15 @@ class WatchedStorage(MemoryStorage):
             self._violated(job, f"went from version {before.version if before else 0} to {job.version}")
         if batch.claim and self._claimed.get(job.id) != batch.claim:
             self._violated(job, f"took a step under {batch.claim}, but {self._claimed.get(job.id)} holds it")
-        if await self.find_job(job.id) != job:
+        documents = [job.initial_data, job.state_history, job.result]
+        documents += [
+            document for task in (*batch.save_tasks, *batch.queue_tasks) for document in (task.params, task.data)
+        ]
+        documents += [event.state_history for event in batch.events if event.state_history is not None]
+        if not all(self.files.has(job.id, document) for document in documents):
+            self._violated(job, "refers to a document that nobody has put away")
+            return
+        if not self._is_same(await self.find_job(job.id), job):
             self._violated(job, "is not stored as it was committed")
         self._known[job.id] = job
         self.sent.update(dict.fromkeys(message.id for message in batch.messages if message.topic == TOPIC))
@@ -104,6 +117,14 @@ class WatchedStorage(MemoryStorage):
         self._commits += 1
         if self._commits % _AUDIT_EVERY == 0:
             await self.check_invariants()
+
+    def _is_same(self, stored: Job | None, job: Job) -> bool:
+        """Whether a job is stored as it was committed; a document may be there or away, it is the same."""
+        if stored is None:
+            return False
+        names = ("initial_data", "state_history", "result")
+        here, there = ([self.files.value(job.id, getattr(one, name)) for name in names] for one in (stored, job))
+        return here == there and stored == replace(job, **{name: getattr(stored, name) for name in names})
 
     def _check_task(self, task: Task) -> None:
         """A task ends once, and only the worker that has it may say how."""
@@ -126,7 +147,7 @@ class WatchedStorage(MemoryStorage):
     def _run_of(self, task: Task) -> Run | None:
         """Returns the run whose result the task shows, if it shows one."""
         if task.status is TaskStatus.SUCCEEDED:
-            data = task.data.value()
+            data = self.files.value(task.job_id, task.data)
             return self._world.runs[data["nonce"]] if data else Run("nobody's", 0, "")
         message = "" if task.failure is None else task.failure.message
         # The failure of an attempt stays with the task while the next one goes on: only a new one is a result.
@@ -186,24 +207,24 @@ class FaultyStorage:
     # --- calls ---
 
     async def _commit(self, commit: Callable[..., Any], batch: Batch) -> Outcome:
-        await self._travel()
+        await self.travel()
         self._may_fail("refused_commit")
         self._may_crash("crash_before_commit")
         outcome: Outcome = await commit(with_letters(batch))
         self._may_crash("crash_after_commit")
-        await self._travel()
+        await self.travel()
         self._may_fail("ambiguous_commit")
         return outcome
 
     async def _call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        await self._travel()
+        await self.travel()
         self._may_fail("refused_call")
         answer = await method(*arguments, **options)
-        await self._travel()
+        await self.travel()
         self._may_fail("lost_answer")
         return answer
 
-    async def _travel(self) -> None:
+    async def travel(self) -> None:
         """Lets as much time pass as the way takes."""
         world = self._world
         # Not each call: it is enough that some overtake others, and each wait has its price.

@@ -5,6 +5,8 @@ A fault model that lets one of these pass would prove nothing.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
@@ -13,10 +15,12 @@ import pytest
 from msgspec.structs import replace
 
 from avtomatika.core import tasks
+from avtomatika.core.document import Document
 from avtomatika.core.events import TaskReported
 from avtomatika.core.job import Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.core.steps import Step
+from avtomatika.runtime.depot import Depot
 from avtomatika.storage.base import Batch, Message, Outcome
 from avtomatika.storage.mailbox import Mailbox
 from avtomatika.storage.memory import MemoryStorage
@@ -32,6 +36,7 @@ _is_current = MemoryStorage._is_current
 _commit = MemoryStorage.commit
 _claim = Mailbox.claim
 _reported = tasks.reported
+_put = Depot.put
 
 
 def any_version(self: MemoryStorage, row: Any, batch: Batch) -> bool:
@@ -101,6 +106,16 @@ def sent_beside(self: MemoryStorage, row: Any, batch: Batch) -> bool:
     return is_current
 
 
+async def referred_to_first(self: Depot, batch: Batch) -> Batch:
+    """Lets a commit refer to documents that are put away a moment later."""
+    large = {document.raw for document in self._documents(batch) if self._is_large(document)}
+    if not large:
+        return batch
+    asyncio.get_running_loop().call_later(0.1, lambda: asyncio.ensure_future(_put(self, batch)))
+    references = {raw: Document.away(hashlib.sha256(raw).hexdigest(), len(raw)) for raw in large}
+    return self._with_references(batch, references)
+
+
 @pytest.mark.parametrize(
     ("owner", "guard", "without", "kinds"),
     [
@@ -115,6 +130,7 @@ def sent_beside(self: MemoryStorage, row: Any, batch: Batch) -> bool:
         (ReadyQueue, "_refresh", no_expired_claims, ("engine_crash", "crash_after_commit")),
         (Mailbox, "claim", endless_claims, ("engine_crash", "slow_receiver")),
         (MemoryStorage, "_is_current", sent_beside, ("slow_storage", "frozen_engine")),
+        (Depot, "put", referred_to_first, ("engine_crash", "crash_after_commit")),
     ],
     ids=[
         "version",
@@ -128,6 +144,7 @@ def sent_beside(self: MemoryStorage, row: Any, batch: Batch) -> bool:
         "lease of a job",
         "lease of a message",
         "message in the commit",
+        "document before the commit",
     ],
 )
 def test_simulation_without_a_guard_finds_a_violation(

@@ -76,6 +76,8 @@ class World:
         self.engines = self.draw.choice((1, 2, 2))
         # Some storages answer at once, the others let calls overtake each other.
         self.latency = self.draw.choice((0.0, 0.004, 0.1, 0.8))
+        # In every other run, whatever is larger than a few words leaves its job; nothing of it stays in memory.
+        self.threshold = 60 if seed % 2 else 0
         self.faults = Faults(self.draw, loop.time, self.engines, self.note, kinds)
         self.trace: list[tuple[float, str, tuple[object, ...]]] = []
         self.violations: list[str] = []
