@@ -37,16 +37,24 @@ class TaskFiles:
         store: where the files are.
         job_id: whose files they are.
         known: address to what is known of a file; files that move are added.
+        folder: where ``path`` and ``download`` put files; a temporary one of its own if left out.
 
     Raises (all methods):
         PayloadError: the name is not allowed, there is no such file, the store does not answer, or what it holds is
             not what was moved.
     """
 
-    def __init__(self, store: PayloadStore, job_id: str, known: dict[str, FileFacts] | None = None) -> None:
+    def __init__(
+        self,
+        store: PayloadStore,
+        job_id: str,
+        known: dict[str, FileFacts] | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self._store = store
         self._job_id = job_id
         self._known = known if known is not None else {}
+        self._given = folder
         self._folder: Path | None = None
         self._making = threading.Lock()
         self.moved: dict[tuple[str, str], FileFacts] = {}
@@ -104,7 +112,7 @@ class TaskFiles:
         job_folder(self._job_id, name) if name.endswith("/") else job_key(self._job_id, name)
         with self._making:
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="avtomatika-job-"))
+                self._folder = self._given or Path(tempfile.mkdtemp(prefix="avtomatika-job-"))
         place = self._folder / name
         (place if name.endswith("/") else place.parent).mkdir(parents=True, exist_ok=True)
         return place

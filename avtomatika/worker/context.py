@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
 from typing import Any
 
 from avtomatika.protocol.messages import TaskMessage
+from avtomatika.worker.task_errors import TaskError
 
 Report = Callable[[TaskMessage, float, str], None]
 """Takes a progress, from any thread, and returns at once."""
@@ -27,13 +29,19 @@ class Context:
     Args:
         task: the task.
         report: where progress goes.
+        place: the folder that the task may have for itself, or None; it need not exist.
+        files: makes ``task_files``, or None.
     """
 
-    def __init__(self, task: TaskMessage, report: Report) -> None:
+    def __init__(
+        self, task: TaskMessage, report: Report, place: Path | None = None, files: Callable[[], Any] | None = None
+    ) -> None:
         self._task = task
         self.report = report
+        self.place = place
         self._cancelled = False
         self._params: Mapping[str, Any] = task.params
+        self._files = files
 
     @property
     def task_id(self) -> str:
@@ -87,6 +95,31 @@ class Context:
         long one looks here now and then and returns.
         """
         return self._cancelled
+
+    @property
+    def folder(self) -> Path:
+        """A folder of the task's own, which is removed when the task has ended.
+
+        A file or folder in it that the result names by its path is stored for the job, and the result has its address.
+
+        Raises:
+            TaskError: nothing of this task may be kept on this machine.
+        """
+        if self.place is None:
+            raise TaskError("there is no folder for tasks here.", "DEPENDENCY_ERROR")
+        self.place.mkdir(parents=True, exist_ok=True)
+        return self.place
+
+    @property
+    def task_files(self) -> Any:
+        """The files of the job, as a handler has them: with ``await`` in async functions, without it in plain ones.
+
+        Raises:
+            TaskError: the worker has no store of files.
+        """
+        if self._files is None:
+            raise TaskError("there is no store of files here.", "DEPENDENCY_ERROR")
+        return self._files()
 
     def progress(self, value: float, message: str = "") -> Reported:
         """Tells how far the work is. Works in async functions, with or without ``await``, and in plain ones.

@@ -17,7 +17,7 @@ from avtomatika.worker.processes import check_importable
 from avtomatika.worker.retries import Retry
 from avtomatika.worker.task_errors import InvalidInputError
 
-_INJECTED = frozenset({"params", "context"})
+_INJECTED = frozenset({"params", "context", "task_files"})
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -31,7 +31,7 @@ class TaskFunction:
         is_async: it is a coroutine function; a plain one runs in a thread.
         required: names of params that it must get.
         optional: names of params that it may get.
-        wants: ``params`` and ``context``, as far as it asks for them.
+        wants: ``params``, ``context`` and ``task_files``, as far as it asks for them.
         takes_more: it has a ``**`` argument for the other params.
         concurrency: how many of its tasks may run at once, or None for no limit of its own.
         cost: what a task costs here, or None.
@@ -42,6 +42,7 @@ class TaskFunction:
         output_schema: JSON Schema of what it returns, or None.
         retry: when it is called again before the engine hears of a failure; None for never.
         process: it runs in a process of its own.
+        download: stored files that its params name are brought to this machine.
     """
 
     name: str
@@ -60,6 +61,7 @@ class TaskFunction:
     output_schema: Mapping[str, Any] | None = None
     retry: Retry | None = None
     process: bool = False
+    download: bool = True
 
     @property
     def skill(self) -> Skill:
@@ -84,6 +86,8 @@ class TaskFunction:
                 value does not fit the annotation; the details have its ``path``.
         """
         injected: dict[str, Any] = {"params": dict(params), "context": context}
+        if "task_files" in self.wants:
+            injected["task_files"] = context.task_files
         given = {name: injected[name] for name in self.wants}
         named = (*self.required, *self.optional)
         missing = [name for name in self.required if name not in params]
@@ -127,10 +131,12 @@ def task_function(
     description: str | None = None,
     retry: Retry | None = None,
     process: bool = False,
+    download: bool = True,
 ) -> TaskFunction:
     """Describes a function by its signature.
 
-    ``params`` is the whole dict, ``context`` the Context; every other argument is the param of its name.
+    ``params`` is the whole dict, ``context`` the Context, ``task_files`` the files of the job; every other argument is
+    the param of its name.
 
     Raises:
         ConfigError: the name is no identifier, a number is below its minimum, an argument cannot be given by name, an
@@ -154,6 +160,11 @@ def task_function(
             )
     named = [p for p in parameters if p.kind in _BY_NAME and p.name not in _INJECTED]
     wants = _INJECTED & {p.name for p in parameters if p.kind in _BY_NAME}
+    if process and "task_files" in wants:
+        raise ConfigError(
+            f"task '{name}': with process=True there are no task_files. Take paths as params, and return paths below "
+            "context.folder."
+        )
     takes_more = any(p.kind is p.VAR_KEYWORD for p in parameters)
     types = {p.name: typed.annotation_of(function, p.name, name) for p in named}
     whole = typed.annotation_of(function, "params", name) if "params" in wants else Any
@@ -185,4 +196,5 @@ def task_function(
         output_schema=typed.schema_of(returns, "return", name) if typed.is_checked(returns) else None,
         retry=retry,
         process=process,
+        download=download,
     )

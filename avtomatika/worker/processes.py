@@ -144,7 +144,7 @@ class ProcessCall:
         self._processes = processes
         self._child = child
         self._call = (function, {name: value for name, value in arguments.items() if not isinstance(value, Context)})
-        self._injected = [name for name, value in arguments.items() if isinstance(value, Context)]
+        self._injected = {name: value.place for name, value in arguments.items() if isinstance(value, Context)}
         self._task = task
         self._report = report
         self._thread = ThreadCall(self._talk, f"task-{task.task_id}")
@@ -218,8 +218,11 @@ def _cancel(_number: int, _frame: object) -> None:
 def _call(pipe: Connection, packed: bytes) -> None:
     try:
         function, arguments, injected, task = pickle.loads(packed)  # noqa: S301 - from the worker itself
-        context = Context(task, lambda _task, value, message: pipe.send(("progress", value, message)))
-        returned = function(**arguments, **dict.fromkeys(injected, context))
+        contexts = {
+            name: Context(task, lambda _task, value, message: pipe.send(("progress", value, message)), place)
+            for name, place in injected.items()
+        }
+        returned = function(**arguments, **contexts)
         answer = ("returned", returned if _is_portable(returned) else typed.plain(returned))
         pipe.send(answer)
     except CancelledInProcessError:

@@ -12,6 +12,7 @@ from typing import Any
 from avtomatika.protocol.messages import Result, TaskMessage
 from avtomatika.threads import ThreadCall
 from avtomatika.worker.context import Context, Report
+from avtomatika.worker.files import Errand, FileDesk
 from avtomatika.worker.functions import TaskFunction
 from avtomatika.worker.outcome import cancelled, result_of_error, result_of_return
 from avtomatika.worker.processes import ProcessCall, Processes
@@ -32,10 +33,14 @@ class Calls:
     Args:
         functions: by the type of their tasks.
         middlewares: stand around each call, the first one outermost.
+        desk: where files come from and go to.
     """
 
-    def __init__(self, functions: Mapping[str, TaskFunction], middlewares: Sequence[Middleware] = ()) -> None:
+    def __init__(
+        self, functions: Mapping[str, TaskFunction], middlewares: Sequence[Middleware], desk: FileDesk
+    ) -> None:
         self.functions = functions
+        self._desk = desk
         self._middlewares = middlewares
         self._processes = Processes()
 
@@ -49,11 +54,17 @@ class Calls:
         function = self.functions.get(task.type)
         if function is None:
             return None
-        return Call(function, task, Context(task, report), self._middlewares, self._processes)
+        errand = self._desk.errand(task)
+        loop = asyncio.get_running_loop()
+        context = Context(
+            task, report, errand.folder, lambda: errand.files if function.is_async else errand.files.blocking(loop)
+        )
+        return Call(function, task, context, self._middlewares, self._processes, errand)
 
-    def close(self) -> None:
-        """Ends the processes in which functions ran."""
+    async def close(self) -> None:
+        """Ends the processes in which functions ran, and lets go of the store of files."""
         self._processes.close()
+        await self._desk.close()
 
 
 class Call:
@@ -65,6 +76,7 @@ class Call:
         context: what the function may know and say.
         middlewares: stand around the call.
         processes: where functions run that want one.
+        errand: moves the task's files.
     """
 
     def __init__(
@@ -74,18 +86,21 @@ class Call:
         context: Context,
         middlewares: Sequence[Middleware],
         processes: Processes,
+        errand: Errand,
     ) -> None:
         self._function = function
         self._task = task
         self.context = context
         self._middlewares = middlewares
         self._processes = processes
+        self._errand = errand
         self._beside: ThreadCall | ProcessCall | None = None
 
     async def result(self) -> Result:
         """Calls the function and returns the result of the task, whatever the function does."""
         try:
-            return result_of_return(self._task, await self._surrounded(), self._function.returns)
+            result = result_of_return(self._task, await self._surrounded(), self._function.returns)
+            return await self._errand.send(result)
         except TaskError as error:
             logger.warning("task %s (%s) failed: %s", self._task.task_id, self._task.type, error)
             return result_of_error(self._task, error)
@@ -99,6 +114,11 @@ class Call:
         """Returns when nothing of the call runs any more; a cancelled thread or process may go on for a while."""
         if self._beside is not None:
             await self._beside.ended.wait()
+        await asyncio.to_thread(self._errand.remove)
+
+    def abandon(self) -> None:
+        """Removes what is left of the call on this machine; nobody waits for it any more."""
+        self._errand.remove()
 
     async def _surrounded(self) -> Any:
         proceed: Proceed = self._call
@@ -107,7 +127,10 @@ class Call:
         return await proceed()
 
     async def _call(self) -> Any:
-        arguments = self._function.arguments(self.context.params, self.context)
+        params = self.context.params
+        if self._function.download:
+            params = await self._errand.bring(params)
+        arguments = self._function.arguments(params, self.context)
         if self._function.retry is None:
             return await self._once(arguments)
         return await again(self._function.retry, functools.partial(self._once, arguments))

@@ -101,7 +101,7 @@ class Session:
         if not await self._work.wait_for_deliveries(_GOODBYE_TIMEOUT):
             logger.error("results could not be delivered before the end; the engine will have their tasks done again")
         await self._work.abandon()
-        self._calls.close()
+        await self._calls.close()
         for loop in (*self._keeping, *self._sending):
             await _end(loop)
         for line in self._lines:

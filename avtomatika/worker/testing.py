@@ -32,6 +32,7 @@ class Ended:
         error_message: of a failure, else empty.
         error_details: of a failure; for params that do not fit, ``{"path": ...}``.
         progress: what it reported, in order: value and message.
+        files: address of each stored file that the data name, by its path in them.
     """
 
     status: str
@@ -40,6 +41,7 @@ class Ended:
     error_message: str
     error_details: Any
     progress: tuple[tuple[float, str], ...]
+    files: Mapping[str, str]
 
 
 class RunningTask:
@@ -93,6 +95,7 @@ class RunningTask:
             result.error_message,
             result.error_details,
             self.progress,
+            {path: facts.uri for path, facts in result.data_metadata.items()},
         )
 
 
@@ -167,9 +170,9 @@ class TaskHarness:
             )
         return RunningTask(call, progress, moved)
 
-    def close(self) -> None:
-        """Ends the processes in which functions ran; only needed after tasks with ``process=True``."""
-        self._calls.close()
+    async def close(self) -> None:
+        """Ends the processes in which functions ran; only needed after tasks with ``process=True``, or with S3."""
+        await self._calls.close()
 
     def _name_of(self, name: str | Callable[..., Any]) -> str:
         if isinstance(name, str):

@@ -185,8 +185,8 @@ class Work:
 
     async def _do(self, task: TaskMessage, origin: Origin, refusal: str) -> None:
         """Runs a task, delivers its result, and frees its slot when nothing of it runs any more."""
+        call = None if refusal else self._calls.of(task, origin.report)
         try:
-            call = None if refusal else self._calls.of(task, origin.report)
             with self._tracing.task(task) as ended:
                 result = self._refused(task, refusal) if call is None else await self._run(task, call)
                 ended(result)
@@ -199,6 +199,10 @@ class Work:
             self._slots.pop(task.task_id, None)
             self._note_change()
             await delivery
+        except asyncio.CancelledError:
+            if call is not None:
+                call.abandon()
+            raise
         finally:
             self._slots.pop(task.task_id, None)
             self._undelivered.pop(task.task_id, None)

@@ -16,10 +16,12 @@ from typing import Any, Self, TypeVar, overload
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.errors import ConfigError
 from avtomatika.log_context import log_context
+from avtomatika.payloads.base import PayloadStore
 from avtomatika.protocol.codec import dumps
 from avtomatika.protocol.messages import Result, WorkerProfile
 from avtomatika.protocol.skills import encode_skills
 from avtomatika.worker import machine
+from avtomatika.worker.files import fingerprint, read_desk
 from avtomatika.worker.functions import TaskFunction, task_function
 from avtomatika.worker.health import HealthServer
 from avtomatika.worker.parent import watch_parent
@@ -47,6 +49,8 @@ class Worker:
         resources: ``cpu_cores``, ``ram_gb``, ``devices`` and more, laid over what the machine tells.
         software: name to version, added to what is told anyway.
         artifacts: names of installed models to their versions.
+        files: a store of files, such as ``LocalPayloads`` of the engine's directory; else the bucket that
+            ``S3_ENDPOINT_URL`` names, if it is set.
         clock: the machine's unless a test moves its own.
         tracer_provider: of OpenTelemetry; None for the program's own, or the collector that
             ``OTEL_EXPORTER_OTLP_ENDPOINT`` names.
@@ -67,6 +71,7 @@ class Worker:
         resources: Mapping[str, Any] | None = None,
         software: Mapping[str, str] | None = None,
         artifacts: Mapping[str, str] | None = None,
+        files: PayloadStore | None = None,
         clock: Clock | None = None,
         tracer_provider: Any = None,
         **settings: Any,
@@ -75,6 +80,7 @@ class Worker:
         self._resources = dict(resources or {})
         self._software = dict(software or {})
         self._artifacts = dict(artifacts or {})
+        self._files = files
         self._clock = clock or SystemClock()
         self._tracer_provider = tracer_provider
         self._functions: dict[str, TaskFunction] = {}
@@ -117,6 +123,7 @@ class Worker:
         description: str | None = None,
         retry: Retry | None = None,
         process: bool = False,
+        download: bool = True,
     ) -> Callable[[F], F]: ...
     def task(
         self,
@@ -128,13 +135,14 @@ class Worker:
         description: str | None = None,
         retry: Retry | None = None,
         process: bool = False,
+        download: bool = True,
     ) -> Any:
         """Makes a function do the tasks of one type; used as a decorator, with or without arguments.
 
         The function is async, or plain and then runs in a thread. Its argument ``params`` is the whole dict,
-        ``context`` a ``Context``; every other argument is the param of its name. Annotations are kept: values become
-        what they say, a value that does not fit is the failure ``INVALID_INPUT_ERROR``, and the engine is told them as
-        JSON Schemas.
+        ``context`` a ``Context``, ``task_files`` the files of the job; every other argument is the param of its name.
+        Annotations are kept: values become what they say, a value that does not fit is the failure
+        ``INVALID_INPUT_ERROR``, and the engine is told them as JSON Schemas.
 
         What it returns is the data of a success, except for a ``Success``, and a dict that has ``status`` and nothing
         besides ``status``, ``data`` and ``error``, which is the result itself. What it raises is a failure: a
@@ -147,6 +155,7 @@ class Worker:
             description: for people; the first line of the docstring if left out.
             retry: when the function is called again at once, before the engine hears of a failure.
             process: a plain function runs in a process of its own, for work that keeps a processor busy.
+            download: copies on this machine take the place of stored files that the params name.
 
         Raises:
             ConfigError: the type is taken, an option is wrong, or an annotation is nothing that JSON can become.
@@ -161,6 +170,7 @@ class Worker:
                 description=description,
                 retry=retry,
                 process=process,
+                download=download,
             )
             return function
 
@@ -201,8 +211,12 @@ class Worker:
         return middleware
 
     def calls(self) -> Calls:
-        """Returns what makes the calls of this worker's functions."""
-        return Calls(dict(self._functions), tuple(self._middlewares))
+        """Returns what makes the calls of this worker's functions.
+
+        Raises:
+            ConfigError: a variable about files is wrong, or a package is missing that they need.
+        """
+        return Calls(dict(self._functions), tuple(self._middlewares), read_desk(os.environ, self._files))
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -217,6 +231,7 @@ class Worker:
         """
         environment = os.environ
         skills = tuple(function.skill for function in self._functions.values())
+        store = "" if self._files is not None else fingerprint(environment)
         costs = {name: f.cost for name, f in self._functions.items() if f.cost is not None}
         return WorkerProfile(
             worker_id=self.settings.worker_id,
@@ -230,7 +245,7 @@ class Worker:
             artifacts=machine.artifacts(environment) | self._artifacts,
             hostname=machine.hostname(),
             skills_hash=hashlib.sha256(dumps(encode_skills(skills)).encode()).hexdigest()[:16],
-            extra=machine.capabilities(environment),
+            extra=machine.capabilities(environment) | ({"s3_config_hash": store} if store else {}),
         )
 
     @property

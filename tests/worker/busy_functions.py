@@ -51,3 +51,10 @@ def spin(marker: str, context: Context) -> None:
             time.monotonic()
     finally:
         Path(marker).write_text("cleaned up")
+
+
+def write(text: str, context: Context) -> dict[str, Path]:
+    """Writes a file in the folder of the task."""
+    place = context.folder / "out.txt"
+    place.write_text(text)
+    return {"path": place}

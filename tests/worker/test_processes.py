@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from . import busy_functions
 
 
 @pytest.fixture
-def harness() -> Iterator[TaskHarness]:
+async def harness() -> AsyncIterator[TaskHarness]:
     """Runs the functions of the module beside this one."""
     found = TaskHarness(busy_functions.worker)
     yield found
-    found.close()
+    await found.close()
 
 
 async def test_function_runs_in_a_process_that_serves_again(harness: TaskHarness) -> None:
