@@ -1,4 +1,4 @@
-"""A child process that serves an engine: started, told to stop, and never left behind by its parent."""
+"""A child process that serves an engine or a worker: started, told to stop, and never left behind by its parent."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ class Child:
     """One process after another in the same place.
 
     Args:
-        arguments: of ``avtomatika run``.
+        arguments: of the command.
         environment: of the process.
         files: numbers of the open files that it shares with its parent.
+        command: what runs there: a module and its own first arguments.
     """
 
     def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str] | None = None, files: Sequence[int] = ()
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        files: Sequence[int] = (),
+        command: Sequence[str] = ("avtomatika", "run"),
     ) -> None:
+        self._command = command
         self._arguments = arguments
         self._environment = environment
         self._files = files
@@ -35,7 +41,7 @@ class Child:
         # Its standard input is a pipe that closes with this process, however that ends; then the child stops as well.
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "avtomatika", "run", *self._arguments, "--stop-with-parent"),
+            *("-m", *self._command, *self._arguments, "--stop-with-parent"),
             stdin=asyncio.subprocess.PIPE,
             env=self._environment,
             pass_fds=self._files,

@@ -1,4 +1,4 @@
-"""``avtomatika run --reload``: one process of an engine, started again when a file of the program changes."""
+"""``--reload``: one process of an engine or a worker, started again when a file of the program changes."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from avtomatika.children import Child, on_stop_signals
 
 _LOOK_SECONDS = 0.5
 _SUFFIXES = (".py", ".toml")
-# Folders with much in them that nobody edits while an engine runs.
+# Folders with much in them that nobody edits while a program runs.
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist"})
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], command: Sequence[str] = ("avtomatika", "run")) -> int:
     """Serves until SIGINT or SIGTERM; a program that cannot start is tried again at the next change.
 
     Args:
-        arguments: of the ``avtomatika run`` of the process.
+        arguments: of the command of the process.
+        command: what runs there: a module and its own first arguments.
 
     Returns:
         The exit code.
     """
-    return loops.run(_run(arguments, Path.cwd()))
+    return loops.run(_run(arguments, command, Path.cwd()))
 
 
-async def _run(arguments: Sequence[str], folder: Path) -> int:
+async def _run(arguments: Sequence[str], command: Sequence[str], folder: Path) -> int:
     told = asyncio.Event()
     on_stop_signals(told)
-    child = Child(arguments)
+    child = Child(arguments, command=command)
     known = look(folder)
     await child.start()
     try:

@@ -24,7 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: of the command line; those of the process if left out.
     """
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    if options.reload:
+        from avtomatika import reloading  # noqa: PLC0415 - for development only
+
+        return reloading.run([word for word in given if word != "--reload"], ("avtomatika.worker",))
     # All loggers: what the functions of the tasks log is as much the program's as what the worker itself says.
     setup_logging(options.log_level, options.log_format, logger_name="")
     try:
@@ -48,13 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m avtomatika.worker", description="Run a worker. Options win over the module and the environment."
+        prog="python -m avtomatika.worker",
+        allow_abbrev=False,
+        description="Run a worker. Options win over the module and the environment.",
     )
     parser.add_argument("target", help="where the worker is: module:name")
     parser.add_argument("--url", help="address of the engine (ORCHESTRATOR_URL)")
     parser.add_argument("--token", help="the worker's token; better set WORKER_TOKEN, which other users cannot see")
     parser.add_argument("--id", help="identity of the worker (WORKER_ID)")
     parser.add_argument("--concurrency", type=int, help="how many tasks run at once (MAX_CONCURRENT_TASKS)")
+    parser.add_argument(
+        "--reload", action="store_true", help="for development: start again when a .py or .toml file here changes"
+    )
     parser.add_argument("--stop-with-parent", action="store_true", help="stop when standard input closes")
     parser.add_argument(
         "--log-level", default=_variable("LOG_LEVEL", _LEVELS), type=str.upper, choices=_LEVELS, help="(LOG_LEVEL)"

@@ -13,6 +13,7 @@ from avtomatika.worker.progress import ProgressFeed
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.tracing import Tracing
 from avtomatika.worker.transport import Transport
+from avtomatika.worker.websocket import Socket
 from avtomatika.worker.work import Work
 
 
@@ -42,7 +43,8 @@ class Line:
         self.address = address
         self.transport = Transport(settings, clock, tracing, address)
         self.presence = Presence(self.transport, settings, address, work, profile, clock)
-        self.progress = ProgressFeed(self.transport, settings.worker_id, clock)
+        self.socket = Socket(self.transport, settings, work, clock) if settings.websockets else None
+        self.progress = ProgressFeed(self.transport, settings.worker_id, clock, self.socket)
         self.delivery = Delivery(self.transport, settings, clock, tracing)
         self._settles = settles
         self._clock = clock

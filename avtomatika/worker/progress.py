@@ -11,6 +11,7 @@ from avtomatika.clock import Clock
 from avtomatika.protocol.messages import TaskMessage, WorkerEventMessage
 from avtomatika.protocol.worker_events import PROGRESS, encode_event
 from avtomatika.worker.transport import Transport
+from avtomatika.worker.websocket import Socket
 
 logger = logging.getLogger("avtomatika.worker")
 _FLUSH_TIMEOUT = 2.0
@@ -25,10 +26,12 @@ class ProgressFeed:
         transport: the connection.
         worker_id: the sender.
         clock: for time stamps.
+        socket: takes it first, if it is open; None for none.
     """
 
-    def __init__(self, transport: Transport, worker_id: str, clock: Clock) -> None:
+    def __init__(self, transport: Transport, worker_id: str, clock: Clock, socket: Socket | None = None) -> None:
         self._transport = transport
+        self._socket = socket
         self._worker_id = worker_id
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -59,9 +62,11 @@ class ProgressFeed:
                 continue
             self._sending = next(iter(self._waiting))
             event = self._waiting.pop(self._sending)
-            reply = await self._transport.event(encode_event(event, self._clock.now()))
-            if not reply.is_ok:
-                logger.debug("progress of task %s was not taken: %s", event.task_id, reply)
+            text = self._transport.event_text(encode_event(event, self._clock.now()))
+            if self._socket is None or not await self._socket.send(text):
+                reply = await self._transport.event(text)
+                if not reply.is_ok:
+                    logger.debug("progress of task %s was not taken: %s", event.task_id, reply)
             async with self._changed:
                 self._sending = ""
                 self._changed.notify_all()

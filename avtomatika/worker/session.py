@@ -58,6 +58,7 @@ class Session:
         self._keeping = [self._begin(line.presence.keep(), "presence") for line in self._lines]
         self._polling = self._begin(polling.poll_forever(), "polling")
         self._sending = [self._begin(line.progress.send_forever(), "progress") for line in self._lines]
+        self._sending += [self._begin(line.socket.keep(), "socket") for line in self._lines if line.socket is not None]
 
     async def wait_until_registered(self) -> None:
         """Returns when an engine knows the worker; raises what ended its presence before."""

@@ -46,6 +46,7 @@ class Settings:
         result_attempts: how often a result is sent at most; 0 for as often as the time allows.
         batch: how many tasks or results go together where the engine can do that; 1 for each alone.
         delivery_timeout: seconds after which a result that nobody takes is given up.
+        websockets: a WebSocket is kept open, over which cancellations come and progress goes.
         sign_messages: messages carry a signature made with the token.
         task_key: the key with which the engine signs tasks, or empty.
         require_task_signature: with a key, tasks without a signature are refused.
@@ -82,6 +83,7 @@ class Settings:
     result_attempts: int = 0
     batch: int = 64
     delivery_timeout: float = 3600.0
+    websockets: bool = False
     sign_messages: bool = False
     task_key: str = ""
     require_task_signature: bool = True
@@ -123,6 +125,7 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
     "result_attempts": ("RESULT_MAX_RETRIES",),
     "batch": ("WORKER_BATCH",),
     "delivery_timeout": ("RESULT_DELIVERY_TIMEOUT",),
+    "websockets": ("WORKER_ENABLE_WEBSOCKETS",),
     "sign_messages": ("WORKER_SIGN_MESSAGES",),
     "task_key": ("ORCHESTRATOR_SECRET_KEY",),
     "require_task_signature": ("REQUIRE_TASK_SIGNATURE",),
@@ -161,7 +164,9 @@ _NUMBERS = frozenset(
         "delivery_timeout",
     }
 )
-_SWITCHES = frozenset({"sign_messages", "require_task_signature", "exit_on_refused", "stop_when_stdin_closes"})
+_SWITCHES = frozenset(
+    {"websockets", "sign_messages", "require_task_signature", "exit_on_refused", "stop_when_stdin_closes"}
+)
 _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 

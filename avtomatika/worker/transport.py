@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import ssl
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import aiohttp
@@ -85,9 +86,19 @@ class Transport:
         """Delivers many results, given as JSON."""
         return await self._request("POST", "tasks/results", self._signed(text, Kind.RESULT))
 
-    async def event(self, body: Mapping[str, Any]) -> Reply:
-        """Tells of an event."""
-        return await self._request("POST", "events", self._text(body, Kind.EVENT))
+    async def event(self, text: str) -> Reply:
+        """Tells of an event, given as ``event_text`` wrote it."""
+        return await self._request("POST", "events", text)
+
+    def event_text(self, body: Mapping[str, Any]) -> str:
+        """Returns an event as it goes out, over whichever way."""
+        return self._text(body, Kind.EVENT)
+
+    def socket(self) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
+        """Opens a WebSocket."""
+        url = f"{self._url}/_worker/ws/{self._worker_id}"
+        timeout = aiohttp.ClientWSTimeout(ws_close=_CONNECT_TIMEOUT)
+        return self._session.ws_connect(url, timeout=timeout)
 
     def _text(self, body: Mapping[str, Any], kind: Kind) -> str:
         return self._signed(dumps(body), kind)

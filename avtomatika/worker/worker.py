@@ -245,7 +245,9 @@ class Worker:
             artifacts=machine.artifacts(environment) | self._artifacts,
             hostname=machine.hostname(),
             skills_hash=hashlib.sha256(dumps(encode_skills(skills)).encode()).hexdigest()[:16],
-            extra=machine.capabilities(environment) | ({"s3_config_hash": store} if store else {}),
+            extra=machine.capabilities(environment)
+            | ({"s3_config_hash": store} if store else {})
+            | ({"websockets": True} if self.settings.websockets else {}),
         )
 
     @property

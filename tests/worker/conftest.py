@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +28,7 @@ class Heard:
 
 
 class FakeEngine:
-    """Six endpoints of an engine.
+    """Seven endpoints of an engine.
 
     ``script[kind]`` is a list of answers, ``(status, body)`` or ``(status, body, headers)``, used up one by one;
     ``None`` cuts the connection. After that every request is answered kindly. Tasks are put with ``put``.
@@ -38,6 +39,7 @@ class FakeEngine:
         self.script: dict[str, list[Any]] = {}
         self.tasks: asyncio.Queue[Any] = asyncio.Queue()
         self.news = asyncio.Condition()
+        self.sockets: list[web.WebSocketResponse] = []
         self.server = TestServer(self._app())
 
     @property
@@ -80,6 +82,7 @@ class FakeEngine:
         app.router.add_get("/_worker/workers/{id}/tasks/next", self._poll)
         app.router.add_post("/_worker/tasks/result", self._handler("result", {"status": "accepted"}))
         app.router.add_post("/_worker/tasks/results", self._results)
+        app.router.add_get("/_worker/ws/{id}", self._socket)
         app.router.add_post("/_worker/events", self._handler("event", {"status": "event_accepted"}))
         return app
 
@@ -94,6 +97,22 @@ class FakeEngine:
         await self._note("results", request)
         number = len(self.of("results")[-1].body["results"])
         return self._scripted("results", request) or web.json_response({"answers": [{"status": "accepted"}] * number})
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        await self._note("socket", request)
+        scripted = self._scripted("socket", request)
+        if scripted is not None:
+            return scripted
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        self.sockets.append(socket)
+        async with self.news:
+            self.news.notify_all()
+        async for message in socket:
+            async with self.news:
+                self.heard.append(Heard("frame", json.loads(message.data)))
+                self.news.notify_all()
+        return socket
 
     async def _poll(self, request: web.Request) -> web.StreamResponse:
         await self._note("poll", request)

@@ -110,3 +110,20 @@ async def test_command_imports_no_notebook_packages(start: Start, tmp_path: Path
     _, errors = await asyncio.wait_for(process.communicate(), PATIENCE)
 
     assert b"heavy: []" in errors
+
+
+async def test_command_starts_again_when_a_file_changes(engine: FakeEngine, start: Start, tmp_path: Path) -> None:
+    """In development, the worker is always the one that stands in the file; the old one says goodbye."""
+    process = await start("my_worker:worker", "--reload")
+    await engine.wait_for("register")
+
+    (tmp_path / "my_worker.py").write_text(MODULE.replace("from-module", "from-changed-module"))
+    await engine.wait_for("register", lambda heard: heard.body["worker_id"] == "from-changed-module")
+    process.send_signal(signal.SIGTERM)
+    code = await asyncio.wait_for(process.wait(), PATIENCE)
+
+    assert code == 0
+    assert [heard.body["worker_id"] for heard in engine.of("heartbeat") if heard.body["status"] == "offline"] == [
+        "from-module",
+        "from-changed-module",
+    ]
