@@ -130,7 +130,7 @@ def start_redis(redis_server: RedisServer) -> Iterator[Callable[..., RedisServer
 def _shared_s3() -> Iterator[S3Server | str]:
     """A running server for the whole session, or what it lacks."""
     if not is_installed():
-        yield "An S3 server is not installed (pip install 'moto[server]' boto3)."
+        yield "An S3 server is not installed (pip install -e '.[test]')."
         return
     server = S3Server()
     try:
