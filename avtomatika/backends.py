@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from avtomatika.clock import Clock
@@ -95,7 +96,14 @@ def _local_payloads(config: Config, storage: Storage) -> PayloadStore:
         return TemporaryPayloads()
     # Of SQLite, a file; other storages are elsewhere, and say nothing of this machine.
     file = getattr(storage, "path", "")
-    return LocalPayloads(f"{file}-files" if file else "avtomatika-files")
+    if file:
+        return LocalPayloads(f"{file}-files")
+    directory = Path("avtomatika-files").absolute()
+    return LocalPayloads(
+        directory,
+        f"files of jobs are kept in {directory}: engines and workers on other machines do not see them. Set "
+        "S3_ENDPOINT_URL, or TASK_FILES_DIR to a directory that all share.",
+    )
 
 
 def make_history(config: Config) -> History:

@@ -34,6 +34,22 @@ def test_files_last_as_long_as_the_jobs_do(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_directory_that_only_one_machine_sees_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Engines share a Redis across machines, but not a directory: whoever has files hears of it, others do not."""
+    monkeypatch.chdir(tmp_path)
+    config = Config.plain(STORAGE_URI="redis://127.0.0.1:1/0")
+
+    store = make_payloads(config, make_storage(config, SystemClock()))
+    assert not caplog.records
+    for name in ("a", "b"):
+        await store.write_bytes(f"jobs/j1/{name}", b"x")
+
+    assert [record.action for record in caplog.records] == ["files_of_this_machine"]
+    assert "TASK_FILES_DIR" in caplog.text
+
+
 @pytest.mark.parametrize("missing", ["S3_ACCESS_KEY", "S3_SECRET_KEY"])
 def test_half_of_the_credentials_is_an_error(missing: str) -> None:
     """The error names the half that is missing, and not what the other one is."""

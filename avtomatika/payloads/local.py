@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import shutil
@@ -25,6 +26,8 @@ from avtomatika.payloads.base import BLOCK_BYTES, FileFacts
 from avtomatika.payloads.keys import check_key, check_prefix
 from avtomatika.payloads.streams import beside, file_blocks, save
 
+log = logging.getLogger(__name__)
+
 _INCOMING = ".incoming"
 # A file aside that has not grown for so long is of a process that was killed.
 _ABANDONED_SECONDS = 3600.0
@@ -39,9 +42,11 @@ class LocalPayloads:
 
     Args:
         directory: where the files are.
+        notice: what to say in the log when the first file comes, or empty.
     """
 
-    def __init__(self, directory: Path | str) -> None:
+    def __init__(self, directory: Path | str, notice: str = "") -> None:
+        self._notice = notice
         self.directory = Path(os.path.abspath(directory))  # noqa: PTH100 - resolve() would follow links
         self._swept = False
 
@@ -197,6 +202,8 @@ class LocalPayloads:
         if not self._swept:
             self._swept = True
             _sweep(incoming)
+            if self._notice:
+                log.warning("%s", self._notice, extra={"action": "files_of_this_machine"})
         place.parent.mkdir(parents=True, exist_ok=True)
         return incoming / secrets.token_hex(16)
 

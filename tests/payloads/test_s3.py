@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from avtomatika.errors import PayloadError, PayloadMismatchError, PayloadNameError, PayloadSizeError, PayloadStoreError
 from avtomatika.payloads import s3
@@ -170,6 +172,25 @@ async def test_server_that_is_away_is_an_error_of_the_store(
         with pytest.raises(PayloadStoreError) as caught:
             await call
         assert SECRET_KEY not in str(caught.value)
+
+
+async def test_server_that_is_overloaded_is_an_error_of_the_store(
+    new_s3: NewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What S3 says when it is too busy comes as an error to try again after, with its word and without the address."""
+    monkeypatch.setattr(s3, "_RETRIES", 0)
+
+    async def busy(_request: web.Request) -> web.Response:
+        return web.Response(status=503, text="<Error><Code>SlowDown</Code></Error>", content_type="application/xml")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", busy)
+    async with TestServer(app) as server:
+        store = new_s3("bucket", endpoint=str(server.make_url("")).rstrip("/"))
+        for call in (store.write_bytes("jobs/j1/x", b"x"), store.facts("jobs/j1/x"), store.remove_all("jobs/j1/")):
+            with pytest.raises(PayloadStoreError, match="503") as caught:
+                await call
+            assert "127.0.0.1" not in str(caught.value)
 
 
 async def test_no_more_transfers_than_allowed_run_at_a_time(new_s3: NewStore, monkeypatch: pytest.MonkeyPatch) -> None:

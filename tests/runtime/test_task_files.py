@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from avtomatika import Config, OrchestratorEngine
 from avtomatika.blueprints import StateMachineBlueprint
 from avtomatika.errors import PayloadStoreError
 from avtomatika.payloads.local import LocalPayloads
+from avtomatika.payloads.task_files import TaskFiles
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.server.keys import PAYLOADS_KEY, SETTINGS_KEY, WORKERS_KEY
 from avtomatika.server.views import worker_view
@@ -313,3 +316,37 @@ async def test_worker_with_another_store_is_told_of_once(caplog: pytest.LogCaptu
     assert [record.worker_id for record in warnings] == [f"w-{'0' * 16}"]
     assert "S3_DEFAULT_BUCKET" in warnings[0].getMessage()
     assert shown == {"c590d05df9f0d141": True, "0" * 16: False, None: None}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+async def test_cleanup_outlives_the_engine(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a store that was away did not remove is removed by the next engine, on every storage that lasts."""
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:{tmp_path}/jobs.db"
+    if kind == "redis":
+        uri = f"redis://127.0.0.1:{request.getfixturevalue('start_redis')().port}/0"
+    config = Config.plain(API_HOST="127.0.0.1", API_PORT=0, STORAGE_URI=uri)
+    tried, away, real = asyncio.Event(), True, LocalPayloads.remove
+
+    async def remove(self: LocalPayloads, key: str) -> None:
+        if away:
+            tried.set()
+            raise PayloadStoreError(self.uri_of(key), "503 Slow Down")
+        await real(self, key)
+        tried.set()
+
+    monkeypatch.setattr(LocalPayloads, "remove", remove)
+    for _ in range(2):
+        tried.clear()
+        engine = OrchestratorEngine(config=config)
+        engine.register_blueprint(flow())
+        async with engine:
+            if away:
+                job_id = await engine.create_background_job("flow", {})
+            await tried.wait()
+            files = TaskFiles(engine.app[PAYLOADS_KEY], job_id)
+            left = await files.list()
+        assert left == (["in.txt", "out/report.txt"] if away else ["out/report.txt"])
+        away = False

@@ -19,7 +19,8 @@ from avtomatika.observability.logging import setup_logging
 from avtomatika.server.keys import HISTORIAN_KEY, HISTORY_KEY, METER_KEY, SAMPLER_KEY
 
 SECRETS = {
-    name: f"planted-{name}-6c1f9e" for name in ("client", "acme", "zeta", "worker", "gpu", "webhook", "wrong", "pasted")
+    name: f"planted-{name}-6c1f9e"
+    for name in ("client", "acme", "zeta", "worker", "gpu", "webhook", "wrong", "pasted", "key", "bucket")
 }
 
 
@@ -46,6 +47,9 @@ def config(tmp_path: Path) -> Config:
         CLIENT_TOKEN=SECRETS["client"],
         GLOBAL_WORKER_TOKEN=SECRETS["worker"],
         WEBHOOK_SECRET=SECRETS["webhook"],
+        S3_ENDPOINT_URL="http://127.0.0.1:9",
+        S3_ACCESS_KEY=SECRETS["key"],
+        S3_SECRET_KEY=SECRETS["bucket"],
         CLIENTS_CONFIG_PATH=str(tmp_path / "clients.toml"),
         WORKERS_CONFIG_PATH=str(tmp_path / "workers.toml"),
         JOB_MAX_RETRIES=0,
