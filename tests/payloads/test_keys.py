@@ -64,6 +64,23 @@ def test_name_that_leads_out_or_reads_differently_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a/../b", "has the part '..'"),
+        (".", "has the part '.'"),
+        ("/etc", "begins with '/'"),
+        ("a//b", "an empty part"),
+    ],
+)
+def test_refusal_says_what_is_wrong_with_the_name(name: str, reason: str) -> None:
+    """The fault that a person would name first is the one that is told."""
+    with pytest.raises(PayloadNameError) as caught:
+        job_key("j1", name)
+
+    assert reason in caught.value.reason
+
+
+@pytest.mark.parametrize(
     "name", ["a", "a/b.txt", ".hidden", "a..b", "a...txt", "..a", "100%", "50%2f", "ü/日本", "a b"]
 )
 def test_ordinary_name_is_taken_as_it_is(name: str) -> None:
