@@ -514,7 +514,9 @@ class OrchestratorEngine:
         await self._sweeper.stop()
         await self._auditor.stop()
         await self._watcher.stop()
-        await asyncio.gather(app[RUNNER_KEY].stop(_STOP_GRACE), self._postman.stop(_STOP_GRACE))
+        await asyncio.gather(
+            app[RUNNER_KEY].stop(_STOP_GRACE), self._postman.stop(_STOP_GRACE), app[DISPATCHER_KEY].leave()
+        )
         await self._webhooks.close()
         await app[HISTORIAN_KEY].stop()
         await self._history.close()

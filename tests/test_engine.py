@@ -26,6 +26,7 @@ from avtomatika.app_keys import DISPATCHER_KEY, JOBS_KEY, RUNNER_KEY
 from avtomatika.config import DEFAULT_CLIENT_TOKEN
 from avtomatika.core.job import Job
 from avtomatika.errors import AvtomatikaError, BlueprintError, ConfigError, DocumentError, ValidationError
+from avtomatika.protocol.messages import Skill, WorkerProfile
 from avtomatika.storage import MemoryStorage
 
 CLIENT = {"X-Client-Token": "client"}
@@ -300,6 +301,19 @@ async def test_stop_answers_held_polls_and_waits() -> None:
         await engine.stop()
 
         assert [(await poll).status, (await wait).status] == [204, 200]
+
+
+async def test_stop_takes_back_who_waits_at_the_engine() -> None:
+    """An engine that has stopped leaves nothing in the storage of the workers that waited at it."""
+    storage, config = MemoryStorage(), Config(API_HOST="127.0.0.1", API_PORT=0)
+    async with OrchestratorEngine(storage, config) as engine:
+        worker = WorkerProfile("w1", skills=(Skill("work"),))
+        poll = asyncio.create_task(engine.app[DISPATCHER_KEY].next_task(worker, 60.0))
+        while not await storage.list_records("waiting"):  # noqa: ASYNC110 - no signal tells of it
+            await asyncio.sleep(0)
+
+    assert await poll is None
+    assert await storage.list_records("waiting") == []
 
 
 async def test_stop_does_not_wait_for_idle_connections() -> None:

@@ -42,6 +42,8 @@ _GUESSES = 1000
 # So long a task is left to a better worker at another engine: time enough for that one's claim, and hardly a delay if
 # that worker has gone.
 HOLD = 0.05
+# After so many looks that find nobody waiting, an engine takes back what it has told others of those who wait at it.
+_LOOKS_ALONE = 2
 
 
 @dataclass(eq=False)
@@ -114,6 +116,12 @@ class Dispatcher:
         for polls in list(self._parked.values()):
             for poll in polls:
                 poll.woken.set()
+
+    async def leave(self) -> None:
+        """Takes back what this engine told others of those who wait at it; nobody does after ``close``."""
+        await asyncio.gather(*self._choosing, return_exceptions=True)
+        with contextlib.suppress(StorageError):
+            await self._elsewhere.leave()
 
     async def next_task(
         self,
@@ -397,9 +405,10 @@ class Dispatcher:
             await self._elsewhere.count_turn(task_type)
 
     async def _exchange(self) -> None:
-        """Exchanges with other engines who waits where, as long as somebody waits here."""
+        """Exchanges with other engines who waits where, until nobody has waited here at two looks in a row."""
+        looks_alone = 0
         try:
-            while True:
+            while self._parked or looks_alone < _LOOKS_ALONE:
                 try:
                     await self._elsewhere.exchange(self._waiting())
                 except StorageError:
@@ -407,9 +416,11 @@ class Dispatcher:
                 except Exception:
                     # Tasks are handed out without it as well.
                     log.exception("who waits elsewhere is not known", extra={"action": "exchange_failed"})
-                if not self._parked:
-                    return
                 await self._clock.sleep(self._elsewhere.pause)
+                looks_alone = 0 if self._parked else looks_alone + 1
+                if looks_alone == _LOOKS_ALONE:
+                    with contextlib.suppress(StorageError):
+                        await self._elsewhere.leave()
         finally:
             self._exchanges = False
 

@@ -108,6 +108,17 @@ class Elsewhere:
         await self._storage.put_record(RecordWrite(SPACE, self._owner, told, None, _TTL))
         self._told, self._sign_at = told, now + _SIGN_SECONDS
 
+    async def leave(self) -> None:
+        """Lets the other engines know that nobody waits here any more, and leaves nothing in the storage.
+
+        Raises:
+            StorageError: the storage does not answer; what was told ends by itself.
+        """
+        if self._told is None:
+            return
+        self._told, self._sign_at = None, float("-inf")
+        await self._storage.put_record(RecordWrite(SPACE, self._owner, None))
+
     async def turn(self, task_type: str) -> int:
         """Returns how many tasks of a type all engines have handed out in turn lately.
 

@@ -236,6 +236,28 @@ async def test_nothing_is_exchanged_while_nobody_waits(make_system: MakeSystem, 
     system.dispatcher.close()
 
 
+async def test_engine_at_which_nobody_waits_any_more_takes_back_what_it_told(
+    make_system: MakeSystem, clock: FakeClock
+) -> None:
+    """After two looks without anybody nothing of it is left in the storage; whoever waits then is told of again."""
+    storage = _CountingStorage(clock)
+    dispatcher = make_system(storage).dispatcher
+    await dispatcher.next_task(a_worker("w1"), 0)
+    await clock.advance(0)
+    assert await storage.list_records(SPACE)
+
+    await clock.advance(10)
+    assert await storage.list_records(SPACE) == []
+
+    poll = asyncio.create_task(dispatcher.next_task(a_worker("w1"), 1000))
+    await clock.advance(0)
+    assert await storage.list_records(SPACE)
+    dispatcher.close()
+    await poll
+    await dispatcher.leave()
+    assert await storage.list_records(SPACE) == []
+
+
 @pytest.mark.parametrize("trouble", [StorageError("down"), RuntimeError("a mistake")])
 async def test_failed_exchange_stops_neither_the_next_one_nor_tasks(
     make_system: MakeSystem, clock: FakeClock, trouble: Exception
