@@ -180,7 +180,7 @@ class Job(Struct, frozen=True):
         return self.status in TERMINAL
 
 
-class Task(Struct, frozen=True):
+class Task(Struct, frozen=True, omit_defaults=True):
     """One unit of work for a worker.
 
     Args:
