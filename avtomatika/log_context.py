@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 
@@ -11,20 +10,29 @@ CONTEXT_FIELDS = ("job_id", "task_id", "worker_id")
 _CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("avtomatika_log_context", default=MappingProxyType({}))
 
 
-@contextmanager
-def log_context(
-    *, job_id: str | None = None, task_id: str | None = None, worker_id: str | None = None
-) -> Iterator[None]:
+class log_context:  # noqa: N801 - used like a function
     """Adds ids to every line that is logged inside the ``with`` block, also by functions and tasks started there.
 
     A block inside another adds to it; None leaves what the outer block says.
+
+    Args:
+        job_id: the job.
+        task_id: the task.
+        worker_id: the worker.
     """
-    given = {"job_id": job_id, "task_id": task_id, "worker_id": worker_id}
-    mark = _CONTEXT.set({**_CONTEXT.get(), **{name: value for name, value in given.items() if value is not None}})
-    try:
-        yield
-    finally:
-        _CONTEXT.reset(mark)
+
+    # Not a generator: each request and each run of a job has such a block, and this takes a third of the time.
+    __slots__ = ("_given", "_mark")
+
+    def __init__(self, *, job_id: str | None = None, task_id: str | None = None, worker_id: str | None = None) -> None:
+        given = (("job_id", job_id), ("task_id", task_id), ("worker_id", worker_id))
+        self._given = {name: value for name, value in given if value is not None}
+
+    def __enter__(self) -> None:
+        self._mark = _CONTEXT.set({**_CONTEXT.get(), **self._given})
+
+    def __exit__(self, *_error: object) -> None:
+        _CONTEXT.reset(self._mark)
 
 
 def bound_ids() -> Mapping[str, str]:

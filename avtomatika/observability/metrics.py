@@ -6,6 +6,7 @@ keeps counts in files of a folder, which ``PROMETHEUS_MULTIPROC_DIR`` names befo
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Literal
@@ -78,7 +79,6 @@ class PrometheusMeter(Meter):
         self._handler_duration = histogram(
             "handler_duration_seconds", "Calls of handlers.", _SHORT, "blueprint", "state", "outcome"
         )
-        self._handler_durations: dict[tuple[str, str, str], Histogram] = {}
         self._schedule_to_start = histogram(
             "task_schedule_to_start_seconds",
             "From the dispatch of a task to the moment when a worker first gets it.",
@@ -96,6 +96,12 @@ class PrometheusMeter(Meter):
         self._losses = counter(
             "storage_losses", "Times that the storage had lost what it had acknowledged; must be 0.", "kind"
         )
+        # Looked up once for each set of labels: that takes longer than to count.
+        self._jobs_of = functools.cache(self._jobs.labels)
+        self._job_durations_of = functools.cache(self._job_duration.labels)
+        self._handler_durations_of = functools.cache(self._handler_duration.labels)
+        self._starts_of = functools.cache(self._schedule_to_start.labels)
+        self._results_of = functools.cache(self._results.labels)
         self._polls = gauge("polls_held", "Polls of free workers that this engine holds.", "livesum")
         self._handlers = gauge("handlers_running", "Handlers that run in this engine.", "livesum")
         self._stuck = gauge(
@@ -113,9 +119,9 @@ class PrometheusMeter(Meter):
         """Counts creations and ends."""
         job = decision.job
         if old.version == 0:
-            self._jobs.labels(job.blueprint).inc()
+            self._jobs_of(job.blueprint).inc()
         if job.is_terminal:
-            self._job_duration.labels(job.blueprint, job.status).observe(job.updated_at - job.created_at)
+            self._job_durations_of(job.blueprint, job.status).observe(job.updated_at - job.created_at)
             if job.status in _FAILED:
                 self._jobs_failed.labels(job.blueprint, job.status).inc()
 
@@ -125,21 +131,16 @@ class PrometheusMeter(Meter):
 
     def handler_ran(self, job: Job, seconds: float, outcome: str) -> None:
         """Notes the duration."""
-        place = (job.blueprint, job.state, outcome)
-        durations = self._handler_durations.get(place)
-        if durations is None:
-            # Found once: to look it up at each step took longer than to count.
-            durations = self._handler_durations[place] = self._handler_duration.labels(*place)
-        durations.observe(seconds)
+        self._handler_durations_of(job.blueprint, job.state, outcome).observe(seconds)
 
     def task_claimed(self, task: Task) -> None:
         """Notes how long the task waited, unless it is handed out again."""
         if task.attempt == 1 and task.deliveries == 1 and task.claimed_at is not None:
-            self._schedule_to_start.labels(task.type).observe(max(0.0, task.claimed_at - task.created_at))
+            self._starts_of(task.type).observe(max(0.0, task.claimed_at - task.created_at))
 
     def result(self, outcome: str) -> None:
         """Counts the result."""
-        self._results.labels(outcome).inc()
+        self._results_of(outcome).inc()
         if outcome == "repeated":
             self._results_duplicate.inc()
         elif outcome != "accepted":

@@ -11,6 +11,7 @@ from avtomatika.errors import ProtocolError
 
 _MAX_DEPTH = 200
 _SEPARATORS = (",", ":")
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=_SEPARATORS)
 
 
 def loads(text: str | bytes) -> Any:
@@ -43,7 +44,7 @@ def dumps(value: Any) -> str:
         ProtocolError: something in ``value`` has no JSON form; the message has its path.
     """
     try:
-        return json.dumps(value, allow_nan=False, separators=_SEPARATORS)
+        return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError):
         return json.dumps(to_json(value), separators=_SEPARATORS)
 

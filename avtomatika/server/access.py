@@ -138,9 +138,10 @@ class Access:
                 "this engine takes workers with a client certificate only (WORKER_AUTH_MODE=mtls-only), and the "
                 "connection has none. Set TLS_CERT_PATH and TLS_KEY_PATH of the worker."
             )
-        name = self.workers.find(token)
-        if name is not None and token:
-            return Proof((name,), self._worker_entries if name == ANYBODY else (), hash_of(token))
+        hashed = hash_of(token) if token else ""
+        name = self.workers.find_hash(hashed) if hashed else None
+        if name is not None:
+            return Proof((name,), self._worker_entries if name == ANYBODY else (), hashed)
         found = await self._sts.find(token) if token else None
         if found is None:
             self.workers.require(token)  # which says what is wrong

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage
 
 from avtomatika.core.document import check_depth
@@ -16,6 +16,7 @@ from avtomatika.server.encoding import ENCODINGS
 
 # A body of which nothing comes for so long is given up: nobody holds a connection for ever by sending slowly.
 _SILENCE_SECONDS = 30.0
+_JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
 
 
 class RequestError(Exception):
@@ -38,7 +39,7 @@ class RequestError(Exception):
 
 def answer(value: Any, status: int = 200) -> web.Response:
     """Returns a JSON answer."""
-    return web.Response(text=dumps(value), status=status, content_type="application/json")
+    return web.Response(body=dumps(value).encode(), status=status, headers=_JSON)
 
 
 async def read_bytes(request: web.Request, limit: int) -> bytes:

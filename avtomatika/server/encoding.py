@@ -33,11 +33,13 @@ async def compress(request: web.Request, response: web.StreamResponse) -> None:
     """Compresses an answer that has not been sent yet, if its reader takes that and it is worth it."""
     if not isinstance(response, web.Response) or response.prepared or not isinstance(response.body, bytes):
         return
+    if len(response.body) < _LEAST:
+        return
     if not response.content_type.startswith(_TYPES) or hdrs.CONTENT_ENCODING in response.headers:
         return
     response.headers.add(hdrs.VARY, hdrs.ACCEPT_ENCODING)
     raw = response.body
-    chosen = choose(request.headers.get(hdrs.ACCEPT_ENCODING, "")) if len(raw) >= _LEAST else ""
+    chosen = choose(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
     if not chosen:
         return
     pack = _PACKERS[chosen]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -70,7 +71,15 @@ class Signatures:
         return task if self._task_key is None else sign_task(task, self._task_key)
 
     async def refusal(
-        self, kind: Kind, raw: bytes, body: Any, worker_id: str, token: str, now: float, *, is_issued: bool
+        self,
+        kind: Kind,
+        raw: bytes,
+        body: Any,
+        worker_id: str,
+        token: str,
+        now: float,
+        *,
+        is_issued: Callable[[], bool],
     ) -> str:
         """Returns why a message is not taken for the worker's, or an empty text.
 
@@ -81,7 +90,7 @@ class Signatures:
             worker_id: who is known to have sent it.
             token: of the header.
             now: the moment.
-            is_issued: the engine issued the token; then the worker's own may never have been seen here.
+            is_issued: whether the engine issued the token; then the worker's own may never have been seen here.
         """
         if self._mode == "off":
             return ""
@@ -100,7 +109,7 @@ class Signatures:
         if await check(is_signed_by, signature, raw, kind, keys):
             self.verified += 1
             return self._stale(kind, body, now)
-        if is_issued and self._mode == "verify":
+        if self._mode == "verify" and is_issued():
             log.info("a signature is made with a token that was never seen here", extra={"worker_id": worker_id})
             return ""
         return (

@@ -42,7 +42,7 @@ async def refused_signature(request: web.Request, kind: Kind, raw: bytes, body: 
         worker_id,
         token,
         await request.app[STORAGE_KEY].now(),
-        is_issued=request.app[WORKER_TOKENS_KEY].find(token) is None,
+        is_issued=lambda: request.app[WORKER_TOKENS_KEY].find(token) is None,
     )
     if refusal:
         log.warning("a message is refused: %s", refusal, extra={"action": "signature_refused", "worker_id": worker_id})

@@ -22,7 +22,7 @@ from avtomatika.protocol.batches import MOST, again, encode_answers, encode_task
 from avtomatika.protocol.heartbeats import parse_heartbeat
 from avtomatika.protocol.identity import claimed_worker_id
 from avtomatika.protocol.messages import Result
-from avtomatika.protocol.polls import POLL_GRACE, parse_poll, waits_when_refused
+from avtomatika.protocol.polls import POLL_GRACE, Poll, parse_poll, waits_when_refused
 from avtomatika.protocol.registration import parse_register
 from avtomatika.protocol.results import parse_result
 from avtomatika.protocol.skimming import Skim
@@ -82,7 +82,7 @@ async def next_task(request: web.Request) -> web.StreamResponse:
     try:
         with log_context(worker_id=worker_id), request.app[LIMITER_KEY].poll(worker_id):
             seconds = await _held_off(request, worker_id, seconds, poll.timeout)
-            response = await _hold(request, worker_id, seconds)
+            response = await _hold(request, worker_id, poll, seconds)
             if response.status == NO_CONTENT:
                 await request.app[LIMITER_KEY].empty_poll(worker_id)
             return response
@@ -123,13 +123,12 @@ async def _held_off(request: web.Request, worker_id: str, seconds: float, told: 
     return min(told + POLL_GRACE, request.app[SETTINGS_KEY].poll_timeout)
 
 
-async def _hold(request: web.Request, worker_id: str, seconds: float) -> web.StreamResponse:
+async def _hold(request: web.Request, worker_id: str, poll: Poll, seconds: float) -> web.StreamResponse:
     workers, dispatcher = request.app[WORKERS_KEY], request.app[DISPATCHER_KEY]
 
     def is_gone() -> bool:
         return request.transport is None or request.transport.is_closing()
 
-    poll = parse_poll(request.query)
     began = await request.app[STORAGE_KEY].now()
     worker = await workers.poller(worker_id, poll, seconds)
     if worker is None:
