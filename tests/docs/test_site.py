@@ -32,9 +32,23 @@ def test_site_is_made_without_warning_whole_and_self_contained(
     written = {name.removesuffix(".md") for name in pages if re.match(r"docs/(?!changelog\.d/[\w-]+\.\w+\.md)", name)}
     written |= {str(path.relative_to(root).with_suffix("")) for path in (root / "notebooks").glob("*.ipynb")}
 
-    # As `make docs`, but without running the notebooks: other tests run them.
+    # As `make docs`, but without running the notebooks, which other tests do, and in a plain theme: half the time.
     made = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-c", "docs", ".", tmp_path],
+        [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-W",
+            "--keep-going",
+            "-n",
+            "-q",
+            "-c",
+            "docs",
+            "-D",
+            "html_theme=basic",
+            ".",
+            tmp_path,
+        ],
         check=False,
         capture_output=True,
         text=True,
@@ -50,6 +64,16 @@ def test_site_is_made_without_warning_whole_and_self_contained(
     assert not missing, "to be added to a page of docs/reference/api"
     fetched = {page.name: _FETCHED.findall(page.read_text(encoding="utf-8")) for page in tmp_path.rglob("*.html")}
     assert {name: found for name, found in fetched.items() if found} == {}
+
+
+def test_theme_of_the_site_is_read_without_a_network(root: Path) -> None:
+    """Nor does what the theme puts around each page fetch anything."""
+    theme = re.search(r'^html_theme = "(\w+)"', (root / "docs" / "conf.py").read_text(encoding="utf-8"), re.MULTILINE)
+    assert theme is not None
+    templates = list(Path(str(importlib.import_module(theme[1]).__file__)).parent.rglob("*.html"))
+
+    assert templates
+    assert not [one.name for one in templates if _FETCHED.search(one.read_text(encoding="utf-8"))]
 
 
 def test_diagrams_of_the_manual_are_drawn(root: Path) -> None:
