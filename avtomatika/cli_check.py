@@ -86,8 +86,10 @@ def _settings(config: Config) -> str:
 
 
 def _backends(config: Config) -> str:
-    """Makes what the settings name, which opens and connects to nothing, but needs the packages."""
-    make_storage(config, SystemClock())
+    """Makes what the settings name, which opens and connects to nothing, but needs the packages.
+
+    The storage is made where files are looked for, which may lie beside it.
+    """
     make_history(config)
     make_signer(config.WEBHOOK_SECRET)
     history = parse_history_uri(config.HISTORY_DATABASE_URI).kind

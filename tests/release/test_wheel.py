@@ -137,18 +137,29 @@ def test_new_project_runs_where_only_the_wheel_is_installed(
     assert [program.stop() for program in programs] == [0, 0]
 
 
-def test_extra_that_is_missing_is_named(installed: Path, tmp_path: Path) -> None:
-    """Without the extra, a setting that needs it stops the start with the command that installs it."""
+@pytest.mark.parametrize(
+    ("setting", "value", "extra"),
+    [
+        ("STORAGE_URI", "redis://127.0.0.1:6379", "redis"),
+        ("HISTORY_DATABASE_URI", "postgresql://me@127.0.0.1/history", "history"),
+        ("WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "webhooks"),
+        ("S3_ENDPOINT_URL", "http://127.0.0.1:9000", "s3"),
+    ],
+)
+def test_extra_that_is_missing_is_named_once(
+    installed: Path, tmp_path: Path, setting: str, value: str, extra: str
+) -> None:
+    """Without the extra, the check of a setting that needs it says what installs it."""
     command = [str(installed.parent / "avtomatika"), "check"]
     done = subprocess.run(
         command,
         check=False,
         cwd=tmp_path,
-        env={**around(), "STORAGE_URI": "redis://127.0.0.1:6379"},
+        env={**around(), setting: value, "S3_ACCESS_KEY": "me", "S3_SECRET_KEY": "secret"},
         capture_output=True,
         text=True,
         timeout=60,
     )
 
     assert done.returncode == 2
-    assert "avtomatika[redis]" in done.stdout + done.stderr
+    assert done.stderr.count(f"avtomatika[{extra}]") == 1
