@@ -44,19 +44,21 @@ async def shoot(initial_data: dict[str, Any], actions: ActionFactory) -> None:
 
 
 @video.handler_for("cut")
-async def cut(actions: ActionFactory) -> None:
-    """Lets the camera's worker find the scenes, since it has the film at hand."""
-    actions.dispatch_task("cut", transitions={"success": "restore", "failure": "failed"}, affinity_seconds=1)
+async def cut(source: str, actions: ActionFactory) -> None:
+    """Lets the camera's worker find the scenes: the film's address goes along, and becomes a path there."""
+    actions.dispatch_task(
+        "cut", {"source": source}, transitions={"success": "restore", "failure": "failed"}, affinity_seconds=1
+    )
 
 
 @video.handler_for("restore")
-async def restore(scenes: list[list[int]], actions: ActionFactory) -> None:
+async def restore(source: str, scenes: list[list[int]], actions: ActionFactory) -> None:
     """Sends every scene to a laboratory: long ones first, at no more than 5 a scene, each tried again by itself."""
     actions.dispatch_parallel(
         tasks=[
             {
                 "task_type": "restore",
-                "params": {"number": number, "begin": begin, "end": end},
+                "params": {"source": source, "number": number, "begin": begin, "end": end},
                 "priority": float(end - begin),
                 "dispatch_strategy": "cheapest",
                 "max_cost": 5.0,
@@ -74,6 +76,7 @@ async def compare(
 ) -> None:
     """Keeps what the laboratories measured, once, when all have ended."""
     results = list(aggregation_results.values())
+    state_history["parts"] = [result["data"]["scene"] for result in results]
     state_history["grain"] = [result["data"]["grain"] for result in results]
     state_history["worst_grain"] = max(after for _, after in state_history["grain"])
     state_history["laboratories"] = sorted({result["worker_id"] for result in results})
@@ -97,11 +100,11 @@ async def judge(actions: ActionFactory) -> None:
 
 
 @video.handler_for("join")
-async def join(scenes: list[list[int]], actions: ActionFactory) -> None:
+async def join(parts: list[str], actions: ActionFactory) -> None:
     """Has the scenes joined where there is a GPU."""
     actions.dispatch_task(
         "join",
-        {"count": len(scenes)},
+        {"parts": parts},
         transitions={"success": "shown", "failure": "failed"},
         resource_requirements={"gpu_info": {"vram_gb": 8}},
     )
