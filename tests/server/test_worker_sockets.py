@@ -13,6 +13,7 @@ from aiohttp import ClientWebSocketResponse, WSCloseCode, WSMsgType, WSServerHan
 
 from avtomatika import Config, OrchestratorEngine
 from avtomatika.history.reader import HistoryRows
+from avtomatika.server import worker_sockets
 from avtomatika.server.keys import HISTORIAN_KEY, SOCKETS_KEY, STORAGE_KEY, WORKER_TOKENS_KEY
 from avtomatika.storage.base import Storage
 
@@ -279,6 +280,18 @@ async def test_socket_that_ends_is_forgotten(api: Api) -> None:
     await socket.close()
 
     await until(lambda: len(api.engine.app[SOCKETS_KEY]) == 0)
+
+
+async def test_socket_that_answers_no_pings_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that lost its power says no farewell; nobody counts on its socket for ever."""
+    monkeypatch.setattr(worker_sockets, "_PING_SECONDS", 0.02)
+    sockets = api.engine.app[SOCKETS_KEY]
+
+    address, headers = f"{api.origin}/_worker/ws/w1", {"X-Worker-Token": WORKER}
+    async with api.http.ws_connect(address, headers=headers, autoping=False):
+        await until(lambda: sockets.reaches("w1"))
+
+        await until(lambda: not sockets.reaches("w1"))
 
 
 async def test_frame_that_is_too_large_ends_the_connection(start_api: Any) -> None:
