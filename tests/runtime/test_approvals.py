@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,22 @@ async def test_forged_token_is_refused(system: System, change: object) -> None:
 
     with pytest.raises(AuthError):
         await system.approvals.prove(job.id, change(token))  # type: ignore[operator]
+
+
+async def test_tokens_are_compared_in_constant_time(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a refusal takes says nothing of how much of a guess is right."""
+    system.add(asking())
+    job, compared = await asked(system), []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append(other)
+        return one == other
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    with pytest.raises(AuthError):
+        await system.approvals.prove(job.id, "1.a-guess")
+
+    assert compared == [b"1.a-guess"]
 
 
 async def test_job_that_asks_nobody_has_no_token(system: System) -> None:

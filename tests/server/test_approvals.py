@@ -8,7 +8,10 @@ from urllib.parse import urlsplit
 import pytest
 import yarl
 
-from .conftest import CLIENT, OTHER, Api
+from avtomatika.core.states import JobStatus
+from avtomatika.server.keys import JOBS_KEY
+
+from .conftest import CLIENT, OTHER, Api, StartApi
 
 
 async def asked(api: Api) -> tuple[str, str]:
@@ -109,6 +112,18 @@ async def test_other_clients_do_not_decide(api: Api) -> None:
 
     assert (foreign.status, foreign.body["code"]) == (404, "job_not_found")
     assert unknown.status == 401
+
+
+async def test_client_token_decides_nothing_without_a_client_api(start_api: StartApi) -> None:
+    """Where none of it is served, the token that would open it opens nothing else either."""
+    api = await start_api(ENABLE_CLIENT_API=False)
+    job_id = await api.engine.create_background_job("ask", {}, client="default")
+    jobs = api.engine.app[JOBS_KEY]
+    while (job := await jobs.get(job_id)).status is not JobStatus.WAITING_FOR_HUMAN:
+        await jobs.wait(job_id, job.version, 1e9)
+
+    assert (await api.post(path_of(job_id), {"decision": "approved"}, token=CLIENT)).status == 401
+    assert (await jobs.get(job_id)).status is JobStatus.WAITING_FOR_HUMAN
 
 
 async def test_job_that_is_gone_is_not_found(api: Api) -> None:
