@@ -40,7 +40,7 @@ def workers_model(workers: Sequence[Mapping[str, Any]], now: float) -> list[Mode
             "id": str(worker["worker_id"]),
             "status": str(worker.get("status") or ""),
             "skills": [str(skill) for skill in worker.get("skills") or ()][:_MAX_SKILLS],
-            "busy": len(worker.get("current_tasks") or ()),
+            "busy": worker.get("running_tasks") or 0,
             "room": worker.get("max_concurrent_tasks"),
             "load": worker.get("load"),
             "hostname": str(worker.get("hostname") or ""),

@@ -96,7 +96,7 @@ WORKER_TYPES: Mapping[str, str] = {
     "skills": _OBJECT,
     "available_skills": _OBJECT,
     "hot_skills": _OBJECT,
-    "current_tasks": _OBJECT,
+    "running_tasks": _INTEGER,
     "max_concurrent_tasks": _INTEGER,
     "cost_per_skill": _OBJECT,
     "resources": _OBJECT,

@@ -160,7 +160,8 @@ def worker_view(worker: WorkerProfile, reputation: float = 1.0, files: str = "")
         "skills": list(worker.skill_names),
         "available_skills": sorted(worker.available) if worker.available is not None else None,
         "hot_skills": sorted(worker.hot),
-        "current_tasks": list(worker.current_tasks or ()),
+        # A number: the ids name jobs, also those of other clients.
+        "running_tasks": len(worker.current_tasks or ()),
         "max_concurrent_tasks": worker.max_tasks,
         "cost_per_skill": dict(worker.costs),
         "resources": dict(worker.resources),

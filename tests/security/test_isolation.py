@@ -129,6 +129,22 @@ async def test_lists_hold_own_jobs_only_in_every_form(twins: Twins) -> None:
     assert boris in (await twins.call("boris", "GET", "/api/v1/jobs"))[1]
 
 
+async def test_workers_tell_nobody_of_the_jobs_that_they_work_for(twins: Twins) -> None:
+    """How many tasks a worker has, but not which: their ids name the jobs of all clients."""
+    job_id = await twins.submit("anna")
+    worker = {"X-Worker-Token": "own"}
+    me = {"worker_id": "w1", "supported_skills": [{"name": "never", "type": "never"}]}
+    await twins.call("anna", "POST", "/_worker/workers/register", json=me, headers=worker)
+    _, text = await twins.call("anna", "GET", "/_worker/workers/w1/tasks/next", headers=worker)
+    beat = {"worker_id": "w1", "status": "busy", "current_tasks": [json.loads(text)["task_id"]]}
+    await twins.call("anna", "PATCH", "/_worker/workers/w1", json=beat, headers=worker)
+
+    _, text = await twins.call("boris", "GET", "/api/v1/workers")
+
+    assert job_id not in text
+    assert json.loads(text)[0]["running_tasks"] == 1
+
+
 async def test_idempotency_keys_of_clients_are_apart(twins: Twins) -> None:
     """The same key of another client is another key."""
     first, again, other = [

@@ -119,6 +119,19 @@ async def test_signed_registration_must_be_fresh_where_it_is_required(strict: Ap
     assert (await register(strict, old)).status == status
 
 
+@pytest.mark.parametrize(("mode", "status"), [("verify", 200), ("require", 403)])
+async def test_signature_of_an_unseen_token_passes_with_an_issued_one_unless_required(
+    start_api: Any, mode: str, status: int
+) -> None:
+    """Behind a short-lived token, the one that a worker signs with may never have been seen."""
+    api = await start_api(WORKER_SIGNATURES=mode)
+    issued = await api.post("/_worker/auth/token", token=WORKER, headers={"X-Worker-ID": "w1"})
+
+    answer = await register(api, signed(registration(), Kind.REGISTER, "never-seen-here"), issued.body["access_token"])
+
+    assert answer.status == status
+
+
 async def test_nothing_is_checked_where_it_is_switched_off(start_api: Any) -> None:
     """For workers that sign with a token of somebody else."""
     api = await start_api(WORKER_SIGNATURES="off")

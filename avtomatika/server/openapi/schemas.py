@@ -165,13 +165,13 @@ SCHEMAS: dict[str, Schema] = {
         token_required={"type": "boolean", "description": "the address is this engine's own"},
     ),
     "Worker": record(
-        "worker_id worker_type status skills available_skills hot_skills current_tasks max_concurrent_tasks "
+        "worker_id worker_type status skills available_skills hot_skills running_tasks max_concurrent_tasks "
         "cost_per_skill resources installed_software load hostname protocol registered_at last_seen_at "
         "same_file_store",
         skills=TEXTS,
         available_skills=or_null(TEXTS),
         hot_skills=TEXTS,
-        current_tasks=TEXTS,
+        running_tasks=WHOLE,
         max_concurrent_tasks=or_null(WHOLE),
         cost_per_skill=OBJECT,
         resources=OBJECT,

@@ -92,7 +92,7 @@ const parts = {
   },
   async workers() {
     const rows = (await ask("workers")).map((worker) => [worker.worker_id, worker.worker_type, worker.status, worker.skills.join(", "),
-      worker.current_tasks.length, worker.max_concurrent_tasks ?? "", age(worker.last_seen_at)]);
+      worker.running_tasks, worker.max_concurrent_tasks ?? "", age(worker.last_seen_at)]);
     return [table(["Worker", "Type", "Status", "Skills", "Tasks", "At most", "Heard of"], rows, "No workers.")];
   },
   async queues() {
