@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from avtomatika.security.signatures import Kind, key_of, sign, signed_texts
+from avtomatika.server import signatures
 from avtomatika.server.keys import ACCESS_KEY, SIGNATURES_KEY
 
 from .conftest import WORKER, Answer, Api
@@ -130,6 +131,16 @@ async def test_signature_of_an_unseen_token_passes_with_an_issued_one_unless_req
     answer = await register(api, signed(registration(), Kind.REGISTER, "never-seen-here"), issued.body["access_token"])
 
     assert answer.status == status
+
+
+async def test_engine_remembers_no_more_workers_than_it_should(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has the global token can invent ids; those that were heard of last are remembered."""
+    monkeypatch.setattr(signatures, "_REMEMBERED", 3)
+
+    for number in range(6):
+        await register(api, registration(worker_id=f"w{number}"))
+
+    assert list(api.engine.app[SIGNATURES_KEY]._known) == ["w3", "w4", "w5"]
 
 
 async def test_nothing_is_checked_where_it_is_switched_off(start_api: Any) -> None:

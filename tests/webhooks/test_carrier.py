@@ -16,6 +16,7 @@ from avtomatika.clock import SystemClock
 from avtomatika.core.document import Document
 from avtomatika.observability.base import SILENT
 from avtomatika.storage.base import Message
+from avtomatika.webhooks import resolver
 from avtomatika.webhooks.carrier import DELAYS, DeliveryError, WebhookCarrier
 from avtomatika.webhooks.signer import Signer
 from avtomatika.webhooks.targets import TargetError, TargetPolicy
@@ -228,3 +229,63 @@ def test_wish_for_a_pause_is_respected() -> None:
     carrier = WebhookCarrier(SystemClock(), SILENT, None)
 
     assert (carrier.retry_after(a_message("http://x"), DeliveryError("busy", wait=600)) or 0) >= 600
+
+
+async def test_answer_without_end_is_not_read_to_its_end(carrier: WebhookCarrier) -> None:
+    """The status says all that matters; a receiver cannot keep an engine busy, nor fill its memory."""
+    gone = asyncio.Event()
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"x" * 8192)
+        await gone.wait()
+        return response
+
+    app = web.Application()
+    app.router.add_post("/", drip)
+    async with TestServer(app) as server:
+        carrier.timeout = 1e6
+        await carrier.carry(a_message(str(server.make_url("/"))))
+        gone.set()
+
+
+async def test_receiver_that_never_answers_is_given_up(carrier: WebhookCarrier) -> None:
+    """A silent receiver holds a place of the carrier for some seconds, not for ever."""
+    gone = asyncio.Event()
+
+    async def wait(request: web.Request) -> web.Response:
+        await gone.wait()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", wait)
+    async with TestServer(app) as server:
+        carrier.timeout = 0.05
+        with pytest.raises(TimeoutError):
+            await carrier.carry(a_message(str(server.make_url("/"))))
+        gone.set()
+
+
+async def test_cookies_of_a_receiver_are_not_kept(carrier: WebhookCarrier, receiver: Receiver) -> None:
+    """Webhooks of one client tell those of another nothing."""
+    receiver.answers = [web.Response(headers={"Set-Cookie": "who=first; Path=/"})]
+    address = f"http://localhost:{receiver.server.port}/hook"
+
+    await carrier.carry(a_message(address))
+    await carrier.carry(a_message(address, id="k:1:0"))
+
+    assert "Cookie" not in receiver.heard[1][1]
+
+
+async def test_name_that_nobody_resolves_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that never answers holds nobody up for ever."""
+
+    async def silence(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(resolver, "_LOOK_UP_SECONDS", 0.01)
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", silence)
+
+    with pytest.raises(OSError):  # noqa: PT011 - a TimeoutError is one, and that is what callers expect
+        await resolver.addresses_of("slow.example.org")
