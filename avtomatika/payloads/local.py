@@ -294,7 +294,10 @@ class TemporaryPayloads(LocalPayloads):
 
     async def close(self) -> None:
         """Removes all files. Idempotent."""
-        await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+        try:
+            await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+        except RuntimeError:  # the program ends: there are no threads any more, and nobody who waits
+            shutil.rmtree(self.directory, ignore_errors=True)
         self._swept = False
 
 
