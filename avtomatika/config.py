@@ -476,8 +476,8 @@ class Config(BaseSettings):
     )
     S3_MAX_CONCURRENCY: int = _setting(
         100,
-        "How many files move between one engine and the store at a time; further ones wait. A file that is written "
-        "takes up to 40 MB of memory, one that is read 10 MB.",
+        "How many transfers of one engine wait for the store at a time; further ones wait for their turn. A file that "
+        "is written takes up to 40 MB of memory, one that is read 10 MB.",
         "a whole number from 1",
         ge=1,
     )

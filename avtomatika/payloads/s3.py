@@ -52,7 +52,7 @@ class S3Payloads:
         access_key: empty for the credentials that the environment has.
         secret_key: of the access key.
         region: of the bucket.
-        max_concurrency: how many transfers run at a time; further ones wait.
+        max_concurrency: how many transfers wait for the store at a time; further ones wait for their turn.
         part_bytes: what larger files are cut into, at least 5 MiB.
     """
 
@@ -70,6 +70,8 @@ class S3Payloads:
         self._bucket = bucket
         self._endpoint = endpoint
         self._part_bytes = part_bytes
+        # Held while the store is waited for, never while a source of blocks or their reader is: one that copies from
+        # file to file would wait for itself.
         self._room = asyncio.Semaphore(max_concurrency)
         # Whether the bucket's ETags are digests; those of an encrypted one are not. None until there is a doubt.
         self._digests: bool | None = None
@@ -125,23 +127,24 @@ class S3Payloads:
         """
         check_key(key)
         part = max(self._part_bytes, -(-size // MAX_PARTS))
-        async with self._room:
-            blocks = in_blocks(chunks)
-            try:
-                first = await _take(blocks, part)
-                if len(first) < part:
-                    moved = PartDigest()
-                    await asyncio.to_thread(moved.update, first)
+        blocks = in_blocks(chunks)
+        try:
+            first = await _take(blocks, part)
+            if len(first) < part:
+                moved = PartDigest()
+                await asyncio.to_thread(moved.update, first)
+                async with self._room:
                     with self._answering(key):
                         result = await obstore.put_async(self._store, key, first, use_multipart=False)
-                else:
-                    moved = PartDigest(part)
-                    result = await self._write_parts(key, part, first, blocks, moved)
-            finally:
-                await blocks.aclose()
+            else:
+                moved = PartDigest(part)
+                result = await self._write_parts(key, part, first, blocks, moved)
+        finally:
+            await blocks.aclose()
+        async with self._room:
             stored = await self._head(key)
-            if stored is None:
-                raise PayloadNotFoundError(self.uri_of(key))
+        if stored is None:
+            raise PayloadNotFoundError(self.uri_of(key))
         self._compare(key, "size", moved.size, stored.size)
         # Not removed: another writer may have been faster, and its file is whole.
         self._compare(key, "etag", _bare(result["e_tag"]), stored.etag)
@@ -167,10 +170,12 @@ class S3Payloads:
                 await asyncio.to_thread(moved.update, block)
                 if moved.size > part * MAX_PARTS:
                     raise PayloadSizeError(self.uri_of(key), part * MAX_PARTS)
+                async with self._room:
+                    with self._answering(key):
+                        await feeder.feed(block)
+            async with self._room:
                 with self._answering(key):
-                    await feeder.feed(block)
-            with self._answering(key):
-                return cast("obstore.PutResult", await feeder.end())
+                    return cast("obstore.PutResult", await feeder.end())
 
     # --- reading ---
 
@@ -180,16 +185,17 @@ class S3Payloads:
         async with self._room:
             with self._answering(key):
                 result = await obstore.get_async(self._store, key)
-            promised = self._facts(key, result.meta)
-            digest = _digest_for(promised, result.attributes)
-            blocks = result.stream(BLOCK_BYTES).__aiter__()
-            while True:
+        promised = self._facts(key, result.meta)
+        digest = _digest_for(promised, result.attributes)
+        blocks = result.stream(BLOCK_BYTES).__aiter__()
+        while True:
+            async with self._room:
                 with self._answering(key):
                     block = await _next(blocks)
-                if not block:
-                    break
-                await asyncio.to_thread(digest.update, block)
-                yield block
+            if not block:
+                break
+            await asyncio.to_thread(digest.update, block)
+            yield block
         self._compare(key, "size", promised.size, digest.size)
         await self._check_digest(key, digest, promised.etag)
 

@@ -214,6 +214,20 @@ async def test_no_more_transfers_than_allowed_run_at_a_time(new_s3: NewStore, mo
     assert most == 2
 
 
+@pytest.mark.parametrize("size", [1000, len(LARGE)], ids=["small", "in-parts"])
+async def test_copy_from_file_to_file_does_not_wait_for_itself(new_s3: NewStore, size: int) -> None:
+    """A reader that writes, and a writer that reads, go on even if one transfer is allowed at a time."""
+    store = new_s3(max_concurrency=1)
+    await store.write_bytes("jobs/j1/a", LARGE[:size])
+
+    async with asyncio.timeout(60):
+        await store.write_stream("jobs/j1/b", store.read_stream("jobs/j1/a"))
+        async for block in store.read_stream("jobs/j1/b"):
+            await store.write_bytes("jobs/j1/c", block)
+
+    assert await store.read_bytes("jobs/j1/b") == LARGE[:size]
+
+
 async def test_variables_of_the_environment_turn_nothing_elsewhere(
     s3_server: S3Server, new_s3: NewStore, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
 ) -> None:
