@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from avtomatika.engine import OrchestratorEngine
+from avtomatika.payloads.task_files import BlockingTaskFiles, TaskFiles
 from avtomatika.storage import Storage
 
 MODULES = ("blueprints", "client", "errors", "notebook", "storage", "testing", "worker")
@@ -62,7 +63,8 @@ def _takes_nothing_of_its_own(thing: Any) -> bool:
 
 
 def _public() -> Iterator[Described]:
-    found: dict[str, Any] = {"OrchestratorEngine": OrchestratorEngine}
+    injected = {"TaskFiles": TaskFiles, "BlockingTaskFiles": BlockingTaskFiles}
+    found: dict[str, Any] = {"OrchestratorEngine": OrchestratorEngine, **injected}
     for module in MODULES:
         imported = importlib.import_module(f"avtomatika.{module}")
         found |= {f"{module}.{name}": getattr(imported, name) for name in imported.__all__}

@@ -33,15 +33,14 @@ class TaskFiles:
 
     In a handler that is a plain ``def`` the methods block its thread, and are called without ``await``.
 
+    Every method may raise ``PayloadError``: the name is not allowed, there is no such file, the store does not answer,
+    or what it holds is not what was moved.
+
     Args:
         store: where the files are.
         job_id: whose files they are.
         known: address to what is known of a file; files that move are added.
         folder: where ``path`` and ``download`` put files; a temporary one of its own if left out.
-
-    Raises (all methods):
-        PayloadError: the name is not allowed, there is no such file, the store does not answer, or what it holds is
-            not what was moved.
     """
 
     def __init__(
@@ -93,6 +92,7 @@ class TaskFiles:
 
         Raises:
             OSError: the file cannot be read.
+            PayloadNameError: it is a folder, and no ``/`` says so.
         """
         given = os.fspath(source)
         is_folder, is_elsewhere = given.endswith("/"), PurePath(given).is_absolute()
@@ -120,15 +120,15 @@ class TaskFiles:
     # --- small files ---
 
     async def read_text(self, name: str, encoding: str = "utf-8", limit: int = _TEXT_LIMIT) -> str:
-        """Returns a file's text; one of more than ``limit`` bytes is refused."""
+        """Returns the text of the file ``name`` in an ``encoding``; one of more than ``limit`` bytes is refused."""
         return (await self.read_bytes(name, limit)).decode(encoding)
 
     async def read_json(self, name: str, limit: int = _TEXT_LIMIT) -> Any:
-        """Returns what a JSON file says; one of more than ``limit`` bytes is refused."""
+        """Returns what the JSON file ``name`` says; one of more than ``limit`` bytes is refused."""
         return json.loads(await self.read_bytes(name, limit))
 
     async def read_bytes(self, name: str, limit: int = _TEXT_LIMIT) -> bytes:
-        """Returns a file's bytes; one of more than ``limit`` is refused."""
+        """Returns the bytes of the file ``name``; more than ``limit`` are refused."""
         key = self._key(name)
         data = await self._store.read_bytes(key, limit)
         facts = await self._store.facts(key)
@@ -137,11 +137,11 @@ class TaskFiles:
         return data
 
     async def write_text(self, name: str, text: str, encoding: str = "utf-8") -> FileFacts:
-        """Stores a text as a file."""
+        """Stores a ``text`` as the file ``name``, in an ``encoding``."""
         return await self.write_bytes(name, text.encode(encoding))
 
     async def write_json(self, name: str, value: Any) -> FileFacts:
-        """Stores a value as a JSON file.
+        """Stores a ``value`` as the JSON file ``name``.
 
         Raises:
             TypeError: JSON has nothing for a part of it.
@@ -149,19 +149,19 @@ class TaskFiles:
         return await self.write_bytes(name, json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
 
     async def write_bytes(self, name: str, data: bytes) -> FileFacts:
-        """Stores bytes as a file."""
+        """Stores ``data`` as the file ``name``."""
         return await self._written(name, lambda key: self._store.write_bytes(key, data))
 
     # --- streams ---
 
     async def stream(self, name: str) -> AsyncGenerator[bytes, None]:
-        """Returns a file in blocks; what was read counts once the last one has come."""
+        """Returns the file ``name`` in blocks; what was read counts once the last one has come."""
         key = self._key(name)
         async for block in self._store.read_stream(key):
             yield block
 
     async def write_stream(self, name: str, chunks: AsyncIterable[bytes]) -> FileFacts:
-        """Stores what comes, as it comes."""
+        """Stores the bytes of ``chunks`` as the file ``name``, as they come."""
         return await self._written(name, lambda key: self._store.write_stream(key, chunks))
 
     # --- what there is ---
@@ -171,30 +171,30 @@ class TaskFiles:
         return [name async for name, _ in self._files(folder)]
 
     async def facts(self, name: str) -> FileFacts | None:
-        """Returns address, size and ETag of a file, or None if there is none."""
+        """Returns address, size and ETag of the file ``name``, or None if there is none."""
         facts = await self._store.facts(self._key(name))
         if facts is not None:
             self._known[facts.uri] = facts
         return facts
 
     async def exists(self, name: str) -> bool:
-        """Returns whether there is such a file."""
+        """Returns whether there is a file ``name``."""
         return await self._store.facts(self._key(name)) is not None
 
     def uri(self, name: str) -> str:
-        """Returns the address of a file, for workers and results; there need be none yet."""
+        """Returns the address of the file ``name``, for workers and results; there need be none yet."""
         return self._store.uri_of(job_key(self._job_id, name))
 
     async def download_url(self, name: str, expires: float = 3600.0) -> str | None:
-        """Returns an address from which anybody may get the file for some seconds; None without S3."""
+        """Returns where anybody may get the file ``name`` until ``expires`` seconds have passed; None without S3."""
         return await self._store.download_url(self._key(name), expires)
 
     async def upload_url(self, name: str, expires: float = 3600.0) -> str | None:
-        """Returns an address to which anybody may PUT the file for some seconds; None without S3."""
+        """Returns where anybody may PUT the file ``name`` until ``expires`` seconds have passed; None without S3."""
         return await self._store.upload_url(job_key(self._job_id, name), expires)
 
     async def remove(self, name: str) -> None:
-        """Removes a file, or all files of a folder; there may be none."""
+        """Removes the file ``name``, or all files of the folder ``name/``; there may be none."""
         if name.endswith("/"):
             await self._remove_all(name)
         else:
@@ -212,7 +212,7 @@ class TaskFiles:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     def blocking(self, loop: asyncio.AbstractEventLoop) -> BlockingTaskFiles:
-        """Returns the same for a plain function in a thread of its own."""
+        """Returns the same for a plain function in a thread of its own; transfers run in ``loop``."""
         return BlockingTaskFiles(self, loop)
 
     # --- inside ---
@@ -306,7 +306,7 @@ class BlockingTaskFiles:
         return call
 
     def stream(self, name: str) -> Iterator[bytes]:
-        """Returns a file in blocks; what was read counts once the last one has come."""
+        """Returns the file ``name`` in blocks; what was read counts once the last one has come."""
         blocks = self._files.stream(name)
         while block := asyncio.run_coroutine_threadsafe(_next(blocks), self._loop).result():
             yield block
