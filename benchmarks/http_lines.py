@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
-from benchmarks.setting import server_time
+from benchmarks.setting import kind_of, server_time
 
 Answer = tuple[int, bytes]
 
@@ -38,6 +38,11 @@ class Rate(NamedTuple):
             f"{self.a_second:7,.0f} a second, {self.to_bare:.2f} of the bare server; "
             f"{self.engine * 1e6:,.0f} µs of the engine's processor time{server} each"
         )
+
+
+def processes(number: int) -> str:
+    """Returns how many processes of the engine there are, in words."""
+    return "one process" if number == 1 else f"{number} processes"
 
 
 def median(rates: Sequence[Rate]) -> Rate:
@@ -99,11 +104,16 @@ def request(method: str, path: str, headers: dict[str, str], body: object = None
     return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + content
 
 
-async def rate(port: int, lines: int, number: int, work: Callable[[Line], Awaitable[None]]) -> float:
+async def open_lines(ports: Sequence[int], number: int) -> list[Line]:
+    """Connects so many times, to each of the servers in turn."""
+    return [await Line.open(ports[place % len(ports)]) for place in range(number)]
+
+
+async def rate(ports: Sequence[int], lines: int, number: int, work: Callable[[Line], Awaitable[None]]) -> float:
     """Returns how many pieces of work are done in a second, on so many connections at a time.
 
     Args:
-        port: of the server.
+        ports: of the server, or of several that share the connections.
         lines: connections.
         number: how much work there is in all.
         work: does one piece on a connection.
@@ -116,7 +126,7 @@ async def rate(port: int, lines: int, number: int, work: Callable[[Line], Awaita
             left -= 1
             await work(line)
 
-    opened = [await Line.open(port) for _ in range(lines)]
+    opened = await open_lines(ports, lines)
     began = time.perf_counter()
     await asyncio.gather(*map(go_on, opened))
     took = time.perf_counter() - began
@@ -126,22 +136,26 @@ async def rate(port: int, lines: int, number: int, work: Callable[[Line], Awaita
 
 
 async def measure(
-    ports: dict[str, int], uri: str, bare: float, own: Callable[[], Awaitable[float]], number: int
+    engines: Sequence[dict[str, int]], uri: str, bare: float, own: Callable[[], Awaitable[float]], number: int
 ) -> Rate:
-    """Measures ``number`` pieces of work at an engine.
+    """Measures ``number`` pieces of work at an engine, or at several on one storage.
 
     Args:
-        ports: of the engine's program.
-        uri: of its storage.
+        engines: ports of the engine's program in each process.
+        uri: of the storage.
         bare: how many the bare server did in a second.
         own: does them, and returns how many it did in a second.
         number: how many.
     """
-    before, server_before = await usage(ports), server_time(uri)
+    before, server_before = await _processor(engines), server_time(uri)
     a_second = await own()
-    engine_used = (await usage(ports)).processor - before.processor
+    engine_used = await _processor(engines) - before
     server_used = server_time(uri) - server_before
     return Rate(a_second, engine_used / number, server_used / number, a_second / bare)
+
+
+async def _processor(engines: Sequence[dict[str, int]]) -> float:
+    return sum([(await usage(ports)).processor for ports in engines])
 
 
 class Usage(NamedTuple):
@@ -182,3 +196,19 @@ def engine(uri: str, *options: str) -> Iterator[dict[str, int]]:
                 program.wait(20)
             except subprocess.TimeoutExpired:
                 program.kill()
+
+
+@contextmanager
+def engines(uri: str, processes: int, *options: str, alone: Sequence[str] = ()) -> Iterator[list[dict[str, int]]]:
+    """Gives the ports of so many engines on one storage.
+
+    Args:
+        uri: of the storage.
+        processes: how many.
+        options: of each.
+        alone: options of the first one besides.
+    """
+    if processes > 1 and kind_of(uri) != "redis":
+        raise SystemExit("several processes share a storage in Redis; add --storage redis.")
+    with ExitStack() as stack:
+        yield [stack.enter_context(engine(uri, *options, *([] if n else alone))) for n in range(processes)]

@@ -2,6 +2,7 @@
 
     python -m benchmarks.round_trips [--tasks 3000] [--workers 32] [--rounds 3] [--fan-out 1 50] [--batch 1 32]
         [--storage redis ...]
+    python -m benchmarks.round_trips --storage redis --processes 2
 
 With a batch of 1 each worker does as any published one: one task in an answer, one result in a request. With more, it
 does as the SDK of this engine.
@@ -19,6 +20,7 @@ import asyncio
 import itertools
 import json
 import time
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from avtomatika import loops
@@ -51,21 +53,21 @@ class Workers:
     """The workers of one measurement: each asks for tasks and answers them at once.
 
     Args:
-        port: of the engine.
+        ports: of the engine's processes.
         number: how many workers; each has a connection.
         tasks: how many tasks wait in all.
         batch: how many tasks or results go together; 1 for the protocol of published workers.
     """
 
-    def __init__(self, port: int, number: int, tasks: int, batch: int) -> None:
-        self._port, self._number, self._tasks, self._batch = port, number, tasks, batch
+    def __init__(self, ports: Sequence[int], number: int, tasks: int, batch: int) -> None:
+        self._ports, self._number, self._tasks, self._batch = ports, number, tasks, batch
         self._left = tasks
         self._done = asyncio.Event()
         self._query = urlencode(encode_poll(5.0, ["errand"], limit=batch if batch > 1 else None))
 
     async def rate(self) -> float:
         """Does all tasks and returns how many were done in a second; polls that wait in vain are not waited for."""
-        lines = [await http_lines.Line.open(self._port) for _ in range(self._number)]
+        lines = await http_lines.open_lines(self._ports, self._number)
         began = time.perf_counter()
         working = [asyncio.create_task(self._work(line, f"w{number}")) for number, line in enumerate(lines)]
         ended = asyncio.create_task(self._done.wait())
@@ -105,26 +107,31 @@ class Workers:
         return http_lines.request("POST", "/_worker/tasks/results", headers, content)
 
 
-async def measure(ports: dict[str, int], uri: str, batch: int, options: argparse.Namespace) -> http_lines.Rate:
-    """Measures the bare server, then the engine."""
-    await register(ports["engine"], options.workers)
+async def measure(
+    engines: Sequence[dict[str, int]], uri: str, batch: int, options: argparse.Namespace
+) -> http_lines.Rate:
+    """Measures one bare server, then the engine."""
+    await register(engines[0]["engine"], options.workers)
     question = http_lines.request("POST", "/", {}, {"text": "x" * 100})
 
     async def go_bare(line: http_lines.Line) -> None:
         await line.ask(question)
         await line.ask(question)
 
-    bare = await http_lines.rate(ports["bare"], options.workers, options.tasks, go_bare)
-    workers = Workers(ports["engine"], options.workers, options.tasks, batch)
-    return await http_lines.measure(ports, uri, bare, workers.rate, options.tasks)
+    bare = await http_lines.rate([engines[0]["bare"]], options.workers, options.tasks, go_bare)
+    workers = Workers([one["engine"] for one in engines], options.workers, options.tasks, batch)
+    return await http_lines.measure(engines, uri, bare, workers.rate, options.tasks)
 
 
 def run_round(storage: str, fan_out: int, batch: int, options: argparse.Namespace) -> http_lines.Rate:
     """Returns one measurement on an empty storage."""
     jobs = str(-(-options.tasks // fan_out))
-    arguments = ["--jobs", jobs, "--fan-out", str(fan_out)]
-    with storage_uri(storage) as uri, http_lines.engine(uri, *arguments) as ports:
-        return loops.run(measure(ports, uri, batch, options))
+    shape = ["--fan-out", str(fan_out)]
+    with (
+        storage_uri(storage) as uri,
+        http_lines.engines(uri, options.processes, *shape, alone=["--jobs", jobs]) as engines,
+    ):
+        return loops.run(measure(engines, uri, batch, options))
 
 
 def main() -> None:
@@ -135,6 +142,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--fan-out", type=int, nargs="+", default=[1, 50])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="tasks or results in a request")
+    parser.add_argument("--processes", type=int, default=1, help="of the engine, on one Redis")
     parser.add_argument("--storage", nargs="+", default=["redis", "memory"], metavar="NAME_OR_URI")
     options = parser.parse_args()
     print(describe(f"{options.tasks} tasks for {options.workers} workers, history off, {options.rounds} rounds"))
@@ -143,7 +151,8 @@ def main() -> None:
     for storage, fan_out, batch in cases:
         found = [one[storage, fan_out, batch] for one in rounds]
         spread = f"from {min(found).a_second:,.0f} to {max(found).a_second:,.0f}"
-        where = f"{kind_of(storage):<7} ({DURABILITY[kind_of(storage)]}), one process, {fan_out} tasks to a job"
+        engine = http_lines.processes(options.processes)
+        where = f"{kind_of(storage):<7} ({DURABILITY[kind_of(storage)]}), {engine}, {fan_out} tasks to a job"
         print(f"  {where}, {batch} in a request: median {http_lines.median(found)} ({spread})")
 
 

@@ -53,7 +53,7 @@ local function take(id, task)
   write_record(K.facts, task.job, job)
 end
 
-local taken, ends = {}, nil
+local taken, jobs, ends = {}, {}, nil
 while #taken < B.limit do
   local queue = next_queue()
   if not queue then
@@ -62,6 +62,7 @@ while #taken < B.limit do
   local head = heads[queue]
   take(head.id, head.facts)
   taken[#taken + 1] = head.id
+  jobs[#taken] = head.facts.job
   ends = math.min(ends or head.facts.lease_until, head.facts.lease_until)
   if #taken < B.limit then
     heads[queue] = head_of(queue)
@@ -82,8 +83,8 @@ if ends then
 end
 local found = read_tasks(taken)
 if B.job_limit > 0 then
-  for place, id in ipairs(taken) do
-    local key = B.job_prefix .. read_record(K.task_facts, id).job
+  for place, job_id in ipairs(jobs) do
+    local key = B.job_prefix .. job_id
     local size = redis.call('HSTRLEN', key, 'initial_data') + redis.call('HSTRLEN', key, 'state_history')
     found[place][3] = size <= B.job_limit and redis.call('HGETALL', key) or {}
   end
