@@ -250,11 +250,13 @@ def main() -> None:
     found = measure(chosen, options)
     if found[_OWN].trouble:
         raise SystemExit(f"avtomatika itself: {found[_OWN].trouble}")
-    print(table(chosen, found))
+    figures = table(chosen, found)
+    print(figures)
+    (options.output / "peers.md").write_text(f"{setting}:\n\n{figures}\n", encoding="utf-8")
     summary: dict[str, Any] = {"setting": setting, "rates": {name: one.rates for name, one in found.items()}}
     (options.output / "peers.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
     draw(chosen, found, options.output / "peers.svg")
-    print(f"written: {options.output / 'peers.json'}, {options.output / 'peers.svg'}")
+    print(f"written: peers.md, peers.json and peers.svg in {options.output}")
 
 
 if __name__ == "__main__":

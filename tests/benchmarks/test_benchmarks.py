@@ -100,6 +100,7 @@ def test_comparison_does_every_job_and_draws(tmp_path: Path, redis_server: Redis
     assert row.count("/s, 1.00 |") == len(JOBS)
     assert "AOF everysec" in row
     assert json.loads((tmp_path / "peers.json").read_text())["rates"]["avtomatika"].keys() == JOBS.keys()
+    assert row in (tmp_path / "peers.md").read_text()
     assert "<svg" in (tmp_path / "peers.svg").read_text()
 
 
