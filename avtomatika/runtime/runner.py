@@ -485,6 +485,7 @@ class Runner:
             branches = await self._depot.fetch_tasks(await self._storage.list_tasks(job.id, job.fan_out.id))
             results = fan_outs.results(branches)
             file_facts |= {facts.uri: facts for task in branches for facts in task.data_metadata.values()}
+        params = job.client.params
         return JobContext(
             job_id=job.id,
             current_state=job.state,
@@ -492,7 +493,7 @@ class Runner:
             state_history=job.state_history.value(),
             actions=ActionFactory(),
             # A job that goes on at once has the very object of whoever created it.
-            client=replace(job.client, params=copy.deepcopy(job.client.params)),
+            client=replace(job.client, params=copy.deepcopy(params) if params else {}),
             data_stores=data_stores,
             aggregation_results=results,
             tracing_context=dict(job.tracing_context),
