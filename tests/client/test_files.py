@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
 from avtomatika.client import AsyncClient, Client
-from avtomatika.errors import ClientError, JobNotFoundError
+from avtomatika.errors import ClientError, ConnectionFailedError, JobNotFoundError, PayloadMismatchError
 from tests.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 
 LARGE = bytes(range(251)) * 40_000  # ten megabytes: several parts in a bucket
@@ -115,3 +116,28 @@ async def test_names_and_mistakes_are_as_with_any_call(call: Any, tmp_path: Path
     with pytest.raises(ClientError) as caught:
         await call("upload_file", job_id, b"x", "x")
     assert caught.value.status == 409
+
+
+@pytest.mark.parametrize("kind", [AsyncClient, Client])
+async def test_download_that_breaks_off_leaves_nothing(kind: Any, both_clients: Any, tmp_path: Path) -> None:
+    """Less than was promised is an error, and no half of a file stays."""
+
+    async def cut_short(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 10\r\n\r\nhalf")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(cut_short, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = kind(f"http://127.0.0.1:{port}", "secret")
+    try:
+        with pytest.raises((PayloadMismatchError, ConnectionFailedError)):
+            await both_clients(client)("download_file", "j1", "a", tmp_path / "a")
+    finally:
+        if isinstance(client, AsyncClient):
+            await client.close()
+        server.close()
+        await server.wait_closed()
+
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 - nothing else runs

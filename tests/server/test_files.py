@@ -214,6 +214,20 @@ async def test_file_above_the_limit_is_refused_however_it_comes(start_api: Start
     assert (await api.call("PUT", path, data=packed, headers={"Content-Encoding": "gzip"})).body["size"] == 100_000
 
 
+async def test_file_that_is_announced_as_too_large_is_refused_before_it_comes(start_api: StartApi) -> None:
+    """Nobody sends gigabytes only to hear that they are too many."""
+    api = await start_api(FILE_MAX_BYTES=100_000)
+    path = f"/api/v1/jobs/{await waiting(api)}/files/a"
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.engine.port)
+    head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nX-Client-Token: {CLIENT}\r\nContent-Length: 100001\r\n\r\n"
+    writer.write(head.encode())
+    answer = await reader.readline()
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
 async def test_upload_that_breaks_off_leaves_what_was_there(api: Api) -> None:
     """Half a file is never seen."""
     job_id = await waiting(api)
