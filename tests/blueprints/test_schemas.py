@@ -50,6 +50,9 @@ def test_message_holds_no_data() -> None:
         check_data({"to": "S"}, {"properties": {"to": {"const": "x"}, "no": False}}, "data", "the schema")
     assert "'S'" not in str(caught.value)
     assert '"S"' not in str(caught.value)
+    with pytest.raises(ContractError) as caught:
+        check_data({"kg": "a-secret"}, {"properties": {"kg": {"type": "number"}}}, "data", "the schema")
+    assert "a-secret" not in str(caught.value)
 
 
 def test_data_that_fit_are_taken() -> None:

@@ -46,6 +46,15 @@ def test_worker_begins_with_1_and_goes_up_and_down_by_what_it_does() -> None:
     assert after(Reputation(), 0.001, 0.0).score == 1.0
 
 
+def test_worker_that_spoils_everything_keeps_a_little() -> None:
+    """Costs are divided by it."""
+    reputation = Reputation()
+    for _ in range(10):
+        reputation = after(reputation, -0.2, 0.0)
+
+    assert reputation.score == 0.01
+
+
 def test_time_heals() -> None:
     """Half of what is missing comes back in a half-life, so that nobody is barred for ever."""
     assert Reputation(0.5, 100.0).now(100.0 + HALF_LIFE) == pytest.approx(0.75)

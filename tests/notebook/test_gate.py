@@ -96,8 +96,9 @@ async def test_capability_ends_after_a_minute(gate: Gate, url: str, time: Clock)
     assert (await post(url, question(old)))[0] == 200
 
     time.now = LIFETIME
-    new = gate.issue("v1")
 
+    assert (await post(url, question(old)))[0] == 403
+    new = gate.issue("v1")
     assert (await post(url, question(old)))[0] == 403
     assert (await post(url, question(new)))[0] == 200
 
@@ -143,6 +144,14 @@ async def test_malformed_question_is_refused(url: str, body: bytes) -> None:
     status, readable_by, told = await post(url, body)
 
     assert (status, readable_by, told["code"]) == (400, None, "invalid_body")
+
+
+async def test_question_that_is_too_large_is_refused(gate: Gate, url: str) -> None:
+    """Nobody fills the memory of a kernel, not even who has a capability."""
+    status, _, told = await post(url, question(gate.issue("v1"), do="x" * 20_000))
+
+    assert status == 400
+    assert "larger than" in told["error"]
 
 
 @pytest.mark.parametrize(
