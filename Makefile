@@ -9,9 +9,11 @@ PARALLEL := -n $(TEST_PROCESSES) --dist worksteal
 # they start processes enough by themselves.
 PROOFS := tests/simulation tests/chaos tests/soak
 BENCH ?= chain claims creation round_trips storage history large_state frames compare idle_workers
+# Vulnerabilities that do not concern this project: --accept ID, each with its reason here.
+AUDIT_ARGS ?=
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo docs lab notebooks test lint check packages bench wheel sbom audit release clean help
+.PHONY: demo docs lab notebooks test lint check packages bench wheel sbom audit clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -52,6 +54,7 @@ test: packages $(VENV)/test.stamp lint  ## everything that CI runs
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term $(PROOFS:%=--ignore=%) $(PYTEST_ARGS)
 	$(BIN)/python -m pytest $(PROOFS) $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory sbom audit
 
 check: $(VENV)/test.stamp lint  ## the quick part of the tests
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not acceptance' $(PYTEST_ARGS)
@@ -76,8 +79,6 @@ sbom: wheel  ## their bill of materials (CycloneDX), in dist/
 
 audit: wheel  ## fails if something that the wheel requires is known to be vulnerable
 	$(BIN)/python -m release.audit dist/*.whl $(AUDIT_ARGS)
-
-release: test sbom audit  ## all that is done before a release is published
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .venvs build dist .coverage .pytest_cache .mypy_cache .ruff_cache
