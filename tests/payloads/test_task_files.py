@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,11 @@ def local(tmp_path: Path) -> LocalPayloads:
 
 
 @pytest.fixture
-def files(local: LocalPayloads) -> TaskFiles:
+async def files(local: LocalPayloads) -> AsyncIterator[TaskFiles]:
     """Returns the files of job ``j1``: none."""
-    return TaskFiles(local, "j1")
+    made = TaskFiles(local, "j1")
+    yield made
+    await made.close()
 
 
 async def test_small_files_are_written_and_read(store: PayloadStore) -> None:
@@ -83,6 +86,7 @@ async def test_folder_goes_whole_and_comes_whole(store: PayloadStore, tmp_path: 
         f"{number % 3}/{number:02}": str(number) for number in range(12)
     }
     assert sorted(p.name for p in elsewhere.iterdir()) == ["01", "04", "07", "10"]
+    await files.close()
 
 
 async def test_folder_without_slash_and_missing_folder_are_told(files: TaskFiles, tmp_path: Path) -> None:
