@@ -34,7 +34,7 @@ def open_spans(endpoint: str, service: str, instance: str, provider: Any = None)
     if provider is None and not endpoint:
         return None
     try:
-        from avtomatika.observability.spans import Spans, otlp_provider  # noqa: PLC0415 - only where it is wanted
+        from avtomatika.observability.spans import Spans, otlp_spans  # noqa: PLC0415 - only where it is wanted
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"traces need packages that are not installed here ({error.name}). Run "
@@ -42,7 +42,7 @@ def open_spans(endpoint: str, service: str, instance: str, provider: Any = None)
         ) from error
     if provider is not None:
         return Spans(provider)
-    return Spans(otlp_provider(endpoint, service, instance), owned=True)
+    return otlp_spans(endpoint, service, instance)
 
 
 def _global_provider() -> Any:

@@ -14,7 +14,7 @@ from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Tracer, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -52,16 +52,16 @@ class Spans:
 
     Args:
         provider: where they go.
-        owned: close the provider, too.
+        exporter: if the provider is to be closed with this, what its spans leave through.
     """
 
     # A job goes on for days, in several processes: no span object could live as long. So the span of a job, a state or
     # a task is written when it ends, and its id is derived from a key that everybody knows beforehand. What happens
     # inside names that id as its parent, and a step that is repeated after a crash writes the same span again.
 
-    def __init__(self, provider: trace.TracerProvider, *, owned: bool = False) -> None:
+    def __init__(self, provider: trace.TracerProvider, exporter: SpanExporter | None = None) -> None:
         self._provider = provider
-        self._owned = owned
+        self._exporter = exporter
         self._tracer = provider.get_tracer("avtomatika", __version__)
         self._derives = isinstance(self._tracer, Tracer)
         if isinstance(self._tracer, Tracer) and not isinstance(self._tracer.id_generator, _Ids):
@@ -141,15 +141,18 @@ class Spans:
 
     async def close(self) -> None:
         """Sends what is left, for a few seconds at most."""
-        if not self._owned or not isinstance(self._provider, TracerProvider):
+        if self._exporter is None or not isinstance(self._provider, TracerProvider):
             return
         call = ThreadCall(self._provider.shutdown, "avtomatika-spans")
-        # A collector that is away must not keep the engine from stopping; the thread is left behind.
-        await asyncio.wait([call.result], timeout=_CLOSE_SECONDS)
+        # A collector that is away must not keep the engine from stopping.
+        _, pending = await asyncio.wait([call.result], timeout=_CLOSE_SECONDS)
+        if pending:
+            self._exporter.shutdown()  # else its thread would try again for a minute
+            await asyncio.wait(pending, timeout=_CLOSE_SECONDS)
 
 
-def otlp_provider(endpoint: str, service: str, instance: str) -> TracerProvider:
-    """Returns a provider that sends spans to a collector over HTTP; the further ``OTEL_`` variables count, too.
+def otlp_spans(endpoint: str, service: str, instance: str) -> Spans:
+    """Returns spans that go to a collector over HTTP; the further ``OTEL_`` variables count, too.
 
     Args:
         endpoint: base address of the collector, such as ``http://localhost:4318``.
@@ -160,7 +163,7 @@ def otlp_provider(endpoint: str, service: str, instance: str) -> TracerProvider:
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    return provider
+    return Spans(provider, exporter)
 
 
 def _span_id(key: str) -> int:
