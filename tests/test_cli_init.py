@@ -41,7 +41,7 @@ def test_new_project_passes_its_check(tmp_path: Path, monkeypatch: pytest.Monkey
     ended = subprocess.run(check, cwd=folder, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 0, ended.stderr
-    assert "1 blueprints: two-words" in ended.stdout
+    assert "1 blueprint: two-words" in ended.stdout
 
 
 def test_notebook_and_readme_of_a_new_project_bear_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
