@@ -46,6 +46,7 @@ class Handler:
         condition: when it is the one to run; None for the default of its state.
         is_async: calling it gives a coroutine; a plain function is run in a thread.
         parameters: what it asks for.
+        wants_files: it asks for the job's files, or for all that there is.
     """
 
     function: Callable[..., Any]
@@ -54,6 +55,7 @@ class Handler:
     condition: Condition | None
     is_async: bool
     parameters: tuple[Parameter, ...]
+    wants_files: bool = False
 
     @classmethod
     def of(cls, function: Callable[..., Any], state: str, condition: Condition | None = None) -> Handler:
@@ -69,7 +71,9 @@ class Handler:
         """
         name = name_of(function)
         _check_kind(function, name, state)
-        return cls(function, name, state, condition, _is_async(function), _parameters(function, name))
+        parameters = _parameters(function, name)
+        wants_files = any(parameter.source in ("task_files", "context") for parameter in parameters)
+        return cls(function, name, state, condition, _is_async(function), parameters, wants_files)
 
     def arguments(self, context: JobContext) -> dict[str, Any]:
         """Returns what the function is called with.

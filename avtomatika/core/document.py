@@ -107,9 +107,10 @@ class Document:
         Raises:
             DocumentAwayError: it has to be fetched first.
         """
-        if self.is_away:
+        raw = self.raw
+        if len(raw) == _AWAY_LENGTH and self.is_away:  # the length first: each step reads two or three documents
             raise DocumentAwayError(self.digest)
-        return msgpack.unpackb(self.raw, strict_map_key=False)
+        return msgpack.unpackb(raw, strict_map_key=False)
 
     def merged(self, changes: Mapping[str, Any], name: str = "value") -> Document:
         """Returns this mapping with ``changes`` laid over it."""
@@ -119,7 +120,8 @@ class Document:
 
     def __len__(self) -> int:
         """Returns the size in bytes, also of one that is away."""
-        return int.from_bytes(self.raw[35:], "big") if self.is_away else len(self.raw)
+        size = len(self.raw)
+        return int.from_bytes(self.raw[35:], "big") if size == _AWAY_LENGTH and self.is_away else size
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Document) and self.raw == other.raw

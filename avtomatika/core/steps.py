@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -244,8 +244,10 @@ class Step:
         """Ends the job as cancelled."""
         self._end(JobStatus.CANCELLED, {"by": by} if by else {})
 
-    def learn(self, facts: Iterable[FileFacts]) -> None:
+    def learn(self, facts: Collection[FileFacts]) -> None:
         """Remembers what is known of files, for tasks whose params name them; the last ones, if they are many."""
+        if not facts:
+            return
         known = {**self.file_facts, **{one.uri: one for one in facts}}
         if known != self.file_facts:
             self.change(file_facts=dict(list(known.items())[-MAX_FILES:]))

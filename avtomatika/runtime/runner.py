@@ -429,13 +429,12 @@ class Runner:
             log.warning("%s", error, extra={"action": "payload_lost", "job_id": job.id, "state": job.state})
             return HandlerFailed("PAYLOAD_LOST_ERROR", str(error), self._clock.now() - began, name)
         files = None
-        if self._payloads is not None:
-            context.task_files = files = TaskFiles(self._payloads, job.id, context.file_facts)
         try:
             handler = blueprint.select(context)
             name = handler.name
-            if files is not None and not handler.is_async:
-                context.task_files = files.blocking(asyncio.get_running_loop())
+            if self._payloads is not None and handler.wants_files:
+                files = TaskFiles(self._payloads, job.id, context.file_facts)
+                context.task_files = files if handler.is_async else files.blocking(asyncio.get_running_loop())
             with self._tracer.handler(job):
                 returned = await self._invoke(handler, handler.arguments(context))
             if isinstance(context.actions.requested, SubBlueprint):
