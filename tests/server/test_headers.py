@@ -64,6 +64,16 @@ async def test_named_origin_may_use_the_api(start_api: Any) -> None:
         assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
+async def test_named_origin_may_not_use_the_worker_protocol(start_api: Any) -> None:
+    """Workers are no pages: a preflight there is answered like any call without a token."""
+    api = await start_api(CORS_ORIGINS=PAGE)
+
+    preflight = await api.call("OPTIONS", "/_worker/workers/register", headers=PREFLIGHT, token=None)
+
+    assert preflight.status == 403
+    assert not [name for name in preflight.headers if name.startswith("Access-Control")]
+
+
 async def test_stream_of_events_may_be_read_by_a_named_origin(start_api: Any) -> None:
     """What is sent piece by piece carries the same headers."""
     api = await start_api(CORS_ORIGINS=PAGE)
