@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import socket
-import subprocess
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
+
+from .server_process import ServerProcess, free_port
 
 
 def find_program() -> str | None:
@@ -32,12 +31,10 @@ class RedisServer:
         self._program = program
         self._options = {"appendonly": "yes", "appendfsync": "everysec", "save": "", **options}
         self._folder = Path(tempfile.mkdtemp(prefix="avtomatika-redis-"))
-        self._process: subprocess.Popen[str] | None = None
-        self._reader = threading.Thread()
+        self._process = ServerProcess("Redis", "Ready to accept connections")
         self._prefixes = itertools.count(1)
         self._copies = itertools.count(1)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
 
     def like(self, **options: str) -> RedisServer:
         """Returns another server of the same program, not started, with options of its own."""
@@ -49,30 +46,11 @@ class RedisServer:
         command = [self._program]
         for name, value in options.items():
             command += [f"--{name}", *(value.split() or [""])]
-        if shutil.which("setpriv"):
-            command = ["setpriv", "--pdeathsig", "KILL", "--", *command]  # a test run that is killed leaves no server
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert self._process.stdout is not None
-        lines = []
-        for line in self._process.stdout:
-            lines.append(line)
-            if "Ready to accept connections" in line:
-                self._reader = threading.Thread(target=self._process.stdout.read, daemon=True)
-                self._reader.start()  # a full pipe would stop the server
-                return
-        raise AssertionError("Redis did not start:\n" + "".join(lines))
+        self._process.start(command)
 
     def kill(self) -> None:
         """Ends the server as a power cut would end it. Idempotent."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait(30)
-        if self._reader.ident is not None:
-            self._reader.join(30)
-        assert process.stdout is not None
-        process.stdout.close()
+        self._process.kill()
 
     def keep(self) -> Path:
         """Copies what the server has written so far; returns the copy, for ``bring_back``."""

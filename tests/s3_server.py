@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import shutil
-import socket
-import subprocess
 import sys
-import threading
 from typing import Any
+
+from .server_process import ServerProcess, free_port
 
 ACCESS_KEY, SECRET_KEY, REGION = "AKEXAMPLE", "secret-of-the-bucket", "us-east-1"
 
@@ -23,10 +21,8 @@ class S3Server:
     """A server in memory, on a free port of 127.0.0.1."""
 
     def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
-        self._process: subprocess.Popen[str] | None = None
-        self._reader = threading.Thread()
+        self.port = free_port()
+        self._process = ServerProcess("moto's server", "Press CTRL+C to quit")
         self._buckets = itertools.count(1)
 
     @property
@@ -36,30 +32,11 @@ class S3Server:
 
     def start(self) -> None:
         """Starts the server and returns when it answers."""
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        if shutil.which("setpriv"):
-            command = ["setpriv", "--pdeathsig", "KILL", "--", *command]  # a test run that is killed leaves no server
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert self._process.stdout is not None
-        lines = []
-        for line in self._process.stdout:
-            lines.append(line)
-            if "Press CTRL+C to quit" in line:
-                self._reader = threading.Thread(target=self._process.stdout.read, daemon=True)
-                self._reader.start()  # a full pipe would stop the server
-                return
-        raise AssertionError("moto's server did not start:\n" + "".join(lines))
+        self._process.start([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)])
 
     def kill(self) -> None:
         """Ends the server. Idempotent."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait(30)
-        self._reader.join(30)
-        assert process.stdout is not None
-        process.stdout.close()
+        self._process.kill()
 
     def client(self) -> Any:
         """Returns a client of boto3: what another program sees."""

@@ -19,12 +19,11 @@ from avtomatika.errors import (
     PayloadMismatchError,
     PayloadNameError,
     PayloadNotFoundError,
-    PayloadSizeError,
     PayloadStoreError,
 )
 from avtomatika.payloads.base import BLOCK_BYTES, FileFacts
 from avtomatika.payloads.keys import check_key, check_prefix
-from avtomatika.payloads.streams import beside, file_blocks, save
+from avtomatika.payloads.streams import beside, file_blocks, save, whole
 
 log = logging.getLogger(__name__)
 
@@ -97,14 +96,7 @@ class LocalPayloads:
 
     async def read_bytes(self, key: str, limit: int | None = None) -> bytes:
         """Returns the whole file."""
-        blocks, size = [], 0
-        async with contextlib.aclosing(self.read_stream(key)) as stream:
-            async for block in stream:
-                size += len(block)
-                if limit is not None and size > limit:
-                    raise PayloadSizeError(self.uri_of(key), limit)
-                blocks.append(block)
-        return b"".join(blocks)
+        return await whole(self.read_stream(key), self.uri_of(key), limit)
 
     async def read_file(self, key: str, path: Path) -> FileFacts:
         """Copies the file to a place on this machine."""

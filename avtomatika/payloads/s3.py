@@ -27,7 +27,7 @@ from avtomatika.payloads.base import BLOCK_BYTES, FileFacts
 from avtomatika.payloads.etags import PartDigest, parts_of
 from avtomatika.payloads.feeding import Feeder
 from avtomatika.payloads.keys import check_key, check_prefix
-from avtomatika.payloads.streams import beside, file_blocks, in_blocks, save
+from avtomatika.payloads.streams import beside, file_blocks, in_blocks, save, whole
 
 log = logging.getLogger(__name__)
 
@@ -201,14 +201,7 @@ class S3Payloads:
 
     async def read_bytes(self, key: str, limit: int | None = None) -> bytes:
         """Returns the whole file."""
-        blocks, size = [], 0
-        async with contextlib.aclosing(self.read_stream(key)) as stream:
-            async for block in stream:
-                size += len(block)
-                if limit is not None and size > limit:
-                    raise PayloadSizeError(self.uri_of(key), limit)
-                blocks.append(block)
-        return b"".join(blocks)
+        return await whole(self.read_stream(key), self.uri_of(key), limit)
 
     async def read_file(self, key: str, path: Path) -> FileFacts:
         """Copies the file to a place on this machine."""

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterable
 from pathlib import Path
 
+from avtomatika.errors import PayloadSizeError
 from avtomatika.payloads.base import BLOCK_BYTES
 
 ASIDE = ".partial-"
@@ -43,6 +44,27 @@ async def file_blocks(path: Path, size: int = BLOCK_BYTES) -> AsyncGenerator[byt
             yield block
     finally:
         file.close()
+
+
+async def whole(blocks: AsyncGenerator[bytes, None], uri: str, limit: int | None) -> bytes:
+    """Returns all of a file, and closes its stream.
+
+    Args:
+        blocks: of the file.
+        uri: where it is, for the message.
+        limit: the most bytes it may have; None for any number.
+
+    Raises:
+        PayloadSizeError: it has more; no more than that is read.
+    """
+    kept, size = [], 0
+    async with contextlib.aclosing(blocks) as stream:
+        async for block in stream:
+            size += len(block)
+            if limit is not None and size > limit:
+                raise PayloadSizeError(uri, limit)
+            kept.append(block)
+    return b"".join(kept)
 
 
 async def save(chunks: AsyncIterable[bytes], path: Path, aside: Path) -> os.stat_result:
