@@ -14,7 +14,8 @@ from avtomatika.errors import DocumentError
 from avtomatika.storage.base import Committed, Message, Ready, Signal, Stale, Storage
 from avtomatika.testing import FakeClock
 
-from .test_contract import START, Ear, a_batch, a_job, create
+from .builders import START, a_batch, a_job, create
+from .ear import Ear
 
 TOPICS = ("webhook", "child")
 

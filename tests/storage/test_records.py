@@ -11,7 +11,7 @@ from avtomatika.errors import DocumentError
 from avtomatika.storage.base import Committed, Count, Dedupe, Duplicate, Ready, Record, RecordWrite, Stale, Storage
 from avtomatika.testing import FakeClock
 
-from .test_contract import START, a_batch, a_job, create
+from .builders import START, a_batch, a_job, create
 
 
 def write(key: str = "a", value: object = 1, space: str = "x", **facts: object) -> RecordWrite:
