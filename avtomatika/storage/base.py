@@ -1,8 +1,8 @@
 """The storage's contract: every step that must be atomic, and nothing else.
 
 A backend decides nothing. It compares versions, keeps queues in order and lets leases end; what should happen is
-decided in ``core`` and arrives here as a ``Batch``. One suite, ``tests/storage/test_contract.py``, runs over all
-backends.
+decided in ``core`` and arrives here as a ``Batch``. The tests in ``tests/storage`` run over
+all backends.
 
 Moments are Unix seconds of the storage's clock, durations are seconds. Every method raises StorageError when the
 backend does not answer; a commit that raised may have happened, and may be repeated: it then returns Stale.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from avtomatika.core.document import Document
 from avtomatika.core.history import HistoryEvent
 from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
-from avtomatika.storage.base import Batch, Committed, JobClaim, Ready, Storage, TaskClaim
+from avtomatika.storage.base import Batch, Committed, JobClaim, Message, Ready, Storage, TaskClaim
 from avtomatika.testing import FakeClock
 
 START = FakeClock().now()
@@ -24,6 +25,12 @@ def a_task(task_id: str = "t1", job_id: str = "j1", **facts: object) -> Task:
     """Returns a queued task; its other fields are given or plain."""
     plain = {"type": "render", "queue": "render", "status": TaskStatus.QUEUED, "created_at": START}
     return Task(task_id, job_id, **{**plain, **facts})
+
+
+def a_message(number: int = 0, job_id: str = "j1", topic: str = "webhook", **facts: object) -> Message:
+    """Returns a message that is due; its other fields are given or plain."""
+    plain = {"key": "", "body": Document.of({"n": number}), "created_at": START, "due_at": START}
+    return Message(f"{job_id}:1:{number}", topic, job_id, **{**plain, **facts})
 
 
 def a_batch(job: Job, **facts: object) -> Batch:

@@ -1,4 +1,4 @@
-"""The backends that the storage suite runs over."""
+"""The backends that the storage tests run over: they try each sentence of ``storage/base.py`` with all of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import pytest
 from avtomatika.storage import MemoryStorage, RedisStorage, SQLiteStorage
 from avtomatika.storage.base import Storage
 from avtomatika.testing import FakeClock
+from tests.redis_server import RedisServer
+
+from .redis_look import opened
 
 MakeStorage = Callable[[FakeClock, Path], Storage]
 
@@ -41,3 +44,12 @@ async def storage(bare_storage: Storage) -> AsyncIterator[Storage]:
     """Returns an empty, open storage whose invariants are checked when the test ends."""
     yield bare_storage
     assert await bare_storage.audit() == []
+
+
+@pytest.fixture
+async def pair(redis_server: RedisServer) -> AsyncIterator[tuple[RedisStorage, RedisStorage]]:
+    """Returns two storages of one set of jobs, as two engines have them."""
+    prefix = redis_server.new_prefix()
+    async with opened(redis_server, prefix) as one, opened(redis_server, prefix) as other:
+        yield one, other
+        assert await one.audit() == []

@@ -6,30 +6,23 @@ import asyncio
 
 from msgspec.structs import replace
 
-from avtomatika.core.job import Job, Task, job_fields
-from avtomatika.core.states import JobStatus, TaskStatus
-from avtomatika.storage.base import Batch, Committed, Ready, Signal, Storage, TaskClaim
-from avtomatika.testing import FakeClock
+from avtomatika.core.job import Task
+from avtomatika.core.states import TaskStatus
+from avtomatika.storage.base import Committed, Ready, Signal, Storage, TaskClaim
 
-START = FakeClock().now()
-ALL = frozenset(job_fields())
+from .builders import START, a_batch, a_job, a_task
+
 TWO = {"type:render": 2}
 
 
-def a_job(version: int = 1) -> Job:
-    """Returns a job that waits for tasks."""
-    return Job("j1", "orders", "v1", JobStatus.WAITING_FOR_PARALLEL_TASKS, "start", START, START, version=version)
-
-
-def a_task(task_id: str, queue: str = "render#2", limits: dict[str, int] | None = None, **facts: object) -> Task:
+def limited(task_id: str, queue: str = "render#2", limits: dict[str, int] | None = None, **facts: object) -> Task:
     """Returns a queued task that counts against limits."""
-    plain = {"type": "render", "status": TaskStatus.QUEUED, "created_at": START}
-    return Task(task_id, "j1", queue=queue, limits=TWO if limits is None else limits, **{**plain, **facts})
+    return a_task(task_id, queue=queue, limits=TWO if limits is None else limits, **facts)
 
 
 async def commit(storage: Storage, version: int = 1, **facts: object) -> None:
     """Commits a version of the job."""
-    assert await storage.commit(Batch(a_job(version), ALL, START, **facts)) == Committed(version)
+    assert await storage.commit(a_batch(a_job(version=version), **facts)) == Committed(version)
 
 
 async def claim(storage: Storage, *queues: str, worker: str = "w1") -> str | None:
@@ -40,7 +33,7 @@ async def claim(storage: Storage, *queues: str, worker: str = "w1") -> str | Non
 
 async def test_claim_stops_at_the_limit_and_goes_on_when_one_ends(storage: Storage) -> None:
     """Two at a time, whatever becomes of them; nothing else frees a place."""
-    await commit(storage, queue_tasks=[a_task(f"t{number}") for number in range(5)])
+    await commit(storage, queue_tasks=[limited(f"t{number}") for number in range(5)])
     assert [await claim(storage) for _ in range(3)] == ["t0", "t1", None]
 
     done = replace(await storage.find_task("t0"), status=TaskStatus.SUCCEEDED, ended_at=START, lease_until=None)
@@ -63,12 +56,12 @@ async def test_queue_at_its_limit_is_passed_over(storage: Storage) -> None:
     await commit(
         storage,
         queue_tasks=[
-            a_task("t0", priority=5.0),
-            a_task("t1", priority=5.0),
-            a_task("t2", priority=5.0),
-            a_task("t3", "render", {}),
-            a_task("t4", "render#k", {**TWO, "key:render:k": 1}, priority=9.0),
-            a_task("t5", "render#k", {**TWO, "key:render:k": 1}, priority=9.0),
+            limited("t0", priority=5.0),
+            limited("t1", priority=5.0),
+            limited("t2", priority=5.0),
+            limited("t3", "render", {}),
+            limited("t4", "render#k", {**TWO, "key:render:k": 1}, priority=9.0),
+            limited("t5", "render#k", {**TWO, "key:render:k": 1}, priority=9.0),
         ],
     )
     queues = ["render#2", "render#k", "render"]
@@ -78,17 +71,17 @@ async def test_queue_at_its_limit_is_passed_over(storage: Storage) -> None:
 
 async def test_tasks_that_are_closed_with_their_job_count_no_more(storage: Storage) -> None:
     """A cancelled job gives its places back."""
-    await commit(storage, queue_tasks=[a_task(f"t{number}") for number in range(2)])
+    await commit(storage, queue_tasks=[limited(f"t{number}") for number in range(2)])
     assert [await claim(storage) for _ in range(2)] == ["t0", "t1"]
 
-    await commit(storage, 2, cancel_open_tasks=True, queue_tasks=[a_task("t8")])
+    await commit(storage, 2, cancel_open_tasks=True, queue_tasks=[limited("t8")])
 
     assert await claim(storage) == "t8"
 
 
 async def test_claims_racing_never_exceed_a_limit(storage: Storage) -> None:
     """However many workers ask at the same moment."""
-    await commit(storage, queue_tasks=[a_task(f"t{number}") for number in range(20)])
+    await commit(storage, queue_tasks=[limited(f"t{number}") for number in range(20)])
 
     taken = await asyncio.gather(*(claim(storage, worker=f"w{number}") for number in range(20)))
 
@@ -97,7 +90,7 @@ async def test_claims_racing_never_exceed_a_limit(storage: Storage) -> None:
 
 async def test_end_of_a_limited_task_is_told(storage: Storage) -> None:
     """Whoever waits for a place hears of it; tasks without limits tell nothing."""
-    await commit(storage, queue_tasks=[a_task("t0"), a_task("t1", "render", {})])
+    await commit(storage, queue_tasks=[limited("t0"), limited("t1", "render", {})])
     assert [await claim(storage, "render#2", "render") for _ in range(2)] == ["t0", "t1"]
     heard: list[Signal] = []
     storage.subscribe(heard.append, "slot")
@@ -113,7 +106,7 @@ async def test_queue_tells_its_limits_and_signals_tell_who_is_preferred(storage:
     heard: list[Signal] = []
     storage.subscribe(heard.append, "task")
 
-    task = a_task("t0", strategy="cheapest", preferred="w7", affinity_seconds=1.5)
+    task = limited("t0", strategy="cheapest", preferred="w7", affinity_seconds=1.5)
     await commit(storage, queue_tasks=[task])
     await claim(storage)
     await storage.release_task(TaskClaim("t0", 1, "w1"))
@@ -131,9 +124,9 @@ async def test_queue_tells_its_limits_and_signals_tell_who_is_preferred(storage:
 async def test_urgency_counts_in_place_of_priority(storage: Storage) -> None:
     """Where waiting weighs, the order is that of the urgency."""
     tasks = [
-        a_task("t0", limits={}, priority=9.0, urgency=1.0),
-        a_task("t1", limits={}, priority=1.0, urgency=2.0),
-        a_task("t2", limits={}, priority=1.5),
+        limited("t0", limits={}, priority=9.0, urgency=1.0),
+        limited("t1", limits={}, priority=1.0, urgency=2.0),
+        limited("t2", limits={}, priority=1.5),
     ]
     await commit(storage, queue_tasks=tasks)
 
@@ -142,7 +135,7 @@ async def test_urgency_counts_in_place_of_priority(storage: Storage) -> None:
 
 async def test_claims_of_many_at_a_time_keep_to_the_limits(storage: Storage) -> None:
     """A limit counts within one step as it does between steps."""
-    await commit(storage, queue_tasks=[a_task(f"t{n}") for n in range(5)])
+    await commit(storage, queue_tasks=[limited(f"t{n}") for n in range(5)])
 
     taken = await storage.claim_tasks("w1", ["render#2"], 10, 5)
 

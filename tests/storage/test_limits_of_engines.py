@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from avtomatika.core.effects import Decision, RecordHistory
-from avtomatika.core.job import Job, Task, job_fields
-from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.core.states import JobStatus
 from avtomatika.runtime.reputations import Reputations
-from avtomatika.storage.base import Batch, Storage
+from avtomatika.storage.base import Storage
 from avtomatika.testing import FakeClock
 
-START = FakeClock().now()
-JOB = Job("j1", "orders", "v1", JobStatus.WAITING_FOR_PARALLEL_TASKS, "start", START, START, version=1)
+from .builders import a_batch, a_job, a_task
+
+JOB = a_job(status=JobStatus.WAITING_FOR_PARALLEL_TASKS)
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -33,10 +33,8 @@ async def engines(connect: Callable[[], Awaitable[Storage]]) -> list[Storage]:
 async def test_engines_together_claim_no_more_than_a_limit(engines: list[Storage]) -> None:
     """Whichever of them hands the tasks out."""
     limits = {"type:render": 4}
-    tasks = [
-        Task(f"t{number}", "j1", "render", "render#4", TaskStatus.QUEUED, START, limits=limits) for number in range(12)
-    ]
-    await engines[0].commit(Batch(JOB, frozenset(job_fields()), START, queue_tasks=tasks))
+    tasks = [a_task(f"t{number}", queue="render#4", limits=limits) for number in range(12)]
+    await engines[0].commit(a_batch(JOB, queue_tasks=tasks))
 
     taken = await asyncio.gather(
         *(engines[number % 3].claim_task(f"w{number}", ["render#4"], 20) for number in range(12))

@@ -14,16 +14,10 @@ from avtomatika.errors import DocumentError
 from avtomatika.storage.base import Committed, Message, Ready, Signal, Stale, Storage
 from avtomatika.testing import FakeClock
 
-from .builders import START, a_batch, a_job, create
+from .builders import START, a_batch, a_job, a_message, create
 from .ear import Ear
 
 TOPICS = ("webhook", "child")
-
-
-def a_message(number: int = 0, job_id: str = "j1", topic: str = "webhook", **facts: object) -> Message:
-    """Returns a message that is due; its other fields are given or plain."""
-    plain = {"key": "", "body": Document.of({"n": number}), "created_at": START, "due_at": START}
-    return Message(f"{job_id}:1:{number}", topic, job_id, **{**plain, **facts})
 
 
 async def send(storage: Storage, *messages: Message, job: Job | None = None) -> None:

@@ -18,8 +18,7 @@ from msgspec.structs import replace
 from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
-from avtomatika.core.job import Job, Task, job_fields
-from avtomatika.core.states import JobStatus, TaskStatus
+from avtomatika.core.states import JobStatus
 from avtomatika.errors import ConfigError, DocumentError, StorageError
 from avtomatika.history.sqlite import SQLiteHistory
 from avtomatika.protocol.messages import WorkerProfile
@@ -31,19 +30,13 @@ from avtomatika.storage.sqlite_reads import DOCUMENTS
 from avtomatika.storage.sqlite_step import Step
 from avtomatika.testing import FakeClock
 
-START = FakeClock().now()
-FIELDS = frozenset(job_fields())
+from .builders import START, a_batch, a_job, a_task
+from .ear import Ear
 
 
-def a_batch(job_id: str = "j1", version: int = 1, **facts: object) -> Batch:
+def a_step(job_id: str = "j1", version: int = 1, **facts: object) -> Batch:
     """Returns a batch that writes a job, with a wake-up that is due."""
-    job = Job(job_id, "b", "v", JobStatus.PENDING, "start", START, START, version=version)
-    return Batch(job, FIELDS, START, **{"ready": Ready(START), **facts})
-
-
-def a_task(task_id: str = "t1", job_id: str = "j1") -> Task:
-    """Returns a queued task."""
-    return Task(task_id, job_id, "render", "render", TaskStatus.QUEUED, START)
+    return a_batch(a_job(job_id, version), **{"ready": Ready(START), **facts})
 
 
 @pytest.fixture
@@ -119,7 +112,7 @@ async def test_jobs_outlive_the_storage(open_storage: Callable) -> None:
     first = await open_storage()
     timer = Timer("j1", TimerKind.JOB, START + 9)
     await first.commit(
-        a_batch(queue_tasks=[a_task()], set_timers=[timer], events=[RecordHistory("job_created", "start")])
+        a_step(queue_tasks=[a_task()], set_timers=[timer], events=[RecordHistory("job_created", "start")])
     )
     task = await first.claim_task("w1", ["render"], 10)
     await first.put_worker(WorkerProfile("w1"), 60)
@@ -129,7 +122,7 @@ async def test_jobs_outlive_the_storage(open_storage: Callable) -> None:
 
     second = await open_storage()
 
-    assert await second.find_job("j1") == a_batch().job
+    assert await second.find_job("j1") == a_step().job
     assert await second.find_wake_up("j1") == before
     assert await second.list_claims("w1") == [TaskClaim("t1", 1, "w1")]
     assert await second.find_task("t1") == task
@@ -234,7 +227,7 @@ async def test_history_may_live_in_the_same_file(path: Path, clock: FakeClock) -
         await part.close()
 
     await storage.open()
-    assert await storage.commit(a_batch()) == Committed(1)
+    assert await storage.commit(a_step()) == Committed(1)
     await storage.close()
 
 
@@ -244,7 +237,7 @@ async def test_storages_that_open_a_new_file_at_once_agree(path: Path, clock: Fa
 
     await asyncio.gather(*(storage.open() for storage in storages))
 
-    await asyncio.gather(*(one.commit(a_batch(f"j{number}")) for number, one in enumerate(storages)))
+    await asyncio.gather(*(one.commit(a_step(f"j{number}")) for number, one in enumerate(storages)))
     assert await storages[0].count_jobs() == {JobStatus.PENDING: 6}
     for storage in storages:
         await storage.close()
@@ -273,7 +266,7 @@ async def test_file_of_version_1_is_brought_up_to_date(path: Path, clock: FakeCl
         for statement in load_migration(1):
             connection.execute(statement)
         connection.execute("INSERT INTO counts (name, number) VALUES ('created', 1), ('pending', 1)")
-        job = encode_job_fields(a_batch().job)
+        job = encode_job_fields(a_step().job)
         fields = {name: raw for name, raw in job.items() if name not in DOCUMENTS}
         connection.execute(
             "INSERT INTO jobs (id, version, status, state, created_at, client, blueprint, rows, fields)"
@@ -292,7 +285,7 @@ async def test_file_of_version_1_is_brought_up_to_date(path: Path, clock: FakeCl
     await storage.open()
 
     message = Message("j1:2:0", "webhook", "j1", "", Document.of({}), START, START)
-    assert await storage.commit(a_batch(version=2, messages=[message])) == Committed(2)
+    assert await storage.commit(a_step(version=2, messages=[message])) == Committed(2)
     assert [claimed.id for claimed in await storage.claim_messages(["webhook"], 10, 30)] == ["j1:2:0"]
     assert await storage.audit() == []
     await storage.close()
@@ -327,7 +320,7 @@ async def test_storage_that_is_not_open_says_so(path: Path) -> None:
     """Calls before the opening and after the end are told what to do."""
     storage = SQLiteStorage(path)
 
-    for call in (storage.find_job("j1"), storage.commit(a_batch())):
+    for call in (storage.find_job("j1"), storage.commit(a_step())):
         with pytest.raises(StorageError, match=r"is not open; await storage\.open\(\) first"):
             await call
 
@@ -402,7 +395,7 @@ async def test_steps_that_wait_share_a_transaction(storage: SQLiteStorage, monke
     await storage._writer.submit(lambda step: step._connection.set_trace_callback(statements.append))
 
     async with Gate(storage):
-        commits = [asyncio.ensure_future(storage.commit(a_batch(f"j{number}"))) for number in range(50)]
+        commits = [asyncio.ensure_future(storage.commit(a_step(f"j{number}"))) for number in range(50)]
         await turn()
     await asyncio.gather(*commits)
 
@@ -418,7 +411,7 @@ async def test_group_ends_at_its_limit(storage: SQLiteStorage, monkeypatch: pyte
     await storage._writer.submit(lambda step: step._connection.set_trace_callback(statements.append))
 
     async with Gate(storage):
-        commits = [asyncio.ensure_future(storage.commit(a_batch(f"j{number}"))) for number in range(19)]
+        commits = [asyncio.ensure_future(storage.commit(a_step(f"j{number}"))) for number in range(19)]
         await turn()
     await asyncio.gather(*commits)
 
@@ -433,11 +426,11 @@ async def test_step_that_fails_does_not_fail_its_group(storage: SQLiteStorage) -
         raise KeyError("half-way")
 
     async with Gate(storage):
-        first = asyncio.ensure_future(storage.commit(a_batch("j1")))
-        stale = asyncio.ensure_future(storage.commit(a_batch("j2", version=5)))
+        first = asyncio.ensure_future(storage.commit(a_step("j1")))
+        stale = asyncio.ensure_future(storage.commit(a_step("j2", version=5)))
         await turn()
         failing = storage._writer.submit(half)
-        last = asyncio.ensure_future(storage.commit(a_batch("j3")))
+        last = asyncio.ensure_future(storage.commit(a_step("j3")))
         await turn()
 
     assert await asyncio.gather(first, stale, last) == [Committed(1), Stale(0), Committed(1)]
@@ -450,7 +443,7 @@ async def test_step_that_fails_does_not_fail_its_group(storage: SQLiteStorage) -
 async def test_group_that_cannot_be_written_is_undone_whole(storage: SQLiteStorage) -> None:
     """When the end of a transaction fails, every caller of the group is told, and the next group begins anew."""
     async with Gate(storage):
-        commit = asyncio.ensure_future(storage.commit(a_batch("j1")))
+        commit = asyncio.ensure_future(storage.commit(a_step("j1")))
         await turn()
         unspeakable = storage._writer.submit(lambda step: step.tell(Signal("job", key=object())))
 
@@ -458,7 +451,7 @@ async def test_group_that_cannot_be_written_is_undone_whole(storage: SQLiteStora
         with pytest.raises(DocumentError):
             await refused
     assert await storage.find_job("j1") is None
-    assert await storage.commit(a_batch("j1")) == Committed(1)
+    assert await storage.commit(a_step("j1")) == Committed(1)
 
 
 async def test_commit_whose_caller_is_gone_is_applied_whole_or_not_at_all(storage: SQLiteStorage) -> None:
@@ -466,7 +459,7 @@ async def test_commit_whose_caller_is_gone_is_applied_whole_or_not_at_all(storag
     begun, go_on = threading.Event(), threading.Event()
 
     async with Gate(storage):
-        waiting = asyncio.ensure_future(storage.commit(a_batch("j1")))
+        waiting = asyncio.ensure_future(storage.commit(a_step("j1")))
         await turn()
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
@@ -480,7 +473,7 @@ async def test_commit_whose_caller_is_gone_is_applied_whole_or_not_at_all(storag
     await asyncio.to_thread(begun.wait)
     running.cancel()
     go_on.set()
-    await storage.commit(a_batch("j2"))
+    await storage.commit(a_step("j2"))
 
     assert await storage.find_job("j1") is None
     assert await storage.find_worker("w1") == WorkerProfile("w1")
@@ -489,7 +482,7 @@ async def test_commit_whose_caller_is_gone_is_applied_whole_or_not_at_all(storag
 
 async def test_claim_whose_caller_is_gone_is_given_back(storage: SQLiteStorage) -> None:
     """Nobody waits for the end of a lease that nobody holds."""
-    await storage.commit(a_batch(queue_tasks=[a_task()]))
+    await storage.commit(a_step(queue_tasks=[a_task()]))
 
     async with Gate(storage):
         claims = [
@@ -513,7 +506,7 @@ async def test_close_finishes_what_waits(
     """A stop loses no commit that was asked for before it, also when it comes while their group runs."""
     monkeypatch.setattr(sqlite_writer, "_GROUP_SECONDS", 60)
     async with Gate(storage):
-        commits = [asyncio.ensure_future(storage.commit(a_batch(f"j{number}"))) for number in range(20)]
+        commits = [asyncio.ensure_future(storage.commit(a_step(f"j{number}"))) for number in range(20)]
         await turn()
         closing_storage = asyncio.ensure_future(storage.close())
         await turn()
@@ -528,9 +521,9 @@ async def test_close_finishes_what_waits(
 
 async def test_disk_full_applies_nothing_and_work_goes_on_with_room(storage: SQLiteStorage) -> None:
     """A file that cannot grow refuses the step with a sentence; later the same step passes."""
-    await storage.commit(a_batch("j1"))
+    await storage.commit(a_step("j1"))
     await _limit_pages(storage, 1)
-    large = a_batch("j2", queue_tasks=[replace(a_task("t2", "j2"), tracing_context={"x": "x" * 100_000})])
+    large = a_step("j2", queue_tasks=[replace(a_task("t2", "j2"), tracing_context={"x": "x" * 100_000})])
 
     with pytest.raises(StorageError, match=r"the disk is full\. Free some space.*Nothing of the step was written"):
         await storage.commit(large)
@@ -548,16 +541,16 @@ async def _limit_pages(storage: SQLiteStorage, pages: int) -> None:
 
 async def test_file_locked_by_another_program_is_told(path: Path, storage: SQLiteStorage) -> None:
     """A writer that waits in vain says why; reads go on, and so does writing when the lock is gone."""
-    await storage.commit(a_batch("j1"))
+    await storage.commit(a_step("j1"))
     await storage._writer.submit(lambda step: step._connection.execute("PRAGMA busy_timeout = 1").fetchall())
 
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageError, match="another program has kept it locked"):
-            await storage.commit(a_batch("j2"))
+            await storage.commit(a_step("j2"))
         assert await storage.find_job("j1") is not None
 
-    assert await storage.commit(a_batch("j2")) == Committed(1)
+    assert await storage.commit(a_step("j2")) == Committed(1)
 
 
 # --- several processes ---
@@ -569,7 +562,7 @@ async def test_storages_on_one_file_never_share_work(open_storage: Callable) -> 
     for number in range(12):
         name = f"j{number}"
         timer = Timer(name, TimerKind.JOB, START)
-        await storages[0].commit(a_batch(name, queue_tasks=[a_task(f"t{number}", name)], set_timers=[timer]))
+        await storages[0].commit(a_step(name, queue_tasks=[a_task(f"t{number}", name)], set_timers=[timer]))
 
     jobs = await asyncio.gather(*(one.claim_jobs(f"e{n}", 5, 10) for n, one in enumerate(storages)))
     tasks = await asyncio.gather(*(one.claim_task(f"w{n}", ["render"], 9) for n, one in enumerate(storages * 4)))
@@ -584,31 +577,11 @@ async def test_storages_on_one_file_never_share_work(open_storage: Callable) -> 
 async def test_commits_of_two_storages_on_one_version_are_applied_once(open_storage: Callable) -> None:
     """The version guards against another process, too."""
     one, other = await open_storage(), await open_storage()
-    await one.commit(a_batch())
+    await one.commit(a_step())
 
-    outcomes = await asyncio.gather(one.commit(a_batch(version=2)), other.commit(a_batch(version=2)))
+    outcomes = await asyncio.gather(one.commit(a_step(version=2)), other.commit(a_step(version=2)))
 
     assert sorted(outcomes, key=str) == [Committed(2), Stale(2)]
-
-
-class Ear:
-    """Hears the signals of a storage, and waits for one."""
-
-    def __init__(self, storage: SQLiteStorage) -> None:
-        self.signals: list[Signal] = []
-        self._more = asyncio.Event()
-        storage.subscribe(self._hear)
-
-    def _hear(self, signal: Signal) -> None:
-        self.signals.append(signal)
-        self._more.set()
-
-    async def wait_for(self, kind: str) -> list[Signal]:
-        """Returns what was heard up to the first signal of that kind."""
-        while all(signal.kind != kind for signal in self.signals):
-            self._more.clear()
-            await asyncio.wait_for(self._more.wait(), 30)
-        return self.signals
 
 
 async def test_signals_reach_other_storages_on_the_file(open_storage: Callable) -> None:
@@ -617,10 +590,11 @@ async def test_signals_reach_other_storages_on_the_file(open_storage: Callable) 
     near, far = Ear(here), Ear(there)
 
     await here.commit(
-        a_batch(queue_tasks=[replace(a_task(), requirements={"gpu": 1})], events=[RecordHistory("e", "start")])
+        a_step(queue_tasks=[replace(a_task(), requirements={"gpu": 1})], events=[RecordHistory("e", "start")])
     )
 
-    assert await far.wait_for("event") == near.signals
+    await far.wait_for("event")
+    assert far.signals == near.signals
     assert [signal.kind for signal in near.signals] == ["job", "ready", "task", "event"]
     assert near.signals[2].queue == far.signals[2].queue
     await there.put_progress("j1", Progress(0.5))
@@ -631,7 +605,7 @@ async def test_signals_reach_other_storages_on_the_file(open_storage: Callable) 
 async def test_signals_missed_make_everybody_look(open_storage: Callable) -> None:
     """Whoever slept so long that part of the log is gone is told to look at everything."""
     here = await open_storage()
-    await here.commit(a_batch(queue_tasks=[a_task("t1"), a_task("t2")]))
+    await here.commit(a_step(queue_tasks=[a_task("t1"), a_task("t2")]))
     far = Ear(await open_storage())
 
     def forget(step: Step) -> None:
@@ -641,9 +615,9 @@ async def test_signals_missed_make_everybody_look(open_storage: Callable) -> Non
 
     await here._writer.submit(forget)
 
-    heard = await far.wait_for("timer")
-    assert {signal.kind for signal in heard} >= {"progress", "ready", "timer", "event", "message", "task"}
-    assert sum(signal.kind == "task" for signal in heard) == 2
+    await far.wait_for("timer")
+    assert {signal.kind for signal in far.signals} >= {"progress", "ready", "timer", "event", "message", "task"}
+    assert sum(signal.kind == "task" for signal in far.signals) == 2
 
 
 async def test_log_of_signals_stays_short(storage: SQLiteStorage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -651,6 +625,6 @@ async def test_log_of_signals_stays_short(storage: SQLiteStorage, monkeypatch: p
     monkeypatch.setattr("avtomatika.storage.sqlite_signals._KEPT", 4)
     monkeypatch.setattr("avtomatika.storage.sqlite_signals._TRIMMED_EACH", 3)
     for number in range(20):
-        await storage.commit(a_batch(f"j{number}"))
+        await storage.commit(a_step(f"j{number}"))
 
     assert len(await storage._writer.submit(lambda step: step.rows("list_signals", position=0, origin=""))) <= 7
