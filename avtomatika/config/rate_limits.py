@@ -16,8 +16,8 @@ class RateLimitSettings(Group):
     )
     RATE_LIMIT_LIMIT: int = setting(
         100,
-        "Calls of a client in a period; registrations, events and tokens of a worker; calls with a wrong token from an "
-        "address.",
+        "Calls of a client in a period; registrations and tokens of a worker; calls with a wrong token from an "
+        "address. Of the events of a worker about its tasks, ten times as many.",
         "a whole number from 1",
         ge=1,
     )

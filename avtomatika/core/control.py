@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avtomatika.core.document import NULL
 from avtomatika.core.effects import CancelOpenTasks, ClearTimer, RecordHistory, RunHandler
-from avtomatika.core.events import FileExpected, Repinned, Requeued, Rewound, StateMissing, TimerKind
+from avtomatika.core.events import FileExpected, FileReceived, Repinned, Requeued, Rewound, StateMissing, TimerKind
 from avtomatika.core.job import Failure
 from avtomatika.core.states import REQUEUABLE, JobStatus
 from avtomatika.core.steps import Step
@@ -92,6 +92,15 @@ def file_expected(step: Step, event: FileExpected) -> str:
     if step.job.status is JobStatus.RUNNING or step.is_due:
         return "stale_task"
     step.learn([event.facts])
+    return ""
+
+
+def file_received(step: Step, event: FileReceived) -> str:
+    """A file has come: the history tells of it, and tasks whose params name it hear what is known of it."""
+    if step.job.status is JobStatus.RUNNING or step.is_due:
+        return "stale_task"  # as above
+    step.learn([event.file.facts])
+    step.record_files([event.file], by=event.by)
     return ""
 
 

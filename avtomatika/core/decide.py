@@ -19,7 +19,9 @@ from avtomatika.core.events import (
     ChildEnded,
     Decided,
     Event,
+    EventTold,
     FileExpected,
+    FileReceived,
     HandlerFailed,
     HandlerReturned,
     HandlerStarted,
@@ -103,6 +105,8 @@ def _route(step: Step, event: Event) -> str:
             return handlers.broke(step, event)
         case TaskReported():
             return tasks.reported(step, event)
+        case EventTold():
+            return tasks.told(step, event)
         case LeaseExpired():
             return tasks.lease_expired(step, event)
         case TimerFired():
@@ -131,6 +135,8 @@ def _control(step: Step, event: Event) -> str:
             return control.state_missing(step, event)
         case FileExpected():
             return control.file_expected(step, event)
+        case FileReceived():
+            return control.file_received(step, event)
     raise TypeError(f"{type(event).__name__} is no event")
 
 

@@ -34,10 +34,10 @@ class HandlerStarted(Struct, frozen=True):
 
 
 class FileMove(Struct, frozen=True):
-    """A file that a handler has read or written.
+    """A file of the job that was moved.
 
     Args:
-        way: ``read`` or ``written``.
+        way: ``read`` or ``written`` by a handler, ``received`` from a client.
         name: of the file in the job.
         facts: what the store tells of it.
     """
@@ -121,6 +121,26 @@ class TaskReported(Struct, frozen=True):
     failure: Failure | None = None
     worker_is_leaving: bool = False
     data_metadata: Mapping[str, FileFacts] = {}
+
+
+class EventTold(Struct, frozen=True):
+    """A worker tells of something that happened in a task, by a word of its own.
+
+    Args:
+        task: the task as stored, or None if there is none of that id.
+        attempt: the attempt that it belongs to.
+        worker_id: who sent it.
+        type: the word.
+        payload: what else it says.
+        event_id: the worker's own id of the event, or empty.
+    """
+
+    task: Task | None
+    attempt: int
+    worker_id: str
+    type: str
+    payload: Mapping[str, Any] = {}
+    event_id: str = ""
 
 
 class LeaseExpired(Struct, frozen=True):
@@ -258,6 +278,18 @@ class FileExpected(Struct, frozen=True):
     facts: FileFacts
 
 
+class FileReceived(Struct, frozen=True):
+    """A client has sent a file to the job, and it is stored.
+
+    Args:
+        file: what came.
+        by: name of the client, for the history.
+    """
+
+    file: FileMove
+    by: str = ""
+
+
 Event = (
     JobSubmitted
     | HandlerStarted
@@ -265,6 +297,7 @@ Event = (
     | HandlerFailed
     | StepBroke
     | TaskReported
+    | EventTold
     | LeaseExpired
     | TimerFired
     | Decided
@@ -275,4 +308,5 @@ Event = (
     | Repinned
     | StateMissing
     | FileExpected
+    | FileReceived
 )

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from avtomatika.blueprints.requests import Dispatch, HumanApproval, Parallel, Sleep, SubBlueprint, Transition
 from avtomatika.core import children, dispatching, waiting
 from avtomatika.core.effects import RecordHistory, RunHandler, SaveTask, SetTimer
-from avtomatika.core.events import FileMove, HandlerFailed, HandlerReturned, JobSubmitted, StepBroke, TimerKind
+from avtomatika.core.events import HandlerFailed, HandlerReturned, JobSubmitted, StepBroke, TimerKind
 from avtomatika.core.job import Failure
 from avtomatika.core.retry import Verdict, judge, retry_delay, spread
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Step
 from avtomatika.errors import DataSizeError
 
-# So many files are named in the history of one step; of more, only number and bytes are told.
-_FILES_TOLD = 100
 _EXPECTED = "actions.transition_to, actions.dispatch_task or actions.dispatch_parallel"
 
 
@@ -63,7 +59,7 @@ def _took(step: Step, event: HandlerReturned) -> None:
     if event.state_history != step.job.state_history:
         step.change(state_history=event.state_history)
     step.learn(event.file_facts.values())
-    _note_files(step, event.moved)
+    step.record_files(event.moved, attempt=step.job.attempt)
     match event.action:
         case None if step.state.is_end:
             result = event.returned if event.has_returned else event.state_history
@@ -95,7 +91,7 @@ def failed(step: Step, event: HandlerFailed) -> str:
     if job.status is not JobStatus.RUNNING:
         return "stale_task"
     failure = Failure(event.code, event.message, job.state, attempt=job.attempt)
-    _note_files(step, event.moved)
+    step.record_files(event.moved, attempt=job.attempt)
     step.record(
         "state_failed",
         attempt=job.attempt,
@@ -115,19 +111,6 @@ def failed(step: Step, event: HandlerFailed) -> str:
     step.change(status=JobStatus.AWAITING_RETRY, attempt=job.attempt + 1, failure=failure)
     step.add(RunHandler(job.state, step.now + delay))
     return ""
-
-
-def _note_files(step: Step, moved: Sequence[FileMove]) -> None:
-    """Writes down what the handler has read and written: one row, however many files they were."""
-    if not moved:
-        return
-    files = [
-        {"way": move.way, "name": move.name, "uri": move.facts.uri, "size": move.facts.size, "etag": move.facts.etag}
-        for move in moved
-    ]
-    total = sum(move.facts.size for move in moved)
-    details = {"count": len(files), "bytes": total, "files": files[:_FILES_TOLD]}
-    step.record("files_moved", attempt=step.job.attempt, details=details)
 
 
 def broke(step: Step, event: StepBroke) -> str:

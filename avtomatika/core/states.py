@@ -119,7 +119,15 @@ _RULES: tuple[tuple[Iterable[JobStatus], str, frozenset[JobStatus]], ...] = (
     (tuple(sorted(REQUEUABLE)), "Requeued", frozenset({JobStatus.PENDING})),
     (tuple(JobStatus), "Rewound", frozenset({JobStatus.PENDING})),
     (_LIVE, "CancelRequested", frozenset({JobStatus.CANCELLED})),
-    *(((status,), "FileExpected", frozenset({status})) for status in _LIVE if status is not JobStatus.RUNNING),
+    # What is noted beside the steps: by a worker of a task of its own, and of files that clients send.
+    ((JobStatus.WAITING_FOR_WORKER,), "EventTold", frozenset({JobStatus.WAITING_FOR_WORKER})),
+    ((JobStatus.WAITING_FOR_PARALLEL_TASKS,), "EventTold", frozenset({JobStatus.WAITING_FOR_PARALLEL_TASKS})),
+    *(
+        ((status,), event, frozenset({status}))
+        for event in ("FileExpected", "FileReceived")
+        for status in _LIVE
+        if status is not JobStatus.RUNNING
+    ),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -21,6 +21,7 @@ from avtomatika.core.effects import (
     RunHandler,
     SendMessage,
 )
+from avtomatika.core.events import FileMove
 from avtomatika.core.job import HOLON, Failure, FanOut, Job
 from avtomatika.core.retry import DEFAULT_RETRIES
 from avtomatika.core.states import JobStatus
@@ -40,6 +41,8 @@ CHILD_TOPIC, PARENT_TOPIC, HOLON_TOPIC = "child", "parent", "holon"
 """Topics of messages: what a job wants of its child, and how a child has ended."""
 FILES_TOPIC = "files"
 """Topic of messages that say which files of an ended job are to be removed."""
+# So many files are named in the history of one step; of more, only number and bytes are told.
+_FILES_TOLD = 100
 
 
 class Limits(Struct, frozen=True):
@@ -141,6 +144,30 @@ class Step:
             facts["state_history"] = self.state_history
             self._unrecorded = False
         self.add(RecordHistory(type_, self.job.state, **facts))
+
+    def record_files(self, moved: Sequence[FileMove], attempt: int | None = None, by: str = "") -> None:
+        """Writes down which files were moved: one row, however many they were.
+
+        Args:
+            moved: the files.
+            attempt: at which attempt at the state's handler; None if it was not the handler.
+            by: name of the client that sent them, or empty.
+        """
+        if not moved:
+            return
+        files = [
+            {
+                "way": move.way,
+                "name": move.name,
+                "uri": move.facts.uri,
+                "size": move.facts.size,
+                "etag": move.facts.etag,
+            }
+            for move in moved
+        ]
+        total = sum(move.facts.size for move in moved)
+        details = {"count": len(files), "bytes": total, "files": files[:_FILES_TOLD]} | ({"by": by} if by else {})
+        self.record("files_moved", attempt=attempt, details=details)
 
     def decision(self) -> Decision:
         """Returns the new job, one version on, with the effects."""

@@ -8,7 +8,7 @@ from avtomatika.core import fan_outs
 from avtomatika.core.dispatching import dispatch
 from avtomatika.core.document import Document
 from avtomatika.core.effects import ClearTimer, SaveTask, SetTimer
-from avtomatika.core.events import LeaseExpired, TaskReported, TimerFired, TimerKind
+from avtomatika.core.events import EventTold, LeaseExpired, TaskReported, TimerFired, TimerKind
 from avtomatika.core.job import Failure, Task
 from avtomatika.core.retry import Verdict, judge, retry_delay, spread
 from avtomatika.core.states import JobStatus, TaskStatus
@@ -41,6 +41,18 @@ def reported(step: Step, event: TaskReported) -> str:
         _requeue(step, task)
     else:
         _succeeded(step, task, event)
+    return ""
+
+
+def told(step: Step, event: EventTold) -> str:
+    """A worker tells of something in a task that it holds; the history keeps it, and nothing else changes."""
+    task = event.task
+    if task is None or task.status is not TaskStatus.CLAIMED or task.attempt != event.attempt:
+        return "stale_task"
+    if task.worker_id != event.worker_id:
+        return "worker_mismatch"
+    details = {"type": event.type, "payload": dict(event.payload), "event_id": event.event_id}
+    step.record("task_event", task_id=task.id, attempt=task.attempt, worker_id=task.worker_id, details=details)
     return ""
 
 

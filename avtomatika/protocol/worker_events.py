@@ -10,6 +10,8 @@ from avtomatika.protocol.reading import read_mapping, read_number, read_object, 
 
 PROGRESS = "progress"
 """The type of an event whose payload is ``{"progress": number, "message": text}``."""
+MAX_PAYLOAD_BYTES = 65_536
+"""Size of the payload of an event, as JSON, beyond which this engine does not keep it."""
 _OLD_PROGRESS = "progress_update"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,18 +12,23 @@ from typing import Any
 from avtomatika.blueprints import CompiledBlueprint
 from avtomatika.clock import Clock
 from avtomatika.core.document import Document
-from avtomatika.core.events import CancelRequested, Event, FileExpected, Requeued
+from avtomatika.core.effects import Decision
+from avtomatika.core.events import CancelRequested, Event, FileExpected, FileMove, FileReceived, Requeued
 from avtomatika.core.job import INTERNAL, Client, Job, Task
 from avtomatika.core.states import REQUEUABLE, JobStatus
-from avtomatika.errors import JobNotFoundError, JobStateError
+from avtomatika.errors import AvtomatikaError, JobNotFoundError, JobStateError
 from avtomatika.observability.base import UNTRACED, Tracer
 from avtomatika.protocol.files import FileFacts
 from avtomatika.runtime.depot import Depot
 from avtomatika.runtime.performer import Performer
 from avtomatika.storage.base import Committed, Dedupe, Duplicate, RecordWrite, Signal, Storage
 
+log = logging.getLogger(__name__)
+
 # So many handlers of a job, each for so long, are waited for before a file is refused; they are quick.
 _HANDLERS, _HANDLER_SECONDS = 5, 5.0
+# How often it is looked whether a handler has returned, should the signal of that be lost.
+_NOTE_SECONDS = 30.0
 
 
 class Jobs:
@@ -51,10 +57,13 @@ class Jobs:
         self._clock = clock
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._unsubscribe = storage.subscribe(self._on_signal, "job", "progress")
+        self._notes: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
         """Releases whoever waits."""
         self._unsubscribe()
+        for note in self._notes:
+            note.cancel()
         for events in self._waiting.values():
             for event in events:
                 event.set()
@@ -259,6 +268,46 @@ class Jobs:
                 else " now, because its handler runs or is about to. Send the file again later."
             )
         )
+
+    async def note_file(self, job: Job, name: str, facts: FileFacts, by: str = "") -> None:
+        """Writes into the history that a client has sent a file.
+
+        While a handler of the job runs, nothing can be written beside it; then this returns at once, and the row is
+        written when the handler has returned. It is lost if the job ends with that, or this engine.
+
+        Args:
+            job: that has it now.
+            name: of the file in the job.
+            facts: what the store tells of it.
+            by: name of the client.
+        """
+        received = FileReceived(FileMove("received", name, facts), by)
+        decision = await self._receive(job.id, received)
+        if decision.ignored and not decision.job.is_terminal:
+            note = asyncio.create_task(self._note_later(decision.job, received), name=f"note-file-{job.id}")
+            self._notes.add(note)
+            note.add_done_callback(self._notes.discard)
+
+    async def _receive(self, job_id: str, received: FileReceived) -> Decision:
+        async def find_event(_job: Job, _task: Task | None) -> tuple[Event, Task | None]:
+            return received, None
+
+        return await self._performer.happen(job_id, find_event)
+
+    async def _note_later(self, job: Job, received: FileReceived) -> None:
+        try:
+            while not job.is_terminal:
+                job = await self.wait(job.id, job.version, _NOTE_SECONDS)
+                decision = await self._receive(job.id, received)
+                if not decision.ignored:
+                    return
+                job = decision.job
+        except AvtomatikaError as error:
+            log.warning(
+                "a file of a client is not told in the history: %s",
+                error,
+                extra={"action": "file_not_noted", "job_id": job.id},
+            )
 
     async def wait(self, job_id: str, version: int, seconds: float) -> Job:
         """Returns the job as soon as it is newer than ``version`` or has ended, or after ``seconds``.

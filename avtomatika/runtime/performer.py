@@ -272,6 +272,7 @@ class Performer:
         task_id: str = "",
         *,
         remembers: bool = False,
+        records: Sequence[RecordWrite] = (),
     ) -> Decision:
         """Lets an event happen to a job, whatever else happens to it at the same time.
 
@@ -282,6 +283,7 @@ class Performer:
             task_id: the task that the event concerns, read together with the job; empty for none.
             remembers: whether to begin with what this engine remembers of both. It may be older than what is stored, so
                 no event is ignored because of it; what it says of the task's lease must not matter.
+            records: what is written beside the job; ``find_event`` is called again if one was written meanwhile.
 
         Returns:
             The decision that was committed, or one whose ``ignored`` says why nothing was.
@@ -296,17 +298,22 @@ class Performer:
         async with turn:
             # Inside the turn: what happened before it is remembered as well.
             known = self.recent.take(job_id, task_id) if remembers else None
-            return await self._happen(job_id, find_event, task_id, known)
+            return await self._happen(job_id, find_event, task_id, known, records)
 
     async def _happen(
-        self, job_id: str, find_event: FindEvent, task_id: str, known: tuple[Job, Task] | None
+        self,
+        job_id: str,
+        find_event: FindEvent,
+        task_id: str,
+        known: tuple[Job, Task] | None,
+        records: Sequence[RecordWrite],
     ) -> Decision:
         if known is not None:
             # The job is remembered as it is now, the task as it was handed out: if it was given up since then, the two
             # contradict each other.
             decision = None
             with contextlib.suppress(IllegalTransitionError):
-                decision = await self._try(*known, find_event)
+                decision = await self._try(*known, find_event, records)
             if decision is not None and not decision.ignored:
                 return decision
         for _ in range(_MAX_RACES):
@@ -317,14 +324,16 @@ class Performer:
                 job = await self._storage.find_job(job_id)
             if job is None:
                 raise JobNotFoundError(job_id)
-            decision = await self._try(job, stored, find_event)
+            decision = await self._try(job, stored, find_event, records)
             if decision is not None:
                 return decision
             self._meter.conflict()
             log.debug("lost a race", extra={"action": "commit_conflict", "job_id": job_id})
         raise StorageError(f"job {job_id} changed {_MAX_RACES} times while one event was to be written; try again.")
 
-    async def _try(self, job: Job, stored: Task | None, find_event: FindEvent) -> Decision | None:
+    async def _try(
+        self, job: Job, stored: Task | None, find_event: FindEvent, records: Sequence[RecordWrite]
+    ) -> Decision | None:
         """Decides on a job as it was read, and writes that; None if it is another one by now."""
         event, task = await find_event(job, stored)
         now = await self._storage.now()
@@ -332,7 +341,7 @@ class Performer:
         if decision.ignored:
             return decision
         claim = TaskClaim(task.id, task.attempt, task.worker_id) if task else None
-        outcome = await self._commit(batch_of(job, decision, now, task_claim=claim))
+        outcome = await self._commit(batch_of(job, decision, now, task_claim=claim, records=records))
         if not isinstance(outcome, Committed):
             return None
         self._written(job, decision)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from fnmatch import fnmatchcase
 from typing import Any
 
 from msgspec.structs import replace
@@ -22,18 +21,17 @@ from avtomatika.protocol.batches import MOST
 from avtomatika.protocol.dialects import G0, G1
 from avtomatika.protocol.files import is_same_store
 from avtomatika.protocol.heartbeats import IDLE, OFFLINE, adopt, apply_heartbeat
-from avtomatika.protocol.identity import is_identifier
-from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage, WorkerProfile
+from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerProfile
 from avtomatika.protocol.polls import Poll
 from avtomatika.protocol.results import SUCCESS
-from avtomatika.protocol.worker_events import progress_of
 from avtomatika.runtime.herd import Herd
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.promises import Promises
 from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.stop_orders import OVERDUE, StopOrders
-from avtomatika.storage.base import Progress, Storage, TaskClaim
+from avtomatika.runtime.worker_events import WorkerEvents
+from avtomatika.storage.base import Storage, TaskClaim
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +58,9 @@ class Workers:
         meter: counts results.
         promises: what the data of results must look like; None for what dispatches say, and workers.
         files: the fingerprint of the engine's object store, or empty.
+
+    Attributes:
+        events: takes what workers tell on their way.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Workers:
         self._storage = storage
         self._performer = performer
         self._historian = historian
+        self.events = WorkerEvents(storage, performer, historian)
         self._ttl = ttl
         self._lease = lease
         self._unknown: dict[str, asyncio.Event] = {}
@@ -270,31 +272,6 @@ class Workers:
         )
         return ignored(reason)
 
-    async def event(self, event: WorkerEventMessage, worker: str) -> str:
-        """Takes an event; progress of a task that the worker holds becomes the job's, others join its history.
-
-        Args:
-            event: as parsed.
-            worker: who is known to have sent it, or a pattern of the ids that the sender may have.
-
-        Returns:
-            The id of the worker that holds the task concerned, or an empty text if the sender does not hold it.
-        """
-        progress = progress_of(event)
-        if progress is None:
-            await self._note_event(event, worker)
-            return ""
-        task_id, attempt = parse_wire_id(event.task_id)
-        task = await self._storage.find_task(task_id)
-        if task is None or not task.status.is_open or task.attempt != attempt or not task.worker_id:
-            return ""
-        if not fnmatchcase(task.worker_id, worker):
-            return ""
-        value, message = progress
-        now = await self._storage.now()
-        await self._storage.put_progress(task.job_id, Progress(value, message, task.wire_id, now))
-        return task.worker_id
-
     async def _reported(self, task: Task | None, attempt: int, result: Result, worker_id: str) -> TaskReported:
         try:
             check_depth(result.data, "data")
@@ -357,19 +334,6 @@ class Workers:
         }
         now = await self._storage.now()
         self._historian.note(WorkerEvent(str(uuid.uuid4()), profile.worker_id, now, type_, info))
-
-    async def _note_event(self, event: WorkerEventMessage, worker: str) -> None:
-        """Keeps an event of the worker's own kind where people find it."""
-        info = {
-            "event_type": event.event_type,
-            "payload": dict(event.payload),
-            "job_id": event.job_id,
-            "task_id": event.task_id,
-        }
-        now = await self._storage.now()
-        # The worker's own id makes the row of a repeated event the same; anything but an id would be no good as a key.
-        event_id = event.event_id if is_identifier(event.event_id) else str(uuid.uuid4())
-        self._historian.note(WorkerEvent(event_id, worker, now, "worker_event", info))
 
 
 def _keeps_a_socket(profile: WorkerProfile | None) -> bool:

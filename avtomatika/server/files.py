@@ -57,6 +57,7 @@ async def put(request: web.Request) -> web.Response:
     if now.is_terminal:
         await store.remove(key)  # the job's end may have cleaned up before the file was there
         raise JobStateError(f"job '{job.id}' has become {now.status} while the file came, and takes none any more.")
+    await request.app[JOBS_KEY].note_file(now, name, facts, request[CLIENT_KEY].name)
     return answer(_view(name, facts), 201)
 
 

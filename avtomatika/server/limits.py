@@ -17,6 +17,9 @@ from avtomatika.observability.base import Meter
 from avtomatika.server.bodies import RequestError
 from avtomatika.storage.base import Count, Storage
 
+EVENTS_PER_CALL = 10
+"""How many events about tasks that it holds a worker may send for each call of its other kinds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -24,7 +27,7 @@ class Rates:
 
     Args:
         period: seconds.
-        calls: calls of a client; registrations, events and tokens of a worker; wrong tokens from an address.
+        calls: calls of a client; registrations, tokens and stray events of a worker; wrong tokens from an address.
         heartbeats: heartbeats of a worker.
         polls: polls of a worker that brought no task.
     """
@@ -61,13 +64,23 @@ class Limiter:
             await self._count("client", name, self.rates.calls, "this client", "calls")
 
     async def worker(self, worker_id: str) -> None:
-        """Counts a registration, an event or a token of a worker.
+        """Counts a registration or a token of a worker, or an event that is about no task of its own.
 
         Raises:
             RequestError: it is one too many (429).
         """
         if self.rates is not None:
             await self._count("worker", worker_id, self.rates.calls, f"worker '{worker_id}'", "calls")
+
+    async def event(self, worker_id: str) -> None:
+        """Counts an event about a task that the worker holds: work brings many, and must not be held up by them.
+
+        Raises:
+            RequestError: it is one too many (429).
+        """
+        if self.rates is not None:
+            limit = self.rates.calls * EVENTS_PER_CALL
+            await self._count("event", worker_id, limit, f"worker '{worker_id}'", "events")
 
     async def heartbeat(self, worker_id: str) -> None:
         """Counts a heartbeat.

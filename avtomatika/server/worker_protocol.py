@@ -234,9 +234,13 @@ async def event(request: web.Request) -> web.Response:
     body = await _body(request)
     told = parse_event(body)
     worker_id = sender(request, told.worker_id)
-    await request.app[LIMITER_KEY].worker(worker_id)
     await require_signature(request, Kind.EVENT, request[RAW_KEY], body, worker_id)
-    await request.app[WORKERS_KEY].event(told, worker_id)
+    events, limiter = request.app[WORKERS_KEY].events, request.app[LIMITER_KEY]
+    if await events.holder(told, worker_id) is None:
+        await limiter.worker(worker_id)
+    else:
+        await limiter.event(worker_id)
+    await events.take(told, worker_id)
     return answer(event_accepted())
 
 

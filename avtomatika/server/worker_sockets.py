@@ -13,12 +13,12 @@ from aiohttp import WSMsgType, web
 from avtomatika.errors import AvtomatikaError
 from avtomatika.protocol.codec import loads
 from avtomatika.protocol.identity import is_identifier
-from avtomatika.protocol.worker_events import parse_event
+from avtomatika.protocol.worker_events import PROGRESS, parse_event
 from avtomatika.runtime.sockets import Socket
 from avtomatika.security.signatures import Kind
 from avtomatika.server.access import Proof
 from avtomatika.server.bodies import RequestError
-from avtomatika.server.keys import SETTINGS_KEY, SOCKETS_KEY, WORKERS_KEY
+from avtomatika.server.keys import LIMITER_KEY, SETTINGS_KEY, SOCKETS_KEY, WORKERS_KEY
 from avtomatika.server.senders import claimed_sender, require_match
 from avtomatika.server.signed import require_signature
 
@@ -55,7 +55,10 @@ async def _hear(request: web.Request, socket: Socket, text: str) -> None:
         if event.worker_id:
             require_match(event.worker_id, Proof((socket.worker,)))
             await require_signature(request, Kind.EVENT, text.encode(), body, event.worker_id)
-        holder = await request.app[WORKERS_KEY].event(event, event.worker_id or socket.worker)
+        worker = event.worker_id or socket.worker
+        if event.event_type != PROGRESS:
+            await request.app[LIMITER_KEY].event(worker)
+        holder = await request.app[WORKERS_KEY].events.take(event, worker)
     except (AvtomatikaError, RequestError) as error:
         log.warning(
             "a message of a worker is not taken: %s",

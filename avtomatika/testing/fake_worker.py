@@ -262,7 +262,7 @@ class FakeWorker:
         event = WorkerEventMessage(
             "progress", payload, worker_id=self.worker_id, job_id=message.job_id, task_id=message.task_id
         )
-        await self._workers.event(event, self.worker_id)
+        await self._workers.events.take(event, self.worker_id)
 
 
 def profile_of(worker_id: str, task_type: str, facts: Mapping[str, Any], now: float) -> WorkerProfile:

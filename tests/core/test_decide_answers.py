@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.effects import DispatchTask, RecordHistory, RunHandler, SaveTask
+from avtomatika.core.events import EventTold
 from avtomatika.core.states import JobStatus, TaskStatus
 
 if TYPE_CHECKING:
@@ -174,3 +176,30 @@ def test_job_that_ends_by_a_result_has_no_result_of_its_own(machine: Machine) ->
     machine.reports("odd", {"n": 1})
 
     assert not machine.job.has_result
+
+
+def test_event_of_a_worker_is_a_row_of_history_and_nothing_else(machine: Machine) -> None:
+    """What a task tells on its way stands beside its start and its end."""
+    machine.started().dispatches()
+    task = machine.claims()
+    before = machine.job
+
+    machine.feed(EventTold(task, 1, "w1", "page_found", {"page": 3}, "e-1"))
+
+    row = machine.row("task_event")
+    assert (row.task_id, row.attempt, row.worker_id, row.state) == (task.id, 1, "w1", "start")
+    assert row.details == {"type": "page_found", "payload": {"page": 3}, "event_id": "e-1"}
+    assert replace(machine.job, version=before.version, updated_at=before.updated_at) == before
+
+
+@pytest.mark.parametrize(
+    ("worker", "attempt", "reason"), [("w2", 1, "worker_mismatch"), ("w1", 2, "stale_task"), ("w1", 0, "stale_task")]
+)
+def test_event_of_whom_the_task_is_not_with_is_ignored(
+    machine: Machine, worker: str, attempt: int, reason: str
+) -> None:
+    """Nobody writes into the history of a job whose task somebody else has."""
+    machine.started().dispatches()
+    task = machine.claims()
+
+    assert machine.feed(EventTold(task, attempt, worker, "page_found")).ignored == reason

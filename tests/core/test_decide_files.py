@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from avtomatika.core import fan_outs
 from avtomatika.core.document import EMPTY
-from avtomatika.core.events import HandlerReturned
+from avtomatika.core.events import FileMove, FileReceived, HandlerReturned
 from avtomatika.core.job import message_of
 from avtomatika.protocol.files import MAX_FILES, FileFacts
 
@@ -74,3 +74,29 @@ def test_files_that_are_too_many_are_forgotten_oldest_first(machine: Machine) ->
 
     known = list(machine.job.file_facts)
     assert (len(known), known[0], known[-1]) == (MAX_FILES, "s3://b/1", FACTS.uri)
+
+
+def test_file_of_a_client_is_told_to_history_and_job(machine: Machine) -> None:
+    """As those of handlers are; a task whose params name it hears of it."""
+    machine.started().asks()
+
+    machine.feed(FileReceived(FileMove("received", "out.png", FACTS), "ada"))
+
+    row = machine.row("files_moved")
+    assert (row.attempt, row.details) == (
+        None,
+        {
+            "count": 1,
+            "bytes": 3,
+            "files": [{"way": "received", "name": "out.png", "uri": FACTS.uri, "size": 3, "etag": "e"}],
+            "by": "ada",
+        },
+    )
+    assert machine.job.file_facts == {FACTS.uri: FACTS}
+
+
+def test_file_that_comes_while_the_handler_runs_is_not_noted_yet(machine: Machine) -> None:
+    """A commit of its own would undo what the handler does."""
+    machine.started()
+
+    assert machine.feed(FileReceived(FileMove("received", "out.png", FACTS))).ignored == "stale_task"

@@ -18,7 +18,10 @@ from avtomatika.core.events import (
     ChildEnded,
     Decided,
     Event,
+    EventTold,
     FileExpected,
+    FileMove,
+    FileReceived,
     HandlerFailed,
     HandlerReturned,
     HandlerStarted,
@@ -170,6 +173,8 @@ SCENARIOS: dict[str, Scenario] = {
         lambda m: (single(m, dispatch_timeout=5.0).fails(), m.fires(TimerKind.DISPATCH)),
     ),
     "contract violated": (DEFAULT, lambda m: m.started().raises(code="CONTRACT_VIOLATION_ERROR")),
+    "single, told": (DEFAULT, lambda m: (single(m), m.feed(EventTold(m.task, 1, "w1", "found")))),
+    "branches, told": (DEFAULT, lambda m: (branches(m), m.feed(EventTold(m.task, 1, "w1", "found")))),
     "branches, success": (DEFAULT, lambda m: (branches(m), each(m, lambda task: m.reports(task=task)))),
     "branches, permanent": (
         DEFAULT,
@@ -205,13 +210,14 @@ SCENARIOS: dict[str, Scenario] = {
 
 
 FILE = FileExpected(FileFacts("s3://bucket/jobs/j1/a"))
+RECEIVED = FileReceived(FileMove("received", "a", FILE.facts))
 
 
 def test_table_is_reached_whole(machines: type[Machine]) -> None:
     """Every transition of the table happens to some job, so the diagram drawn from it shows nothing that cannot be."""
     seen = set()
     files = {
-        f"file for {status}": (DEFAULT, lambda m, way=way: (way(m), m.feed(FILE)))
+        f"file for {status}": (DEFAULT, lambda m, way=way: (way(m), m.feed(FILE), m.feed(RECEIVED)))
         for status, way in {**WAYS, JobStatus.PENDING: asleep}.items()
     }
     for limits, play in {**SCENARIOS, **files}.values():
@@ -268,6 +274,8 @@ def events_for(machine: Machine) -> list[Event]:
         Repinned("another version", "charge"),
         StateMissing("gone"),
         FILE,
+        RECEIVED,
+        *(EventTold(task, attempt, "w1", "found") for task in tasks for attempt in (1, 2)),
         TimerFired(TimerKind.JOB),
         *(LeaseExpired(task) for task in tasks),
         *(TimerFired(kind, task.id if task else "gone", task) for kind in TimerKind for task in tasks),

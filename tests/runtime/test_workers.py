@@ -605,7 +605,7 @@ async def test_progress_of_the_holder_becomes_the_jobs(system: System) -> None:
     waiting = asyncio.create_task(system.jobs.wait(job.id, job.version, 1e9))
     await system.settle()
 
-    await system.workers.event(progress(task, 0.25, "one quarter"), "w1")
+    await system.workers.events.take(progress(task, 0.25, "one quarter"), "w1")
 
     told = await system.storage.find_progress(job.id)
     assert told is not None
@@ -617,9 +617,9 @@ async def test_progress_of_a_stranger_is_ignored(system: System) -> None:
     """Neither another worker nor another kind of event changes a job's progress."""
     job, task = await begin(system)
 
-    await system.workers.event(progress(task, 0.9), "w2")
-    await system.workers.event(WorkerEventMessage("other", {"progress": 0.9}, task_id=task.wire_id), "w1")
-    await system.workers.event(WorkerEventMessage("progress", {"progress": 0.9}, task_id="nothing-1"), "w1")
+    await system.workers.events.take(progress(task, 0.9), "w2")
+    await system.workers.events.take(WorkerEventMessage("other", {"progress": 0.9}, task_id=task.wire_id), "w1")
+    await system.workers.events.take(WorkerEventMessage("progress", {"progress": 0.9}, task_id="nothing-1"), "w1")
 
     assert await system.storage.find_progress(job.id) is None
 

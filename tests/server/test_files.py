@@ -287,6 +287,51 @@ async def test_file_sent_to_a_job_without_files_of_its_own_goes_with_it(api: Api
     assert await api.engine.app[STORAGE_KEY].next_message_at([FILES_TOPIC]) is not None
 
 
+async def test_file_of_a_client_leaves_a_row_of_history(api: Api) -> None:
+    """With what is known of it, and who sent it."""
+    job_id = await waiting(api)
+
+    sent = await api.call("PUT", f"/api/v1/jobs/{job_id}/files/in/a.txt", data=b"hello")
+
+    (row,) = [
+        row for row in (await api.get(f"/api/v1/jobs/{job_id}/history")).body if row["event_type"] == "files_moved"
+    ]
+    told = {key: sent.body[key] for key in ("name", "uri", "size", "etag")}
+    assert row["context_snapshot"] == {
+        "count": 1,
+        "bytes": 5,
+        "files": [{"way": "received", **told}],
+        "by": "default",
+    }
+
+
+async def test_file_that_comes_while_a_handler_runs_is_told_when_it_has_returned(api: Api) -> None:
+    """The client need not wait for that, and the handler is not run again."""
+    runs, entered, leave = [], asyncio.Event(), asyncio.Event()
+    slow = StateMachineBlueprint("filing", api_endpoint="/filing")
+
+    @slow.handler_for("start", is_start=True)
+    async def start(actions: ActionFactory, task_files: Any) -> None:
+        runs.append(1)
+        entered.set()
+        await leave.wait()
+        actions.dispatch_task("work", {}, {"success": "end"})
+
+    @slow.handler_for("end", is_end=True)
+    async def end() -> Any: ...
+
+    api.engine.register_blueprint(slow)
+    job_id = await api.submit("/api/v1/filing")
+    await entered.wait()
+    sent = await api.call("PUT", f"/api/v1/jobs/{job_id}/files/a", data=b"x")
+    before = [row["event_type"] for row in (await api.get(f"/api/v1/jobs/{job_id}/history")).body]
+    leave.set()
+    await until(lambda: not api.engine.app[JOBS_KEY]._notes)
+
+    assert (sent.status, "files_moved" in before, runs) == (201, False, [1])
+    assert [row["event_type"] for row in (await api.get(f"/api/v1/jobs/{job_id}/history")).body][-1] == "files_moved"
+
+
 async def test_upload_waits_for_the_handler_that_runs(api: Api) -> None:
     """Taking note of a file must not undo what a handler has done: it is not run again."""
     runs, entered, leave = [], asyncio.Event(), asyncio.Event()

@@ -244,6 +244,24 @@ async def test_registrations_and_events_share_the_general_limit(start_api: Start
     await api.register("w2")
 
 
+async def test_events_of_a_task_have_ten_times_the_general_limit(start_api: StartApi) -> None:
+    """Work brings many of them; without an end they are refused all the same, and the worker's other calls go on."""
+    api = await start_api(RATE_LIMIT_LIMIT=3)
+    job_id = await api.submit("/api/v2/shop/orders", {"params": {}})
+    await api.until(job_id, "waiting_for_worker")
+    task = await api.take()
+    event = {"worker_id": "w1", "event_type": "progress", "target_task_id": task["task_id"]}
+
+    answers = [
+        await api.post("/_worker/events", {**event, "payload": {"progress": number / 31}}, token=WORKER)
+        for number in range(31)
+    ]
+
+    assert {answer.status for answer in answers[:-1]} == {200}
+    refused(answers[-1])
+    await api.register("w1")
+
+
 # --- quotas ---
 
 
