@@ -20,6 +20,7 @@ class Skill(Struct, frozen=True):
         version: of the skill.
         input_schema: JSON Schema of the params, or None.
         output_schema: JSON Schema of the data, or None.
+        events_schema: the events that its tasks tell, with a JSON Schema of their payloads, or None.
         extra: members that the worker added.
     """
 
@@ -29,6 +30,7 @@ class Skill(Struct, frozen=True):
     version: str = ""
     input_schema: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None
+    events_schema: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from avtomatika.protocol.messages import Skill
 from avtomatika.protocol.reading import read_mapping, read_text
 
-_KNOWN = frozenset({"name", "type", "description", "version", "input_schema", "output_schema"})
+_KNOWN = frozenset({"name", "type", "description", "version", "input_schema", "output_schema", "events_schema"})
 
 
 def parse_skills(value: object) -> tuple[Skill, ...] | None:
@@ -40,6 +40,7 @@ def parse_skill(value: object) -> Skill | None:
         version=read_text(body.get("version")),
         input_schema=_schema(body.get("input_schema")),
         output_schema=_schema(body.get("output_schema")),
+        events_schema=_schema(body.get("events_schema")),
         extra={key: item for key, item in body.items() if key not in _KNOWN},
     )
 
@@ -58,6 +59,7 @@ def encode_skill(skill: Skill) -> dict[str, Any]:
         "version": skill.version,
         "input_schema": skill.input_schema,
         "output_schema": skill.output_schema,
+        "events_schema": skill.events_schema,
     }
     return {**skill.extra, **{key: value for key, value in members.items() if value not in ("", None)}}
 

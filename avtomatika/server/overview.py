@@ -91,6 +91,7 @@ async def catalog(request: web.Request) -> web.Response:
                     "description": skill.description,
                     "input_schema": skill.input_schema,
                     "output_schema": skill.output_schema,
+                    "events_schema": skill.events_schema,
                     "workers": [],
                 },
             )

@@ -14,11 +14,13 @@ from avtomatika.core.job import Task, message_of
 from avtomatika.errors import suggest
 from avtomatika.protocol.answers import parse_heartbeat_answer
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, TaskMessage, WorkerEventMessage, WorkerProfile
+from avtomatika.protocol.worker_events import PROGRESS
 from avtomatika.runtime.dispatcher import Dispatcher
 from avtomatika.runtime.workers import Workers
 from avtomatika.testing.errors import TestingError
 from avtomatika.testing.fake_clock import FakeClock
 from avtomatika.worker.context import Context
+from avtomatika.worker.event_types import EventTypes
 from avtomatika.worker.functions import TaskFunction, task_function
 from avtomatika.worker.outcome import Success, result_of_error, result_of_return
 from avtomatika.worker.task_errors import TaskError
@@ -241,8 +243,8 @@ class FakeWorker:
             return result_of_error(message, TaskError(behaviour.message, error) if isinstance(error, str) else error)
         if behaviour.function is None:
             return result_of_return(message, Success(behaviour.returns, behaviour.status))
-        reports: list[tuple[float, str]] = []
-        context = Context(message, lambda _task, value, text: reports.append((value, text)))
+        said = _Said()
+        context = Context(message, said, EventTypes({}, message.type, strict=False))
         self._busy += 1
         try:
             returned = behaviour.function.function(**behaviour.function.arguments(message.params, context))
@@ -253,16 +255,31 @@ class FakeWorker:
             result = result_of_error(message, error)
         finally:
             self._busy -= 1
-        for value, text in reports:
-            await self._report(message, value, text)
+        for word, payload in said.events:
+            await self._tell(message, word, payload)
         return result
 
     async def _report(self, message: TaskMessage, value: float, text: str) -> None:
-        payload = {"progress": value, "message": text}
+        await self._tell(message, PROGRESS, {"progress": value, "message": text})
+
+    async def _tell(self, message: TaskMessage, word: str, payload: Mapping[str, Any]) -> None:
         event = WorkerEventMessage(
-            "progress", payload, worker_id=self.worker_id, job_id=message.job_id, task_id=message.task_id
+            word, payload, worker_id=self.worker_id, job_id=message.job_id, task_id=message.task_id
         )
         await self._workers.events.take(event, self.worker_id)
+
+
+class _Said:
+    """What a function has said, for when it has ended."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Mapping[str, Any]]] = []
+
+    def report(self, task: TaskMessage, value: float, message: str) -> None:
+        self.tell(task, PROGRESS, {"progress": value, "message": message})
+
+    def tell(self, _task: TaskMessage, word: str, payload: Mapping[str, Any]) -> None:
+        self.events.append((word, payload))
 
 
 def profile_of(worker_id: str, task_type: str, facts: Mapping[str, Any], now: float) -> WorkerProfile:

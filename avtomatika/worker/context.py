@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from avtomatika.protocol.messages import TaskMessage
+from avtomatika.worker.event_types import EventTypes
 from avtomatika.worker.task_errors import TaskError
 
-Report = Callable[[TaskMessage, float, str], None]
-"""Takes a progress, from any thread, and returns at once."""
+
+class Outlet(Protocol):
+    """Where it goes what a task says on its way. Both may be called from any thread, and return at once."""
+
+    def report(self, task: TaskMessage, value: float, message: str) -> None:
+        """Takes a progress."""
+        ...
+
+    def tell(self, task: TaskMessage, word: str, payload: Mapping[str, Any]) -> None:
+        """Takes an event."""
+        ...
 
 
 class Reported:
-    """A progress on its way; waiting for it is allowed, and lets other tasks run, but never needed."""
+    """A progress or an event on its way; waiting for it is allowed, and lets other tasks run, but never needed."""
 
     __slots__ = ()
 
@@ -28,16 +38,23 @@ class Context:
 
     Args:
         task: the task.
-        report: where progress goes.
+        outlet: where progress and events go.
+        events: checks the latter.
         place: the folder that the task may have for itself, or None; it need not exist.
         files: makes ``task_files``, or None.
     """
 
     def __init__(
-        self, task: TaskMessage, report: Report, place: Path | None = None, files: Callable[[], Any] | None = None
+        self,
+        task: TaskMessage,
+        outlet: Outlet,
+        events: EventTypes,
+        place: Path | None = None,
+        files: Callable[[], Any] | None = None,
     ) -> None:
         self._task = task
-        self.report = report
+        self.outlet = outlet
+        self.events = events
         self.place = place
         self._cancelled = False
         self._params: Mapping[str, Any] = task.params
@@ -130,12 +147,28 @@ class Context:
             value: 0 to 1.
             message: for people.
         """
-        self.report(self._task, min(max(float(value), 0.0), 1.0), str(message))
+        self.outlet.report(self._task, min(max(float(value), 0.0), 1.0), str(message))
         return Reported()
 
     def send_progress(self, value: float, message: str = "") -> Reported:
         """Tells how far the work is, as ``progress`` does, under the name that the published SDK gave it."""
         return self.progress(value, message)
+
+    def event(self, word: str, payload: object = None) -> Reported:
+        """Tells of something that happened in the task, for the history of its job; used as ``progress`` is.
+
+        Events are sent in the background, each of them and in order, before the result.
+
+        Args:
+            word: the type of the event, one that the task declares: ``@worker.task(events=["page_found"])``.
+            payload: a dict or a dataclass; what was declared, if types were.
+
+        Raises:
+            ContractViolationError: the event is not declared (see ``STRICT_EVENT_VALIDATION``), or its payload is not
+                what was declared, or has more than 64 KiB.
+        """
+        self.outlet.tell(self._task, word, self.events.payload(word, payload))
+        return Reported()
 
     def cancel(self) -> None:
         """Notes that the result is not wanted any more. For the worker, not for functions."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,9 @@ from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.messages import Skill
 from avtomatika.worker import typed
 from avtomatika.worker.context import Context
+from avtomatika.worker.event_types import read_event_types, schema_of_events
 from avtomatika.worker.outcome import Success
-from avtomatika.worker.processes import check_importable
+from avtomatika.worker.processes import check_importable, check_portable
 from avtomatika.worker.retries import Retry
 from avtomatika.worker.task_errors import InvalidInputError
 
@@ -43,6 +44,7 @@ class TaskFunction:
         retry: when it is called again before the engine hears of a failure; None for never.
         process: it runs in a process of its own.
         download: stored files that its params name are brought to this machine.
+        events: the events that it may tell, each with the annotation of its payload.
     """
 
     name: str
@@ -62,6 +64,7 @@ class TaskFunction:
     retry: Retry | None = None
     process: bool = False
     download: bool = True
+    events: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def skill(self) -> Skill:
@@ -72,6 +75,7 @@ class TaskFunction:
             self.description,
             input_schema=self.input_schema,
             output_schema=self.output_schema,
+            events_schema=schema_of_events(self.events, f"task '{self.name}'"),
         )
 
     def arguments(self, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -132,6 +136,7 @@ def task_function(
     retry: Retry | None = None,
     process: bool = False,
     download: bool = True,
+    events: Mapping[str, Any] | Iterable[str] | None = None,
 ) -> TaskFunction:
     """Describes a function by its signature.
 
@@ -139,8 +144,8 @@ def task_function(
     the param of its name.
 
     Raises:
-        ConfigError: the name is no identifier, a number is below its minimum, an argument cannot be given by name, an
-            annotation is nothing that a JSON value can become, or no process could find the function.
+        ConfigError: the name or the word of an event is none, a number is below its minimum, an argument cannot be
+            given by name, an annotation is nothing that a JSON value can become, or no process could find the function.
     """
     name = name or str(getattr(function, "__name__", ""))
     if not is_identifier(name):
@@ -149,8 +154,10 @@ def task_function(
         raise ConfigError(f"task '{name}': concurrency is {concurrency}; expected at least 1, or None for no limit.")
     if cost is not None and cost < 0:
         raise ConfigError(f"task '{name}': cost is {cost}; expected 0 or more.")
+    types_of_events = read_event_types(events, f"task '{name}'")
     if process:
         check_importable(function, name)
+        check_portable(types_of_events, name)
     parameters = inspect.signature(function).parameters.values()
     for parameter in parameters:
         if parameter.kind is parameter.POSITIONAL_ONLY:
@@ -197,4 +204,5 @@ def task_function(
         retry=retry,
         process=process,
         download=download,
+        events=types_of_events,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from avtomatika.clock import Clock
 from avtomatika.protocol.messages import Result, TaskMessage, WorkerProfile
 from avtomatika.worker.delivery import Delivery
 from avtomatika.worker.engines import EngineAddress
+from avtomatika.worker.event_feed import EventFeed
 from avtomatika.worker.presence import Presence
 from avtomatika.worker.progress import ProgressFeed
 from avtomatika.worker.settings import Settings
@@ -45,6 +47,7 @@ class Line:
         self.presence = Presence(self.transport, settings, address, work, profile, clock)
         self.socket = Socket(self.transport, settings, work, clock) if settings.websockets else None
         self.progress = ProgressFeed(self.transport, settings.worker_id, clock, self.socket)
+        self.events = EventFeed(self.transport, settings.worker_id, clock)
         self.delivery = Delivery(self.transport, settings, clock, tracing)
         self._settles = settles
         self._clock = clock
@@ -66,9 +69,19 @@ class Line:
         """Takes the progress of a task of this engine, from any thread."""
         self.progress.report(task, value, message)
 
+    def tell(self, task: TaskMessage, word: str, payload: Mapping[str, Any]) -> None:
+        """Takes an event of a task of this engine, from any thread."""
+        self.events.tell(task, word, payload)
+
     async def flush(self, task_id: str) -> None:
-        """Returns when the progress of a task is sent."""
+        """Returns when the progress and the events of a task are sent."""
         await self.progress.flush(task_id)
+        await self.events.flush(task_id)
+
+    def hurry(self) -> None:
+        """Waits for nothing that can be repeated at once or left out; the worker is about to end."""
+        self.events.hurry()
+        self.delivery.hurry()
 
     async def deliver(self, result: Result) -> None:
         """Returns when the engine has the result, or it was given up."""

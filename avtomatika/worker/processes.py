@@ -12,7 +12,7 @@ import logging
 import multiprocessing
 import pickle
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,7 +20,7 @@ from avtomatika.errors import ConfigError
 from avtomatika.protocol.messages import TaskMessage
 from avtomatika.threads import ThreadCall
 from avtomatika.worker import typed
-from avtomatika.worker.context import Context, Report
+from avtomatika.worker.context import Context, Outlet
 from avtomatika.worker.task_errors import InternalError, ResourceExhaustedError, TaskError
 
 _GRACE = 5.0
@@ -54,6 +54,26 @@ def check_importable(function: Callable[..., Any], owner: str) -> None:
         )
 
 
+def check_portable(events: Mapping[str, Any], owner: str) -> None:
+    """Checks that a process can find the types of the events that are told there.
+
+    Args:
+        events: annotations by word.
+        owner: the type of the tasks, for the message.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    for word, annotation in events.items():
+        try:
+            pickle.dumps(annotation)
+        except Exception as error:  # whatever a type of the user's raises
+            raise ConfigError(
+                f"task '{owner}': with process=True the type of event '{word}' must be one that another process can "
+                f"import; define it at the top of a module ({error})."
+            ) from None
+
+
 class Processes:
     """Processes that wait for work, or do it."""
 
@@ -62,7 +82,7 @@ class Processes:
         self._all: set[_Child] = set()
 
     def call(
-        self, function: Callable[..., Any], arguments: dict[str, Any], task: TaskMessage, report: Report
+        self, function: Callable[..., Any], arguments: dict[str, Any], task: TaskMessage, outlet: Outlet
     ) -> ProcessCall:
         """Begins to call a function in a process.
 
@@ -70,11 +90,11 @@ class Processes:
             function: which another process can import.
             arguments: by name; a ``Context`` among them is made anew there.
             task: what for.
-            report: where progress goes.
+            outlet: where progress and events go.
         """
         child = self._idle.pop() if self._idle else _Child()
         self._all.add(child)
-        return ProcessCall(self, child, function, arguments, task, report)
+        return ProcessCall(self, child, function, arguments, task, outlet)
 
     def give_back(self, child: _Child) -> None:
         """Keeps a process for the next task, if it can be used again."""
@@ -129,7 +149,7 @@ class ProcessCall:
         function: to be called.
         arguments: by name.
         task: what for.
-        report: where progress goes.
+        outlet: where progress and events go.
     """
 
     def __init__(
@@ -139,14 +159,16 @@ class ProcessCall:
         function: Callable[..., Any],
         arguments: dict[str, Any],
         task: TaskMessage,
-        report: Report,
+        outlet: Outlet,
     ) -> None:
         self._processes = processes
         self._child = child
         self._call = (function, {name: value for name, value in arguments.items() if not isinstance(value, Context)})
-        self._injected = {name: value.place for name, value in arguments.items() if isinstance(value, Context)}
+        self._injected = {
+            name: (value.events, value.place) for name, value in arguments.items() if isinstance(value, Context)
+        }
         self._task = task
-        self._report = report
+        self._outlet = outlet
         self._thread = ThreadCall(self._talk, f"task-{task.task_id}")
         self.ended = self._thread.ended
         """The process is free again, or gone."""
@@ -176,7 +198,9 @@ class ProcessCall:
             while True:
                 kind, *rest = self._child.pipe.recv()
                 if kind == "progress":
-                    self._report(self._task, *rest)
+                    self._outlet.report(self._task, *rest)
+                elif kind == "event":
+                    self._outlet.tell(self._task, *rest)
                 elif kind == "returned":
                     return rest[0]
                 else:
@@ -211,6 +235,19 @@ def _serve(pipe: Connection, level: int) -> None:
             _call(pipe, pipe.recv_bytes())
 
 
+class _PipeOutlet:
+    """Sends what a function says to the worker."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def report(self, _task: TaskMessage, value: float, message: str) -> None:
+        self._pipe.send(("progress", value, message))
+
+    def tell(self, _task: TaskMessage, word: str, payload: Mapping[str, Any]) -> None:
+        self._pipe.send(("event", word, payload))
+
+
 def _cancel(_number: int, _frame: object) -> None:
     raise CancelledInProcessError
 
@@ -218,10 +255,7 @@ def _cancel(_number: int, _frame: object) -> None:
 def _call(pipe: Connection, packed: bytes) -> None:
     try:
         function, arguments, injected, task = pickle.loads(packed)  # noqa: S301 - from the worker itself
-        contexts = {
-            name: Context(task, lambda _task, value, message: pipe.send(("progress", value, message)), place)
-            for name, place in injected.items()
-        }
+        contexts = {name: Context(task, _PipeOutlet(pipe), events, place) for name, (events, place) in injected.items()}
         returned = function(**arguments, **contexts)
         answer = ("returned", returned if _is_portable(returned) else typed.plain(returned))
         pipe.send(answer)

@@ -11,7 +11,8 @@ from typing import Any
 
 from avtomatika.protocol.messages import Result, TaskMessage
 from avtomatika.threads import ThreadCall
-from avtomatika.worker.context import Context, Report
+from avtomatika.worker.context import Context, Outlet
+from avtomatika.worker.event_types import EventTypes
 from avtomatika.worker.files import Errand, FileDesk
 from avtomatika.worker.functions import TaskFunction
 from avtomatika.worker.outcome import cancelled, result_of_error, result_of_return
@@ -34,22 +35,31 @@ class Calls:
         functions: by the type of their tasks.
         middlewares: stand around each call, the first one outermost.
         desk: where files come from and go to.
+        strict_events: tasks tell no events but those that they declare.
     """
 
     def __init__(
-        self, functions: Mapping[str, TaskFunction], middlewares: Sequence[Middleware], desk: FileDesk
+        self,
+        functions: Mapping[str, TaskFunction],
+        middlewares: Sequence[Middleware],
+        desk: FileDesk,
+        *,
+        strict_events: bool = True,
     ) -> None:
         self.functions = functions
         self._desk = desk
         self._middlewares = middlewares
         self._processes = Processes()
+        self._events = {
+            name: EventTypes(function.events, name, strict=strict_events) for name, function in functions.items()
+        }
 
-    def of(self, task: TaskMessage, report: Report) -> Call | None:
+    def of(self, task: TaskMessage, outlet: Outlet) -> Call | None:
         """Returns a call for a task; None if there is no function for it.
 
         Args:
             task: what for.
-            report: where its progress goes.
+            outlet: where its progress and its events go.
         """
         function = self.functions.get(task.type)
         if function is None:
@@ -57,7 +67,11 @@ class Calls:
         errand = self._desk.errand(task)
         loop = asyncio.get_running_loop()
         context = Context(
-            task, report, errand.folder, lambda: errand.files if function.is_async else errand.files.blocking(loop)
+            task,
+            outlet,
+            self._events[task.type],
+            errand.folder,
+            lambda: errand.files if function.is_async else errand.files.blocking(loop),
         )
         return Call(function, task, context, self._middlewares, self._processes, errand)
 
@@ -139,8 +153,8 @@ class Call:
         if self._function.is_async:
             return await self._function.function(**arguments)
         if self._function.process:
-            report = self.context.report
-            process = self._beside = self._processes.call(self._function.function, arguments, self._task, report)
+            outlet = self.context.outlet
+            process = self._beside = self._processes.call(self._function.function, arguments, self._task, outlet)
             return await process.result()
         call = functools.partial(self._function.function, **arguments)
         thread = self._beside = ThreadCall(call, f"task-{self._task.task_id}")

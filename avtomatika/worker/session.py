@@ -58,6 +58,7 @@ class Session:
         self._keeping = [self._begin(line.presence.keep(), "presence") for line in self._lines]
         self._polling = self._begin(polling.poll_forever(), "polling")
         self._sending = [self._begin(line.progress.send_forever(), "progress") for line in self._lines]
+        self._sending += [self._begin(line.events.send_forever(), "events") for line in self._lines]
         self._sending += [self._begin(line.socket.keep(), "socket") for line in self._lines if line.socket is not None]
 
     async def wait_until_registered(self) -> None:
@@ -98,7 +99,7 @@ class Session:
             self._work.cancel_all()
             await self._work.drain(_GOODBYE_TIMEOUT)
         for line in self._lines:
-            line.delivery.hurry()
+            line.hurry()
         if not await self._work.wait_for_deliveries(_GOODBYE_TIMEOUT):
             logger.error("results could not be delivered before the end; the engine will have their tasks done again")
         await self._work.abandon()

@@ -47,6 +47,7 @@ class Settings:
         batch: how many tasks or results go together where the engine can do that; 1 for each alone.
         delivery_timeout: seconds after which a result that nobody takes is given up.
         websockets: a WebSocket is kept open, over which cancellations come and progress goes.
+        strict_events: tasks tell no events but those that they declare.
         sign_messages: messages carry a signature made with the token.
         task_key: the key with which the engine signs tasks, or empty.
         require_task_signature: with a key, tasks without a signature are refused.
@@ -84,6 +85,7 @@ class Settings:
     batch: int = 64
     delivery_timeout: float = 3600.0
     websockets: bool = False
+    strict_events: bool = True
     sign_messages: bool = False
     task_key: str = ""
     require_task_signature: bool = True
@@ -126,6 +128,7 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
     "batch": ("WORKER_BATCH",),
     "delivery_timeout": ("RESULT_DELIVERY_TIMEOUT",),
     "websockets": ("WORKER_ENABLE_WEBSOCKETS",),
+    "strict_events": ("STRICT_EVENT_VALIDATION",),
     "sign_messages": ("WORKER_SIGN_MESSAGES",),
     "task_key": ("ORCHESTRATOR_SECRET_KEY",),
     "require_task_signature": ("REQUIRE_TASK_SIGNATURE",),
@@ -165,7 +168,14 @@ _NUMBERS = frozenset(
     }
 )
 _SWITCHES = frozenset(
-    {"websockets", "sign_messages", "require_task_signature", "exit_on_refused", "stop_when_stdin_closes"}
+    {
+        "websockets",
+        "strict_events",
+        "sign_messages",
+        "require_task_signature",
+        "exit_on_refused",
+        "stop_when_stdin_closes",
+    }
 )
 _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 

@@ -32,6 +32,7 @@ class Ended:
         error_message: of a failure, else empty.
         error_details: of a failure; for params that do not fit, ``{"path": ...}``.
         progress: what it reported, in order: value and message.
+        events: what it told, in order: word and payload.
         files: address of each stored file that the data name, by its path in them.
     """
 
@@ -41,22 +42,47 @@ class Ended:
     error_message: str
     error_details: Any
     progress: tuple[tuple[float, str], ...]
+    events: tuple[tuple[str, Mapping[str, Any]], ...]
     files: Mapping[str, str]
+
+
+class _Heard:
+    """What a task has said so far."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.progress: list[tuple[float, str]] = []
+        self.events: list[tuple[str, Mapping[str, Any]]] = []
+        self.moved = asyncio.Event()
+
+    def report(self, _task: TaskMessage, value: float, message: str) -> None:
+        def note() -> None:
+            self.progress.append((value, message))
+            self.moved.set()
+
+        self._loop.call_soon_threadsafe(note)
+
+    def tell(self, _task: TaskMessage, word: str, payload: Mapping[str, Any]) -> None:
+        self._loop.call_soon_threadsafe(self.events.append, (word, payload))
 
 
 class RunningTask:
     """A task that a harness has started. Made by ``TaskHarness.start``."""
 
-    def __init__(self, call: Call, progress: list[tuple[float, str]], moved: asyncio.Event) -> None:
+    def __init__(self, call: Call, heard: _Heard) -> None:
         self._call = call
-        self._progress = progress
-        self._moved = moved
+        self._heard = heard
         self._running: asyncio.Task[Result] = asyncio.create_task(call.result(), name="harness-call")
 
     @property
     def progress(self) -> tuple[tuple[float, str], ...]:
         """What it has reported so far: value and message."""
-        return tuple(self._progress)
+        return tuple(self._heard.progress)
+
+    @property
+    def events(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        """What it has told so far: word and payload."""
+        return tuple(self._heard.events)
 
     async def wait_for_progress(self, value: float = 0.0) -> None:
         """Returns when the task has reported at least so much.
@@ -67,13 +93,13 @@ class RunningTask:
         Raises:
             AssertionError: it has ended before.
         """
-        while not any(told >= value for told, _ in self._progress):
+        while not any(told >= value for told, _ in self._heard.progress):
             if self._running.done():
                 raise AssertionError(
                     f"the task has ended without a progress of {value:g}; it reported {self.progress}."
                 )
-            self._moved.clear()
-            waiting = asyncio.ensure_future(self._moved.wait())
+            self._heard.moved.clear()
+            waiting = asyncio.ensure_future(self._heard.moved.wait())
             await asyncio.wait({waiting, self._running}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
 
@@ -86,7 +112,7 @@ class RunningTask:
         """Returns what came of the task, when nothing of it runs any more."""
         result = await self._running
         await self._call.settle()
-        # Reports of a thread are on their way through the event loop.
+        # What a thread has said is on their way through the event loop.
         await asyncio.sleep(0)
         return Ended(
             result.status,
@@ -95,6 +121,7 @@ class RunningTask:
             result.error_message,
             result.error_details,
             self.progress,
+            self.events,
             {path: facts.uri for path, facts in result.data_metadata.items()},
         )
 
@@ -148,27 +175,18 @@ class TaskHarness:
             ConfigError: the worker has no such task.
             ProtocolError: the params have no JSON form.
         """
-        loop, moved = asyncio.get_running_loop(), asyncio.Event()
-        progress: list[tuple[float, str]] = []
-
-        def note(value: float, message: str) -> None:
-            progress.append((value, message))
-            moved.set()
-
-        def report(_task: TaskMessage, value: float, message: str) -> None:
-            loop.call_soon_threadsafe(note, value, message)
-
+        heard = _Heard()
         type_ = self._name_of(name)
         message = TaskMessage(
             **{"job_id": "job", "task_id": "task", "attempt": 1, **facts}, type=type_, params=_sent(params)
         )
-        call = self._calls.of(message, report)
+        call = self._calls.of(message, heard)
         if call is None:
             known = self._calls.functions
             raise ConfigError(
                 f"the worker has no task '{type_}'; it has: {', '.join(known) or 'none'}.{suggest(type_, known)}"
             )
-        return RunningTask(call, progress, moved)
+        return RunningTask(call, heard)
 
     async def close(self) -> None:
         """Ends the processes in which functions ran; only needed after tasks with ``process=True``, or with S3."""

@@ -14,7 +14,7 @@ from avtomatika.clock import Clock
 from avtomatika.errors import suggest
 from avtomatika.log_context import log_context
 from avtomatika.protocol.messages import Result, TaskMessage
-from avtomatika.worker.context import Context
+from avtomatika.worker.context import Context, Outlet
 from avtomatika.worker.lifecycle import room, startable
 from avtomatika.worker.outcome import failed
 from avtomatika.worker.runner import Call, Calls
@@ -23,15 +23,11 @@ from avtomatika.worker.tracing import Tracing
 logger = logging.getLogger("avtomatika.worker")
 
 
-class Origin(Protocol):
+class Origin(Outlet, Protocol):
     """The engine that a task came from."""
 
-    def report(self, task: TaskMessage, value: float, message: str) -> None:
-        """Takes a progress, from any thread, and returns at once."""
-        ...
-
     async def flush(self, task_id: str) -> None:
-        """Returns when all progress of a task is sent, or has been given up."""
+        """Returns when all progress and all events of a task are sent, or have been given up."""
         ...
 
     async def deliver(self, result: Result) -> None:
@@ -185,7 +181,7 @@ class Work:
 
     async def _do(self, task: TaskMessage, origin: Origin, refusal: str) -> None:
         """Runs a task, delivers its result, and frees its slot when nothing of it runs any more."""
-        call = None if refusal else self._calls.of(task, origin.report)
+        call = None if refusal else self._calls.of(task, origin)
         try:
             with self._tracing.task(task) as ended:
                 result = self._refused(task, refusal) if call is None else await self._run(task, call)

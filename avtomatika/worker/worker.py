@@ -9,7 +9,8 @@ import inspect
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -21,6 +22,7 @@ from avtomatika.protocol.codec import dumps
 from avtomatika.protocol.messages import Result, WorkerProfile
 from avtomatika.protocol.skills import encode_skills
 from avtomatika.worker import machine
+from avtomatika.worker.event_types import read_event_types
 from avtomatika.worker.files import fingerprint, read_desk
 from avtomatika.worker.functions import TaskFunction, task_function
 from avtomatika.worker.health import HealthServer
@@ -51,6 +53,7 @@ class Worker:
         artifacts: names of installed models to their versions.
         files: a store of files, such as ``LocalPayloads`` of the engine's directory; else the bucket that
             ``S3_ENDPOINT_URL`` names, if it is set.
+        events: as of ``task``, for all of its tasks.
         clock: the machine's unless a test moves its own.
         tracer_provider: of OpenTelemetry; None for the program's own, or the collector that
             ``OTEL_EXPORTER_OTLP_ENDPOINT`` names.
@@ -72,6 +75,7 @@ class Worker:
         software: Mapping[str, str] | None = None,
         artifacts: Mapping[str, str] | None = None,
         files: PayloadStore | None = None,
+        events: Mapping[str, Any] | Iterable[str] | None = None,
         clock: Clock | None = None,
         tracer_provider: Any = None,
         **settings: Any,
@@ -81,6 +85,7 @@ class Worker:
         self._software = dict(software or {})
         self._artifacts = dict(artifacts or {})
         self._files = files
+        self._events = read_event_types(events, "the worker")
         self._clock = clock or SystemClock()
         self._tracer_provider = tracer_provider
         self._functions: dict[str, TaskFunction] = {}
@@ -124,6 +129,7 @@ class Worker:
         retry: Retry | None = None,
         process: bool = False,
         download: bool = True,
+        events: Mapping[str, Any] | Iterable[str] | None = None,
     ) -> Callable[[F], F]: ...
     def task(
         self,
@@ -136,6 +142,7 @@ class Worker:
         retry: Retry | None = None,
         process: bool = False,
         download: bool = True,
+        events: Mapping[str, Any] | Iterable[str] | None = None,
     ) -> Any:
         """Makes a function do the tasks of one type; used as a decorator, with or without arguments.
 
@@ -155,6 +162,8 @@ class Worker:
             description: for people; the first line of the docstring if left out.
             retry: when the function is called again at once, before the engine hears of a failure.
             process: a plain function runs in a process of its own, for work that keeps a processor busy.
+            events: the words of the events that ``context.event`` may tell, or a dict of words and the types of their
+                payloads.
             download: copies on this machine take the place of stored files that the params name.
 
         Raises:
@@ -171,6 +180,7 @@ class Worker:
                 retry=retry,
                 process=process,
                 download=download,
+                events=events,
             )
             return function
 
@@ -190,7 +200,7 @@ class Worker:
         made = task_function(function, name, **options)
         if made.name in self._functions:
             raise ConfigError(f"task '{made.name}' is defined twice in this worker. Rename one of them.")
-        self._functions[made.name] = made
+        self._functions[made.name] = replace(made, events=self._events | dict(made.events))
 
     def middleware(self, middleware: M) -> M:
         """Puts a function around every task; used as a decorator. The first one is the outermost.
@@ -216,7 +226,9 @@ class Worker:
         Raises:
             ConfigError: a variable about files is wrong, or a package is missing that they need.
         """
-        return Calls(dict(self._functions), tuple(self._middlewares), read_desk(os.environ, self._files))
+        desk = read_desk(os.environ, self._files)
+        strict = self.settings.strict_events
+        return Calls(dict(self._functions), tuple(self._middlewares), desk, strict_events=strict)
 
     @property
     def task_names(self) -> tuple[str, ...]:

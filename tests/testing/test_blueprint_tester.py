@@ -11,7 +11,7 @@ import pytest
 from avtomatika.blueprints import ActionFactory, StateMachineBlueprint
 from avtomatika.errors import BlueprintError, ConfigError, DecisionError, JobStateError
 from avtomatika.testing import BlueprintTester, Client, NotReachedError, TestingError
-from avtomatika.worker import PermanentError, Success
+from avtomatika.worker import Context, PermanentError, Success
 
 
 def delivery(name: str = "delivery", **options: Any) -> StateMachineBlueprint:
@@ -198,6 +198,23 @@ async def test_status_word_of_a_worker_chooses_the_way() -> None:
         job = await t.submit()
 
         assert (job.state, job.status) == ("returned", "failed")
+
+
+async def test_function_of_a_worker_tells_events() -> None:
+    """They stand in the history as those of a real worker do."""
+
+    async def carry(to: str, context: Context) -> dict[str, str]:
+        context.progress(0.5)
+        context.event("rang", {"bell": 2})
+        return {"signed_by": "Ada"}
+
+    async with BlueprintTester(delivery()) as t:
+        t.worker("carry", carry)
+        job = await t.submit()
+        await t.advance(1)
+
+        assert job.status == "finished"
+        assert "task_event" in await job.events()
 
 
 async def test_slow_worker_reports_progress_and_keeps_its_task() -> None:

@@ -21,10 +21,11 @@ class Pair:
     b: int
 
 
-@worker.task(process=True)
+@worker.task(process=True, events={"adding": Pair})
 def add(pair: Pair, context: Context) -> dict[str, int]:
     """Adds in another process."""
     context.progress(0.5, "half")
+    context.event("adding", pair)
     return {"sum": pair.a + pair.b, "pid": os.getpid()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,23 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from avtomatika.protocol.messages import TaskMessage
 from avtomatika.worker import Worker
 
 PATIENCE = 20.0
+
+
+class Silence:
+    """Takes what a task says, and forgets it."""
+
+    def report(self, task: TaskMessage, value: float, message: str) -> None:
+        """Takes a progress."""
+
+    def tell(self, task: TaskMessage, word: str, payload: Mapping[str, Any]) -> None:
+        """Takes an event."""
+
+
+SILENCE = Silence()
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,13 @@ import pytest
 from avtomatika.errors import ConfigError
 from avtomatika.protocol.messages import TaskMessage
 from avtomatika.worker.context import Context
+from avtomatika.worker.event_types import EventTypes
 from avtomatika.worker.functions import task_function
 from avtomatika.worker.task_errors import InvalidInputError
 
-CONTEXT = Context(TaskMessage("j", "t", "resize"), lambda task, value, message: None)
+from .conftest import SILENCE
+
+CONTEXT = Context(TaskMessage("j", "t", "resize"), SILENCE, EventTypes({}, "resize", strict=True))
 
 
 def resize(width: int, height: int = 2, *, path: str) -> None:

@@ -25,11 +25,12 @@ async def harness() -> AsyncIterator[TaskHarness]:
 
 
 async def test_function_runs_in_a_process_that_serves_again(harness: TaskHarness) -> None:
-    """With typed arguments, progress and a result; the second task finds the process warm."""
+    """With typed arguments, progress, events and a result; the second task finds the process warm."""
     first = await harness.run("add", {"pair": {"a": 1, "b": 2}})
     second = await harness.run("add", {"pair": {"a": 3, "b": 4}})
 
     assert (first.data["sum"], second.data["sum"], first.progress) == (3, 7, ((0.5, "half"),))
+    assert first.events == (("adding", {"a": 1, "b": 2}),)
     assert first.data["pid"] == second.data["pid"] != os.getpid()
 
 

@@ -20,12 +20,15 @@ from avtomatika.errors import ConfigError
 from avtomatika.protocol.messages import TaskMessage
 from avtomatika.worker import ContractViolationError, Success
 from avtomatika.worker.context import Context
+from avtomatika.worker.event_types import EventTypes
 from avtomatika.worker.functions import task_function
 from avtomatika.worker.outcome import result_of_return
 from avtomatika.worker.task_errors import InvalidInputError
 
+from .conftest import SILENCE
+
 TASK = TaskMessage("j", "t", "resize")
-CONTEXT = Context(TASK, lambda task, value, message: None)
+CONTEXT = Context(TASK, SILENCE, EventTypes({}, "resize", strict=True))
 
 
 class Fit(enum.Enum):

@@ -184,10 +184,11 @@ SCHEMAS: dict[str, Schema] = {
         same_file_store={"type": ["boolean", "null"], "description": "null if one of the two does not say"},
     ),
     "Skill": record(
-        "name description input_schema output_schema workers",
+        "name description input_schema output_schema events_schema workers",
         description=_TEXT_OR_NULL,
         input_schema=ANYTHING,
         output_schema=ANYTHING,
+        events_schema=ANYTHING,
         workers=TEXTS,
     ),
     "Dashboard": record("workers jobs tasks engine", workers=OBJECT, jobs=OBJECT, tasks=OBJECT, engine=OBJECT),
