@@ -50,6 +50,16 @@ class S3Server:
             region_name=REGION,
         )
 
+    def settings(self, bucket: str = "") -> dict[str, Any]:
+        """Returns the settings of an engine that keeps its files here: in this bucket, or in a new one."""
+        return {
+            "S3_ENDPOINT_URL": self.endpoint,
+            "S3_ACCESS_KEY": ACCESS_KEY,
+            "S3_SECRET_KEY": SECRET_KEY,
+            "S3_DEFAULT_BUCKET": bucket or self.new_bucket(),
+            "S3_REGION": REGION,
+        }
+
     def new_bucket(self) -> str:
         """Makes an empty bucket; returns its name."""
         name = f"bucket-{next(self._buckets)}"

@@ -24,10 +24,10 @@ from aiohttp import web
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
 from avtomatika.app_keys import DISPATCHER_KEY, JOBS_KEY, RUNNER_KEY
 from avtomatika.config import DEFAULT_CLIENT_TOKEN
-from avtomatika.core.job import Job
 from avtomatika.errors import AvtomatikaError, BlueprintError, ConfigError, DocumentError, ValidationError
 from avtomatika.protocol.messages import Skill, WorkerProfile
 from avtomatika.storage import MemoryStorage
+from tests.engine_jobs import ended, reached
 
 CLIENT = {"X-Client-Token": "client"}
 WORKER = {"X-Worker-Token": "worker"}
@@ -74,15 +74,6 @@ def an_engine(storage: MemoryStorage | None = None, **changes: Any) -> Orchestra
     engine.register_blueprint(quick)
     engine.register_blueprint(patient)
     return engine
-
-
-async def ended(engine: OrchestratorEngine, job_id: str, status: str = "") -> Job:
-    """Returns the job when it has ended, or has that status."""
-    jobs = engine.app[JOBS_KEY]
-    job = await jobs.get(job_id)
-    while job.status != status if status else not job.is_terminal:
-        job = await jobs.wait(job_id, job.version, 30)
-    return job
 
 
 async def status_of(url: str, path: str = "/_public/status") -> int:
@@ -289,7 +280,7 @@ async def test_stop_answers_held_polls_and_waits() -> None:
     engine = an_engine()
     await engine.start()
     job_id = await engine.create_background_job("patient", {}, client="default")
-    await ended(engine, job_id, "waiting_for_worker")
+    await reached(engine, job_id, "waiting_for_worker")
     async with aiohttp.ClientSession() as http:
         body = {"worker_id": "w1", "supported_skills": [{"name": "other", "type": "other"}]}
         await http.post(f"{engine.url}/_worker/workers/register", json=body, headers=WORKER)
@@ -373,7 +364,7 @@ async def test_next_engine_on_the_same_storage_goes_on() -> None:
         done = await first.create_background_job("quick", {"n": 4}, client="default")
         await ended(first, done)
         open_ = await first.create_background_job("patient", {}, client="default")
-        await ended(first, open_, "waiting_for_worker")
+        await reached(first, open_, "waiting_for_worker")
 
     async with an_engine(storage) as second, aiohttp.ClientSession() as http:
         body = {"worker_id": "w1", "supported_skills": [{"name": "work", "type": "work"}]}

@@ -17,6 +17,7 @@ from avtomatika.errors import ConfigError
 from avtomatika.storage import MemoryStorage, SQLiteStorage
 from avtomatika.storage.base import JobQuery, Storage
 from avtomatika.worker import Context, TaskError, Worker
+from tests.engine_jobs import ended
 
 TOKEN = "a-worker-secret"
 
@@ -92,15 +93,6 @@ async def until(holds: Callable[[], Any]) -> None:
     async with asyncio.timeout(30):
         while not await holds():  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
-
-
-async def ended(made: OrchestratorEngine, job_id: str) -> Job:
-    """Returns the job when it has ended."""
-    version = -1
-    async with asyncio.timeout(30):
-        while not (job := await made.app[JOBS_KEY].wait(job_id, version, 30)).is_terminal:
-            version = job.version
-    return job
 
 
 async def jobs_of(made: OrchestratorEngine) -> list[Job]:

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
-from avtomatika.app_keys import JOBS_KEY, STORAGE_KEY
-from avtomatika.core.job import Job
+from avtomatika.app_keys import STORAGE_KEY
 from avtomatika.storage import MemoryStorage
+from tests.engine_jobs import ended
 
 pytestmark = pytest.mark.acceptance
 
@@ -111,15 +111,6 @@ def car() -> StateMachineBlueprint:
         return {"built": assembled}
 
     return blueprint
-
-
-async def ended(engine: OrchestratorEngine, job_id: str) -> Job:
-    """Returns the job when it has ended."""
-    version = -1
-    async with asyncio.timeout(60):
-        while not (job := await engine.app[JOBS_KEY].wait(job_id, version, 60)).is_terminal:
-            version = job.version
-    return job
 
 
 async def exists(path: Path) -> None:

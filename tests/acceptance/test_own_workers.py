@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
-from avtomatika.app_keys import JOBS_KEY, STORAGE_KEY
-from avtomatika.core.job import Job, Task
+from avtomatika.app_keys import STORAGE_KEY
+from avtomatika.core.job import Task
 from avtomatika.storage import MemoryStorage
+from tests.engine_jobs import reached
 
 pytestmark = pytest.mark.acceptance
 
@@ -130,16 +131,6 @@ def an_engine(storage: MemoryStorage, port: int = 0) -> OrchestratorEngine:
     return engine
 
 
-async def until(engine: OrchestratorEngine, job_id: str, status: str) -> Job:
-    """Returns the job when it has that status."""
-    jobs = engine.app[JOBS_KEY]
-    job = await jobs.get(job_id)
-    while job.status != status:
-        assert not job.is_terminal, job.failure
-        job = await jobs.wait(job_id, job.version, 60)
-    return job
-
-
 @pytest.fixture
 async def engine() -> AsyncIterator[OrchestratorEngine]:
     """A running engine; its storage is sound when the test ends."""
@@ -172,7 +163,7 @@ async def test_task_of_a_killed_worker_is_done_by_another(
 
     await first.end(signal.SIGKILL)
 
-    job = await until(engine, job_id, "finished")
+    job = await reached(engine, job_id, "finished")
     assert job.result.value() == {"by": "second"}
     assert (await the_task(engine, job_id)).worker_id == "second"
 
@@ -181,11 +172,11 @@ async def test_worker_that_starts_late_finds_its_tasks(engine: OrchestratorEngin
     """Jobs wait for a worker; when one comes, it does them all."""
     jobs = [await engine.create_background_job("flow", {}) for _ in range(5)]
     for job_id in jobs:
-        await until(engine, job_id, "waiting_for_worker")
+        await reached(engine, job_id, "waiting_for_worker")
 
     start("late", engine)
 
-    assert [(await until(engine, job_id, "finished")).result.value() for job_id in jobs] == [{"by": "late"}] * 5
+    assert [(await reached(engine, job_id, "finished")).result.value() for job_id in jobs] == [{"by": "late"}] * 5
 
 
 async def test_worker_survives_a_restart_of_the_engine(start: Any, tmp_path: Path) -> None:
@@ -201,8 +192,8 @@ async def test_worker_survives_a_restart_of_the_engine(start: Any, tmp_path: Pat
 
     async with an_engine(storage, port) as second:
         (tmp_path / "door").touch()
-        job = await until(second, job_id, "finished")
-        next_job = await until(second, await second.create_background_job("flow", {}), "finished")
+        job = await reached(second, job_id, "finished")
+        next_job = await reached(second, await second.create_background_job("flow", {}), "finished")
 
     assert job.result.value() == next_job.result.value() == {"by": "faithful"}
     assert worker.process.poll() is None
@@ -225,5 +216,5 @@ async def test_sigterm_drains_a_worker(engine: OrchestratorEngine, start: Any, t
     (tmp_path / "door").touch()
 
     assert await ending == 0
-    assert (await until(engine, job_id, "finished")).result.value() == {"by": "leaving"}
-    assert (await until(engine, waiting, "waiting_for_worker")).status == "waiting_for_worker"
+    assert (await reached(engine, job_id, "finished")).result.value() == {"by": "leaving"}
+    assert (await reached(engine, waiting, "waiting_for_worker")).status == "waiting_for_worker"

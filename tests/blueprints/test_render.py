@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -176,14 +174,7 @@ def test_render_graph_without_graphviz_package_names_the_extra(
     bp: StateMachineBlueprint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message names the extra to install."""
-    real = builtins.__import__
-
-    def without(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "graphviz":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "graphviz", None)
 
     with pytest.raises(AvtomatikaError, match=r"avtomatika\[notebook\]"):
         bp.render_graph(tmp_path / "flow")

@@ -127,10 +127,16 @@ async def api() -> AsyncIterator[ScriptedApi]:
         yield api
 
 
+@pytest.fixture
+def address(api: ScriptedApi) -> tuple[str, str]:
+    """The server that ``call`` is connected to, and a token for it; a module may name another one."""
+    return api.url, TOKEN
+
+
 @pytest.fixture(params=[AsyncClient, Client])
-async def call(request: pytest.FixtureRequest, api: ScriptedApi) -> AsyncIterator[BothClients]:
+async def call(request: pytest.FixtureRequest, address: tuple[str, str]) -> AsyncIterator[BothClients]:
     """Each of the two clients, connected to the server."""
-    client = request.param(api.url, TOKEN)
+    client = request.param(*address)
     yield BothClients(client)
     if isinstance(client, AsyncClient):
         await client.close()

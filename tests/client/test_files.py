@@ -13,7 +13,6 @@ import pytest
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
 from avtomatika.client import AsyncClient, Client
 from avtomatika.errors import ClientError, ConnectionFailedError, JobNotFoundError, PayloadMismatchError
-from tests.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 
 LARGE = bytes(range(251)) * 40_000  # ten megabytes: several parts in a bucket
 
@@ -40,15 +39,7 @@ def flow() -> StateMachineBlueprint:
 @pytest.fixture(params=["directory", "bucket"])
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[OrchestratorEngine]:
     """An engine on each kind of store."""
-    settings = {}
-    if request.param == "bucket":
-        server: S3Server = request.getfixturevalue("s3_server")
-        settings = {
-            "S3_ENDPOINT_URL": server.endpoint,
-            "S3_ACCESS_KEY": ACCESS_KEY,
-            "S3_SECRET_KEY": SECRET_KEY,
-            "S3_DEFAULT_BUCKET": server.new_bucket(),
-        }
+    settings = request.getfixturevalue("s3_server").settings() if request.param == "bucket" else {}
     own = Config(API_HOST="127.0.0.1", API_PORT=0, CLIENT_TOKEN="secret", GLOBAL_WORKER_TOKEN="w", **settings)
     engine = OrchestratorEngine(config=own)
     engine.register_blueprint(flow())
@@ -56,13 +47,10 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[OrchestratorEn
         yield engine
 
 
-@pytest.fixture(params=[AsyncClient, Client])
-async def call(request: pytest.FixtureRequest, engine: OrchestratorEngine, both_clients: Any) -> AsyncIterator[Any]:
-    """Each of the two clients, connected to the engine."""
-    client = request.param(engine.url, "secret")
-    yield both_clients(client)
-    if isinstance(client, AsyncClient):
-        await client.close()
+@pytest.fixture
+def address(engine: OrchestratorEngine) -> tuple[str, str]:
+    """The engine, for both clients."""
+    return engine.url, "secret"
 
 
 async def asked(call: Any) -> str:

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
-from avtomatika.client import AsyncClient, Client, asynchronous, synchronous
+from avtomatika.client import Client, asynchronous, synchronous
 from avtomatika.core.document import EMPTY
 from avtomatika.errors import AuthError, BlueprintError, ClientError, JobNotFoundError
 from avtomatika.server.keys import STORAGE_KEY
@@ -60,13 +60,10 @@ async def engine() -> AsyncIterator[OrchestratorEngine]:
         yield engine
 
 
-@pytest.fixture(params=[AsyncClient, Client])
-async def call(request: pytest.FixtureRequest, engine: OrchestratorEngine, both_clients: Any) -> AsyncIterator[Any]:
-    """Each of the two clients, connected to the engine."""
-    client = request.param(engine.url, "a-client-secret")
-    yield both_clients(client)
-    if isinstance(client, AsyncClient):
-        await client.close()
+@pytest.fixture
+def address(engine: OrchestratorEngine) -> tuple[str, str]:
+    """The engine, for both clients."""
+    return engine.url, "a-client-secret"
 
 
 async def test_job_is_submitted_followed_and_looked_up(call: Any) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -347,14 +347,7 @@ async def test_close_gives_up_a_connection_in_use(
 
 def test_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who lacks asyncpg is told what to install, before anything starts."""
-    real = builtins.__import__
-
-    def without_asyncpg(name: str, *rest: Any) -> Any:
-        if name == "asyncpg":
-            raise ModuleNotFoundError("No module named 'asyncpg'", name="asyncpg")
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without_asyncpg)
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
 
     with pytest.raises(ConfigError, match=r"pip install 'avtomatika\[history\]'"):
         PostgresHistory("postgresql://db/h")

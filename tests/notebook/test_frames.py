@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,14 +218,7 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_missing_pandas_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who lacks pandas is told what to install."""
-    real = builtins.__import__
-
-    def without_pandas(name: str, *rest: Any) -> Any:
-        if name == "pandas":
-            raise ModuleNotFoundError("No module named 'pandas'", name="pandas")
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without_pandas)
+    monkeypatch.setitem(sys.modules, "pandas", None)
 
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'avtomatika\[notebook\]'"):
         jobs_frame([])

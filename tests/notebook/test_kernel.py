@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests import jupyter_kernel
+
 pytestmark = pytest.mark.acceptance
 
 WORKER = """
@@ -119,25 +121,13 @@ class Kernel:
 
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
-    """A kernel in a folder with the worker file, reached through the file system."""
-    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")  # jupyter_core asks every program to say so
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    manager_module = pytest.importorskip("jupyter_client.manager")
+    """A kernel in a folder with the worker file."""
+    jupyter_kernel.keep_to(tmp_path, monkeypatch)
     (tmp_path / "shouting.py").write_text(WORKER)
-    manager = manager_module.KernelManager(kernel_name="python3", transport="ipc", ip=str(tmp_path / "k"))
-    manager.start_kernel(cwd=str(tmp_path))
-    client = manager.client()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=60)
+    with jupyter_kernel.started(tmp_path) as (manager, client):
         running = Kernel(manager, client, tmp_path)
         running.run(SETUP)
         yield running
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel()
-        manager.cleanup_resources()
 
 
 def test_blocked_cell_does_not_block_the_server(kernel: Kernel) -> None:

@@ -18,7 +18,7 @@ from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.server.keys import PAYLOADS_KEY, SETTINGS_KEY, WORKERS_KEY
 from avtomatika.server.views import worker_view
 from avtomatika.testing import BlueprintTester
-from tests.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
+from tests.s3_server import S3Server
 
 DAY = 24 * 3600.0
 
@@ -283,14 +283,8 @@ async def test_job_without_files_leaves_no_message() -> None:
 async def test_job_on_a_bucket_goes_as_on_a_directory(s3_server: S3Server) -> None:
     """The whole way on S3: written, read by the next step, named by the result, the rest removed."""
     bucket = s3_server.new_bucket()
-    settings = {
-        "S3_ENDPOINT_URL": s3_server.endpoint,
-        "S3_ACCESS_KEY": ACCESS_KEY,
-        "S3_SECRET_KEY": SECRET_KEY,
-        "S3_DEFAULT_BUCKET": bucket,
-    }
 
-    async with BlueprintTester(flow(), **settings) as t:
+    async with BlueprintTester(flow(), **s3_server.settings(bucket)) as t:
         job = await t.submit()
 
         assert job.status == "finished"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
+from avtomatika import Config, OrchestratorEngine
 from avtomatika.core.job import Client
 from avtomatika.server.keys import CLIENT_TOKENS_KEY, JOBS_KEY, REGISTRY_KEY
+from tests.flows import waits
 
 TOKENS = {"anna": "the-token-of-anna", "boris": "the-token-of-boris"}
 
@@ -54,15 +55,6 @@ WAYS_OUT = [
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[OrchestratorEngine]:
     """An engine over a directory with a secret in and beside it, whose jobs wait."""
-    bp = StateMachineBlueprint("waits", api_endpoint="/waits")
-
-    @bp.handler_for("start", is_start=True)
-    async def start(actions: ActionFactory) -> None:
-        actions.dispatch_task("never", {}, {"success": "end"})
-
-    @bp.handler_for("end", is_end=True)
-    async def end() -> None: ...
-
     directory = tmp_path / "files"
     (directory / "jobs").mkdir(parents=True)
     for place in (tmp_path, directory, directory / "jobs"):
@@ -70,7 +62,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[OrchestratorEngine]:
     config = Config(API_HOST="127.0.0.1", API_PORT=0, CLIENT_TOKEN="own", GLOBAL_WORKER_TOKEN="own")
     config.TASK_FILES_DIR = str(directory)
     engine = OrchestratorEngine(config=config)
-    engine.register_blueprint(bp)
+    engine.register_blueprint(waits())
     for name, token in TOKENS.items():
         engine.app[CLIENT_TOKENS_KEY].add(token, Client(name))
     async with engine:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import pytest
 from aiohttp import ClientSession
 
-from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
+from avtomatika import Config, OrchestratorEngine
 from avtomatika.core.job import Client
 from avtomatika.server.keys import CLIENT_TOKENS_KEY
+from tests.flows import waits
 
 TOKENS = {"anna": "the-token-of-anna", "boris": "the-token-of-boris"}
 
@@ -64,20 +65,11 @@ class Twins:
 @pytest.fixture
 async def twins() -> AsyncIterator[Twins]:
     """An engine whose jobs wait for a worker that never comes."""
-    bp = StateMachineBlueprint("waits", api_endpoint="/waits")
-
-    @bp.handler_for("start", is_start=True)
-    async def start(actions: ActionFactory) -> None:
-        actions.dispatch_task("never", {}, {"success": "end"})
-
-    @bp.handler_for("end", is_end=True)
-    async def end() -> None: ...
-
     config = Config(
         API_HOST="127.0.0.1", API_PORT=0, CLIENT_TOKEN="own", GLOBAL_WORKER_TOKEN="own", RATE_LIMITING_ENABLED=False
     )
     engine = OrchestratorEngine(config=config)
-    engine.register_blueprint(bp)
+    engine.register_blueprint(waits())
     for name, token in TOKENS.items():
         engine.app[CLIENT_TOKENS_KEY].add(token, Client(name))
     async with engine, ClientSession() as http:

@@ -15,7 +15,6 @@ from avtomatika import ActionFactory, StateMachineBlueprint
 from avtomatika.core.steps import FILES_TOPIC
 from avtomatika.payloads.base import PayloadStore
 from avtomatika.server.keys import JOBS_KEY, PAYLOADS_KEY, STORAGE_KEY
-from tests.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 
 from .conftest import CLIENT, Api, StartApi, until
 
@@ -37,15 +36,8 @@ async def waiting(api: Api) -> str:
 @pytest.fixture(params=["directory", "bucket"])
 async def either(request: pytest.FixtureRequest, start_api: StartApi) -> Api:
     """An engine on each kind of store."""
-    if request.param == "directory":
-        return await start_api()
-    server: S3Server = request.getfixturevalue("s3_server")
-    return await start_api(
-        S3_ENDPOINT_URL=server.endpoint,
-        S3_ACCESS_KEY=ACCESS_KEY,
-        S3_SECRET_KEY=SECRET_KEY,
-        S3_DEFAULT_BUCKET=server.new_bucket(),
-    )
+    settings = request.getfixturevalue("s3_server").settings() if request.param == "bucket" else {}
+    return await start_api(**settings)
 
 
 async def fetch(api: Api, path: str, **headers: str) -> tuple[int, bytes, Any]:

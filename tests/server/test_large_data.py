@@ -9,7 +9,7 @@ import pytest
 
 from avtomatika.core.job import Job
 from avtomatika.server.keys import JOBS_KEY, STORAGE_KEY
-from tests.s3_server import ACCESS_KEY, REGION, SECRET_KEY, S3Server
+from tests.s3_server import S3Server
 
 from .conftest import Api
 
@@ -72,13 +72,7 @@ async def test_job_whose_data_are_lost_is_shown_with_what_is_missing(api: Api, t
 async def test_large_data_go_into_the_bucket_by_themselves(start_api: Any, s3_server: S3Server) -> None:
     """Nothing but the address of the store has to be set."""
     bucket = s3_server.new_bucket()
-    api = await start_api(
-        S3_ENDPOINT_URL=s3_server.endpoint,
-        S3_ACCESS_KEY=ACCESS_KEY,
-        S3_SECRET_KEY=SECRET_KEY,
-        S3_DEFAULT_BUCKET=bucket,
-        S3_REGION=REGION,
-    )
+    api = await start_api(**s3_server.settings(bucket))
     large = {"params": {"text": "x" * 300_000}}
 
     job_id = await api.submit("/api/v2/shop/orders", {"initial_data": large})
@@ -94,13 +88,7 @@ async def test_large_data_go_into_the_bucket_by_themselves(start_api: Any, s3_se
 
 async def test_job_is_refused_with_503_while_the_bucket_does_not_answer(start_api: Any, s3_server: S3Server) -> None:
     """Small jobs go on meanwhile."""
-    api = await start_api(
-        S3_ENDPOINT_URL=s3_server.endpoint,
-        S3_ACCESS_KEY=ACCESS_KEY,
-        S3_SECRET_KEY=SECRET_KEY,
-        S3_DEFAULT_BUCKET="there-is-none",
-        S3_REGION=REGION,
-    )
+    api = await start_api(**s3_server.settings("there-is-none"))
 
     large = await api.post("/api/v2/shop/orders", {"initial_data": {"text": "x" * 300_000}})
     small = await api.post("/api/v2/shop/orders", {"initial_data": {"text": "x"}})

@@ -45,6 +45,19 @@ def task_options(plan: dict[str, Any], index: int) -> dict[str, Any]:
     return {"params": {"index": index, "script": plan["scripts"][index]}, **plan["options"]}
 
 
+def _add_end(flow: StateMachineBlueprint) -> None:
+    @flow.handler_for("done", is_end=True)
+    async def done(context: JobContext) -> None:
+        await mark(context)
+
+
+def _add_repair(flow: StateMachineBlueprint) -> None:
+    @flow.handler_for("repair", transitions=["done"])
+    async def repair(context: JobContext) -> None:
+        await mark(context)
+        context.actions.transition_to("done")
+
+
 def _chain() -> StateMachineBlueprint:
     flow = StateMachineBlueprint("chain")
 
@@ -76,10 +89,7 @@ def _loop() -> StateMachineBlueprint:
         else:
             context.actions.transition_to("done")
 
-    @flow.handler_for("done", is_end=True)
-    async def done(context: JobContext) -> None:
-        await mark(context)
-
+    _add_end(flow)
     return flow
 
 
@@ -121,10 +131,7 @@ def _tour() -> StateMachineBlueprint:
         take(context)
         context.actions.transition_to("ask" if len(context.state_history["taken"]) < len(plan["scripts"]) else "done")
 
-    @flow.handler_for("done", is_end=True)
-    async def done(context: JobContext) -> None:
-        await mark(context)
-
+    _add_end(flow)
     return flow
 
 
@@ -149,15 +156,8 @@ def _fan() -> StateMachineBlueprint:
         context.state_history["total"] = sum(answer["value"] for answer in answers)
         context.actions.transition_to("done")
 
-    @flow.handler_for("repair", transitions=["done"])
-    async def repair(context: JobContext) -> None:
-        await mark(context)
-        context.actions.transition_to("done")
-
-    @flow.handler_for("done", is_end=True)
-    async def done(context: JobContext) -> None:
-        await mark(context)
-
+    _add_repair(flow)
+    _add_end(flow)
     return flow
 
 
@@ -174,10 +174,7 @@ def _nap() -> StateMachineBlueprint:
         await mark(context)
         context.actions.transition_to("done")
 
-    @flow.handler_for("done", is_end=True)
-    async def done(context: JobContext) -> None:
-        await mark(context)
-
+    _add_end(flow)
     return flow
 
 
@@ -198,10 +195,7 @@ def _question() -> StateMachineBlueprint:
         await mark(context)
         context.actions.transition_to("done")
 
-    @flow.handler_for("done", is_end=True)
-    async def done(context: JobContext) -> None:
-        await mark(context)
-
+    _add_end(flow)
     return flow
 
 
@@ -213,15 +207,8 @@ def _nest() -> StateMachineBlueprint:
         plan = await mark(context)
         context.actions.run_blueprint("send", plan["child"], {"success": "done", "failure": "repair"})
 
-    @flow.handler_for("repair", transitions=["done"])
-    async def repair(context: JobContext) -> None:
-        await mark(context)
-        context.actions.transition_to("done")
-
-    @flow.handler_for("done", is_end=True)
-    async def done(context: JobContext) -> None:
-        await mark(context)
-
+    _add_repair(flow)
+    _add_end(flow)
     return flow
 
 

@@ -12,8 +12,9 @@ pytest.importorskip("anywidget")
 
 import comm
 
-from avtomatika import ActionFactory, StateMachineBlueprint
+from avtomatika import StateMachineBlueprint
 from avtomatika.notebook import Workbench
+from tests import flows
 
 
 class FakeComm:
@@ -118,14 +119,4 @@ def workbench(screen: FakeScreen) -> Iterator[Workbench]:
 @pytest.fixture
 def patient() -> StateMachineBlueprint:
     """A blueprint whose jobs wait for a worker that can do ``shout``."""
-    bp = StateMachineBlueprint("patient")
-
-    @bp.handler_for("ask", is_start=True)
-    async def ask(initial_data: dict[str, Any], actions: ActionFactory) -> None:
-        actions.dispatch_task("shout", initial_data, transitions={"success": "done"})
-
-    @bp.handler_for("done", is_end=True)
-    async def done(said: str) -> dict[str, str]:
-        return {"said": said}
-
-    return bp
+    return flows.patient()

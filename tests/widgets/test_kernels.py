@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests import jupyter_kernel
+
 pytestmark = pytest.mark.acceptance
 
 ROOT = Path(__file__).parents[2]
@@ -95,28 +97,16 @@ def kernel(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing_server: Any
 ) -> Iterator[Kernel]:
     """A kernel of each version, over the packages that are installed."""
-    manager_module = pytest.importorskip("jupyter_client.manager")
-    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")  # jupyter_core asks every program to say so
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    jupyter_kernel.keep_to(tmp_path, monkeypatch)
     places = [str(ROOT), str(ROOT / "widgets")]
     if request.param:
         places.insert(0, str(_installed(request.param, missing_server)))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(places))
-    manager = manager_module.KernelManager(kernel_name="python3", transport="ipc", ip=str(tmp_path / "k"))
-    manager.start_kernel(cwd=str(tmp_path))
-    client = manager.client()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=60)
+    with jupyter_kernel.started(tmp_path) as (manager, client):
         running = Kernel(manager, client)
         version = running.run(SETUP).split()[-1]
         assert version.startswith(request.node.callspec.id)
         yield running
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel()
-        manager.cleanup_resources()
 
 
 def _installed(requirement: str, missing_server: Any) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
 from avtomatika.client import AsyncClient
 from avtomatika.worker import Context, Worker
-from tests.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
+from tests.s3_server import S3Server
 
 
 async def test_files_go_through_a_bucket_from_handler_to_worker_and_back(
@@ -18,12 +18,7 @@ async def test_files_go_through_a_bucket_from_handler_to_worker_and_back(
 ) -> None:
     """The job's own files reach the worker by their addresses; what it made is read by the next handler."""
     bucket = s3_server.new_bucket()
-    settings = {
-        "S3_ENDPOINT_URL": s3_server.endpoint,
-        "S3_ACCESS_KEY": ACCESS_KEY,
-        "S3_SECRET_KEY": SECRET_KEY,
-        "S3_DEFAULT_BUCKET": bucket,
-    }
+    settings = s3_server.settings(bucket)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TASK_FILES_DIR", str(tmp_path / "tasks"))

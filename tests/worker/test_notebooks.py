@@ -12,6 +12,7 @@ import pytest
 from avtomatika import ActionFactory, StateMachineBlueprint
 from avtomatika.notebook import Workbench
 from avtomatika.worker.notebooks import RECORD_MIME, notebook_task, record
+from tests import jupyter_kernel
 
 CELLS = [
     "until = 3",
@@ -23,8 +24,7 @@ CELLS = [
 @pytest.fixture
 def workbench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Workbench]:
     """A workbench whose failed tasks are not tried again."""
-    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")  # jupyter_core asks every program to say so
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    jupyter_kernel.keep_to(tmp_path, monkeypatch)
     with Workbench(JOB_MAX_RETRIES=0) as bench:
         yield bench
 
