@@ -67,6 +67,22 @@ def names_of(certificate: Mapping[str, Any] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*common, *others]))
 
 
+def names_in(path: str) -> tuple[str, ...]:
+    """Returns whom the certificate in a file is for, as ``names_of`` does; nobody if that cannot be found out here.
+
+    Args:
+        path: a PEM file; of several certificates the first one counts.
+    """
+    # Python reads certificates only when somebody shows one, except with this, which its own tests use.
+    read = getattr(getattr(ssl, "_ssl", None), "_test_decode_cert", None)
+    if read is None:
+        return ()
+    try:
+        return names_of(read(path))
+    except (OSError, ValueError):  # ssl.SSLError is an OSError; whoever uses the file says what is wrong with it
+        return ()
+
+
 def _require_file(name: str, path: str) -> None:
     if not Path(path).is_file():
         raise ConfigError(f"{name} is '{path}', where there is no file. Check the path.")

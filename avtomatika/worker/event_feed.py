@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from avtomatika.clock import Clock
+from avtomatika.protocol.codec import dumps
 from avtomatika.protocol.messages import TaskMessage, WorkerEventMessage
 from avtomatika.protocol.worker_events import encode_event
 from avtomatika.worker.lifecycle import Backoff, Reply
@@ -104,7 +105,7 @@ class EventFeed:
 
     async def _send(self, event: WorkerEventMessage) -> None:
         """Sends one event until it is taken, refused, or too old; always under the same id, so that it counts once."""
-        text = self._transport.event_text(encode_event(event, self._clock.now()))
+        text = dumps(encode_event(event, self._clock.now()))
         give_up_at = self._clock.now() + _PATIENCE
         failures = 0
         while True:

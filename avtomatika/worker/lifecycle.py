@@ -11,9 +11,9 @@ from typing import Any
 from avtomatika.protocol.answers import HeartbeatAnswer, parse_heartbeat_answer
 from avtomatika.protocol.reading import read_mapping, read_text
 
-NO_CONTENT, TOO_MANY = 204, 429
+NO_CONTENT, UNAUTHORIZED, TOO_MANY = 204, 401, 429
 _NOT_FOUND = 404
-_REFUSED = frozenset({401, 403})
+_REFUSED = frozenset({UNAUTHORIZED, 403})
 _LATER = frozenset({0, 408, 425, 429})
 REFUSED_DELAY = 60.0
 """Seconds between two tries with a token that was refused."""

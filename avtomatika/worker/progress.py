@@ -8,6 +8,7 @@ import logging
 import uuid
 
 from avtomatika.clock import Clock
+from avtomatika.protocol.codec import dumps
 from avtomatika.protocol.messages import TaskMessage, WorkerEventMessage
 from avtomatika.protocol.worker_events import PROGRESS, encode_event
 from avtomatika.worker.transport import Transport
@@ -62,8 +63,8 @@ class ProgressFeed:
                 continue
             self._sending = next(iter(self._waiting))
             event = self._waiting.pop(self._sending)
-            text = self._transport.event_text(encode_event(event, self._clock.now()))
-            if self._socket is None or not await self._socket.send(text):
+            text = dumps(encode_event(event, self._clock.now()))
+            if self._socket is None or not await self._socket.send(self._transport.frame(text)):
                 reply = await self._transport.event(text)
                 if not reply.is_ok:
                     logger.debug("progress of task %s was not taken: %s", event.task_id, reply)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from avtomatika.errors import ConfigError
 from avtomatika.protocol.identity import is_identifier
+from avtomatika.security.tls import names_in
 from avtomatika.worker.engines import EngineAddress, Mode, read_engines, read_url
 
 T = TypeVar("T")
@@ -191,7 +192,7 @@ def read_settings(given: Mapping[str, Any], environment: Mapping[str, str], fall
     Args:
         given: fields of ``Settings`` that the author set; None counts as not set.
         environment: variables; an empty one counts as not set.
-        fallback_id: the worker's id if neither says one.
+        fallback_id: the worker's id if neither says one, and no certificate does.
 
     Raises:
         ConfigError: a value is wrong; the message names the argument or variable.
@@ -208,8 +209,15 @@ def read_settings(given: Mapping[str, Any], environment: Mapping[str, str], fall
         values.pop("engines", None)  # the one that the author named
     values |= given
     sources |= {name: name for name in given}
+    if "worker_id" not in sources and values.get("tls_cert"):
+        values["worker_id"] = _certified_id(str(values["tls_cert"])) or fallback_id
     checked = {name: _checked(name, value, sources.get(name, name)) for name, value in values.items()}
     return Settings(**_with_engines(checked, sources.get("engines", "")))
+
+
+def _certified_id(path: str) -> str:
+    """Returns the id that a worker's certificate proves: engines take the worker under no other."""
+    return next((name for name in names_in(path) if is_identifier(name)), "")
 
 
 def _with_engines(values: dict[str, Any], source: str) -> dict[str, Any]:

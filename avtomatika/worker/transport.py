@@ -1,11 +1,16 @@
-"""HTTP requests of a worker; every one of them ends in a Reply, whatever happens on the way."""
+"""HTTP requests of a worker; every one of them ends in a Reply, whatever happens on the way.
+
+An answer of 401 means that a short-lived token has ended: then the next one is fetched, and the call made again.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import email.utils
+import logging
 import ssl
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -13,12 +18,15 @@ import aiohttp
 from avtomatika.clock import Clock
 from avtomatika.errors import ConfigError, ProtocolError
 from avtomatika.protocol.codec import dumps, loads
-from avtomatika.security.signatures import Kind, key_of, sign, signed_texts
+from avtomatika.security.signatures import Key, Kind, key_of, sign, signed_texts
+from avtomatika.worker.credentials import Credentials
 from avtomatika.worker.engines import EngineAddress
-from avtomatika.worker.lifecycle import NO_CONTENT, Reply
+from avtomatika.worker.lifecycle import NO_CONTENT, UNAUTHORIZED, Reply
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.tracing import Tracing
 
+logger = logging.getLogger("avtomatika.worker")
+_TOKEN = "X-Worker-Token"  # noqa: S105 - the name of the header
 _TIMEOUT = 60.0
 _CONNECT_TIMEOUT = 10.0
 _POLL_GRACE = 10.0
@@ -46,11 +54,16 @@ class Transport:
         self.batch = 1
         """How many tasks or results go together: what the engine has announced, and the settings allow."""
         self._url = address.url
-        self._key = key_of(address.token) if settings.sign_messages else None
+        self._signs = settings.sign_messages
+        self._keys: tuple[str, Key] | None = None
+        self._credentials = Credentials(address.token)
+        self._renewing = asyncio.Lock()
+        # Where it is worth the trouble, tokens that end soon go over the line in place of one that does not.
+        self._exchanges = bool(settings.tls_ca or settings.tls_cert)
         self._worker_id = settings.worker_id
         self._clock = clock
         self._session = aiohttp.ClientSession(
-            headers={"X-Worker-Token": address.token, "X-Worker-ID": settings.worker_id},
+            headers={"X-Worker-ID": settings.worker_id},
             connector=aiohttp.TCPConnector(limit=0, ssl=tls_context(settings) or True),
         )
 
@@ -59,12 +72,15 @@ class Transport:
         await self._session.close()
 
     async def register(self, body: Mapping[str, Any]) -> Reply:
-        """Introduces the worker."""
-        return await self._request("POST", "workers/register", self._text(body, Kind.REGISTER))
+        """Introduces the worker; tokens in the answer are used from then on."""
+        reply = await self._request("POST", "workers/register", dumps(body), Kind.REGISTER)
+        if reply.is_ok and not self._credentials.learn(reply.body, self._clock.now()) and self._exchanges:
+            await self._exchange()
+        return reply
 
     async def heartbeat(self, body: Mapping[str, Any]) -> Reply:
         """Gives a sign of life."""
-        return await self._request("PATCH", f"workers/{self._worker_id}", self._text(body, Kind.HEARTBEAT))
+        return await self._request("PATCH", f"workers/{self._worker_id}", dumps(body), Kind.HEARTBEAT)
 
     async def poll(self, query: Mapping[str, str], seconds: float) -> Reply:
         """Asks for a task; an answer of 204 means that there is none.
@@ -78,36 +94,82 @@ class Transport:
 
     async def result(self, text: str) -> Reply:
         """Delivers a result, given as JSON."""
-        return await self._request(
-            "POST", "tasks/result", self._signed(text, Kind.RESULT), carrier=self._tracing.headers()
-        )
+        return await self._request("POST", "tasks/result", text, Kind.RESULT, carrier=self._tracing.headers())
 
     async def results(self, text: str) -> Reply:
         """Delivers many results, given as JSON."""
-        return await self._request("POST", "tasks/results", self._signed(text, Kind.RESULT))
+        return await self._request("POST", "tasks/results", text, Kind.RESULT)
 
     async def event(self, text: str) -> Reply:
-        """Tells of an event, given as ``event_text`` wrote it."""
-        return await self._request("POST", "events", text)
+        """Tells of an event, given as JSON."""
+        return await self._request("POST", "events", text, Kind.EVENT)
 
-    def event_text(self, body: Mapping[str, Any]) -> str:
-        """Returns an event as it goes out, over whichever way."""
-        return self._text(body, Kind.EVENT)
+    def frame(self, event: str) -> str:
+        """Returns an event, given as JSON, as it goes over a WebSocket."""
+        return self._signed(event, Kind.EVENT, self._credentials.token)
 
-    def socket(self) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
-        """Opens a WebSocket."""
+    @contextlib.asynccontextmanager
+    async def socket(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Opens a WebSocket; with another token, if this one has ended."""
+        token = self._credentials.token
+        try:
+            connection = await self._connect(token)
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status != UNAUTHORIZED or not await self._renew(token):
+                raise
+            connection = await self._connect(self._credentials.token)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def _connect(self, token: str) -> aiohttp.ClientWebSocketResponse:
         url = f"{self._url}/_worker/ws/{self._worker_id}"
         timeout = aiohttp.ClientWSTimeout(ws_close=_CONNECT_TIMEOUT)
-        return self._session.ws_connect(url, timeout=timeout)
+        return await self._session.ws_connect(url, timeout=timeout, headers={_TOKEN: token})
 
-    def _text(self, body: Mapping[str, Any], kind: Kind) -> str:
-        return self._signed(dumps(body), kind)
+    async def _exchange(self) -> None:
+        """Gets a pair of short-lived tokens, unless it has one, or this engine has none."""
+        if not self._credentials.is_issued:
+            token = self._credentials.token
+            reply = await self._once("POST", "auth/token", token=token)
+            if not self._credentials.learn(reply.body, self._clock.now()):
+                logger.debug("%s gives no short-lived tokens: %s", self._url, reply)
 
-    def _signed(self, text: str, kind: Kind) -> str:
-        """Returns a message, a JSON object, with a signature if messages are signed."""
-        if self._key is None:
+    async def _renew(self, used: str) -> bool:
+        """Gets the next token for one that has ended, or soon will; returns whether there is another one now.
+
+        Args:
+            used: that token. Of the calls that it fails all at once, one asks; the others wait for what comes of it.
+        """
+        credentials = self._credentials
+        async with self._renewing:
+            if credentials.token != used:
+                return True
+            if not credentials.may_ask(self._clock.now()):
+                return False
+            for token, refresh in credentials.ways():
+                if refresh:
+                    body = dumps({"refresh_token": refresh})
+                    reply = await self._once("POST", "auth/token/refresh", body, token=token)
+                else:
+                    reply = await self._once("POST", "auth/token", token=token)
+                if reply.is_ok and credentials.learn(reply.body, self._clock.now()):
+                    logger.info("%s has given a new token", self._url)
+                    return True
+                if reply.is_temporary:
+                    break
+            logger.warning("%s gave no new token: %s", self._url, reply)
+            credentials.give_up(self._clock.now())
+            return False
+
+    def _signed(self, text: str, kind: Kind, token: str) -> str:
+        """Returns a message, a JSON object, with a signature made with the token that goes along, if any is wanted."""
+        if not self._signs:
             return text
-        signature = sign(self._key, next(signed_texts(text, kind)))
+        if self._keys is None or self._keys[0] != token:
+            self._keys = token, key_of(token)
+        signature = sign(self._keys[1], next(signed_texts(text, kind)))
         security = dumps({"signature": signature, "signer_id": self._worker_id})
         return f'{text[:-1]},"security":{security}}}'
 
@@ -116,17 +178,44 @@ class Transport:
         method: str,
         path: str,
         text: str | None = None,
+        kind: Kind | None = None,
         query: Mapping[str, str] | None = None,
         seconds: float = _TIMEOUT,
         carrier: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Makes a call, with a new token if the present one has ended."""
+        if self._credentials.is_due(self._clock.now()):
+            await self._renew(self._credentials.token)
+        token = self._credentials.token
+        reply = await self._once(method, path, text, kind, query, seconds, carrier, token=token)
+        if reply.status == UNAUTHORIZED and await self._renew(token):
+            token = self._credentials.token
+            reply = await self._once(method, path, text, kind, query, seconds, carrier, token=token)
+        return reply
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        text: str | None = None,
+        kind: Kind | None = None,
+        query: Mapping[str, str] | None = None,
+        seconds: float = _TIMEOUT,
+        carrier: Mapping[str, str] | None = None,
+        *,
+        token: str,
     ) -> Reply:
         url = f"{self._url}/_worker/{path}"
         try:
             async with self._session.request(
                 method,
                 url,
-                data=text,
-                headers={**(carrier or {}), **({} if text is None else {"Content-Type": "application/json"})},
+                data=text if text is None or kind is None else self._signed(text, kind, token),
+                headers={
+                    _TOKEN: token,
+                    **(carrier or {}),
+                    **({} if text is None else {"Content-Type": "application/json"}),
+                },
                 params=query,
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT),
             ) as response:

@@ -39,10 +39,11 @@ class Heard:
     body: Any = None
     query: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+    raw: bytes = b""
 
 
 class FakeEngine:
-    """Seven endpoints of an engine.
+    """The endpoints of an engine.
 
     ``script[kind]`` is a list of answers, ``(status, body)`` or ``(status, body, headers)``, used up one by one;
     ``None`` cuts the connection. After that every request is answered kindly. Tasks are put with ``put``.
@@ -96,14 +97,16 @@ class FakeEngine:
         app.router.add_get("/_worker/workers/{id}/tasks/next", self._poll)
         app.router.add_post("/_worker/tasks/result", self._handler("result", {"status": "accepted"}))
         app.router.add_post("/_worker/tasks/results", self._results)
+        app.router.add_post("/_worker/auth/token", self._handler("token", {"error": "none here"}, 404))
+        app.router.add_post("/_worker/auth/token/refresh", self._handler("refresh", {"error": "none here"}, 404))
         app.router.add_get("/_worker/ws/{id}", self._socket)
         app.router.add_post("/_worker/events", self._handler("event", {"status": "event_accepted"}))
         return app
 
-    def _handler(self, kind: str, answer: dict[str, Any]) -> Callable[[web.Request], Any]:
+    def _handler(self, kind: str, answer: dict[str, Any], status: int = 200) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.StreamResponse:
             await self._note(kind, request)
-            return self._scripted(kind, request) or web.json_response(answer)
+            return self._scripted(kind, request) or web.json_response(answer, status=status)
 
         return handle
 
@@ -142,7 +145,7 @@ class FakeEngine:
     async def _note(self, kind: str, request: web.Request) -> None:
         body = await request.json() if request.can_read_body else None
         async with self.news:
-            self.heard.append(Heard(kind, body, dict(request.query), dict(request.headers)))
+            self.heard.append(Heard(kind, body, dict(request.query), dict(request.headers), await request.read()))
             self.news.notify_all()
 
     def _scripted(self, kind: str, request: web.Request) -> web.StreamResponse | None:
