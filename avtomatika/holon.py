@@ -32,7 +32,6 @@ from avtomatika.storage.base import Message, Record, RecordWrite, Storage
 from avtomatika.worker import Context, Success, TaskError, Worker
 from avtomatika.worker.lifecycle import ResultStep, after_result
 from avtomatika.worker.settings import Settings
-from avtomatika.worker.tracing import Tracing
 from avtomatika.worker.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -249,9 +248,9 @@ class Holon:
         result = _result(report, task)
         # As the worker that took the task: another engine on this storage may carry its result.
         settings = replace(self._settings, worker_id=task["worker_id"])
-        transport = Transport(settings, self._clock, Tracing(settings.worker_id, {}))
+        transport = Transport(settings, self._clock)
         try:
-            reply = await transport.result(dumps(encode_result(result, self._clock.now())))
+            reply = await transport.result(dumps(encode_result(result, self._clock.now())), {})
         finally:
             await transport.close()
         if after_result(reply) is ResultStep.RETRY:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from avtomatika.errors import ProtocolError
+from avtomatika.protocol.codec import dumps
 from avtomatika.protocol.messages import TaskMessage
 from avtomatika.protocol.reading import read_mapping, read_object, read_text, read_whole
 from avtomatika.protocol.tasks import parse_task
@@ -59,6 +60,22 @@ def write_results(worker_id: str, results: Iterable[str], now: float) -> str:
         now: Unix seconds, for the time stamp.
     """
     return f'{{"worker_id":"{worker_id}","timestamp":{int(now)},"results":[{",".join(results)}]}}'
+
+
+def with_trace(result: str, carrier: Mapping[str, str]) -> str:
+    """Writes into one of many results which trace it belongs to; a single one has that in its headers.
+
+    Args:
+        result: as it is written alone, in JSON.
+        carrier: W3C trace context; nothing is written if it is empty.
+    """
+    return f'{result[:-1]},"tracing_context":{dumps(dict(carrier))}}}' if carrier else result
+
+
+def parse_trace(result: Any) -> dict[str, str]:
+    """Reads which trace one of many results belongs to; empty for none."""
+    told = read_mapping(read_mapping(result).get("tracing_context"))
+    return {name: text for name in ("traceparent", "tracestate") if (text := read_text(told.get(name)))}
 
 
 def parse_results(body: Any) -> list[Any]:

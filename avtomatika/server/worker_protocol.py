@@ -18,7 +18,7 @@ from avtomatika.core.job import Task, message_of
 from avtomatika.errors import ProtocolError
 from avtomatika.log_context import log_context
 from avtomatika.protocol.answers import IgnoredReason, event_accepted, ignored
-from avtomatika.protocol.batches import MOST, again, encode_answers, encode_tasks, parse_results, refused
+from avtomatika.protocol.batches import MOST, again, encode_answers, encode_tasks, parse_results, parse_trace, refused
 from avtomatika.protocol.heartbeats import parse_heartbeat
 from avtomatika.protocol.identity import claimed_worker_id
 from avtomatika.protocol.messages import Result
@@ -42,6 +42,7 @@ from avtomatika.server.keys import (
     WORKERS_KEY,
 )
 from avtomatika.server.middleware.calm import HELD_SECONDS
+from avtomatika.server.middleware.tracing import followed
 from avtomatika.server.oversized import read_result, refuse_result
 from avtomatika.server.senders import sender
 from avtomatika.server.signed import refused_signature, require_signature
@@ -219,8 +220,13 @@ async def _one_of_many(request: web.Request, body: Any, worker_id: str) -> dict[
     if told.worker_id not in {"", worker_id}:
         return ignored(IgnoredReason.WORKER_MISMATCH)
     try:
-        with log_context(job_id=told.job_id, task_id=told.task_id, worker_id=worker_id):
-            return await request.app[WORKERS_KEY].result(told, worker_id)
+        with (
+            log_context(job_id=told.job_id, task_id=told.task_id, worker_id=worker_id),
+            followed(request, parse_trace(body)) as answered,
+        ):
+            taken = await request.app[WORKERS_KEY].result(told, worker_id)
+            answered(200)
+            return taken
     except Exception:
         log.exception(
             "a result could not be written; the worker is asked to send it again",

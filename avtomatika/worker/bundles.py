@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from avtomatika.clock import Clock
-from avtomatika.protocol.batches import AGAIN, REFUSED, parse_answers, write_results
+from avtomatika.protocol.batches import AGAIN, REFUSED, parse_answers, with_trace, write_results
 from avtomatika.worker.lifecycle import Reply
 from avtomatika.worker.transport import Transport
 
 _BYTES = 1_000_000
 """Size of a request beyond which the next one begins; engines take at least ten times as much."""
 _UNAVAILABLE, _BAD_REQUEST = 503, 400
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    text: str
+    carrier: Mapping[str, str]
+    answer: asyncio.Future[Reply]
 
 
 class Bundles:
@@ -28,13 +37,18 @@ class Bundles:
         self._transport = transport
         self._worker_id = worker_id
         self._clock = clock
-        self._waiting: deque[tuple[str, asyncio.Future[Reply]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._sending: asyncio.Task[None] | None = None
 
-    async def send(self, text: str) -> Reply:
-        """Sends a result with whatever else waits, and returns the answer as if it had been sent alone."""
+    async def send(self, text: str, carrier: Mapping[str, str]) -> Reply:
+        """Sends a result with whatever else waits, and returns the answer as if it had been sent alone.
+
+        Args:
+            text: the result in JSON.
+            carrier: the trace that it belongs to, if it does.
+        """
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting.append((text, answer))
+        self._waiting.append(_Waiting(text, carrier, answer))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_all(), name="worker-results")
         return await answer
@@ -48,31 +62,31 @@ class Bundles:
     async def _send_all(self) -> None:
         while self._waiting:
             bundle = self._take()
-            replies = await self._send([text for text, _ in bundle])
-            for (_, answer), reply in zip(bundle, replies, strict=True):
-                if not answer.done():
-                    answer.set_result(reply)
+            replies = await self._send(bundle)
+            for one, reply in zip(bundle, replies, strict=True):
+                if not one.answer.done():
+                    one.answer.set_result(reply)
 
-    def _take(self) -> list[tuple[str, asyncio.Future[Reply]]]:
-        bundle: list[tuple[str, asyncio.Future[Reply]]] = []
+    def _take(self) -> list[_Waiting]:
+        bundle: list[_Waiting] = []
         size = 0
         while self._waiting and len(bundle) < self._transport.batch:
-            size += len(self._waiting[0][0])
+            size += len(self._waiting[0].text)
             if bundle and size > _BYTES:
                 break
             bundle.append(self._waiting.popleft())
         return bundle
 
-    async def _send(self, texts: list[str]) -> list[Reply]:
-        if len(texts) == 1:
-            return [await self._transport.result(texts[0])]
-        reply = await self._transport.results(write_results(self._worker_id, texts, self._clock.now()))
-        if reply.is_ok:
-            return [_reply(answer) for answer in parse_answers(reply.body, len(texts))]
-        if reply.is_temporary or reply.is_refused:
-            return [reply] * len(texts)
-        # An engine of another version has taken this one's place, or the request was too large: then one by one.
-        return [await self._transport.result(text) for text in texts]
+    async def _send(self, bundle: list[_Waiting]) -> list[Reply]:
+        if len(bundle) > 1:
+            texts = [with_trace(one.text, one.carrier) for one in bundle]
+            reply = await self._transport.results(write_results(self._worker_id, texts, self._clock.now()))
+            if reply.is_ok:
+                return [_reply(answer) for answer in parse_answers(reply.body, len(texts))]
+            if reply.is_temporary or reply.is_refused:
+                return [reply] * len(texts)
+            # An engine of another version has taken this one's place, or the request was too large: then one by one.
+        return [await self._transport.result(one.text, one.carrier) for one in bundle]
 
 
 def _reply(answer: dict[str, object]) -> Reply:

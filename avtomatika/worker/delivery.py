@@ -35,7 +35,7 @@ class Delivery:
         transport: the connection.
         settings: delays, and how long to go on.
         clock: measures them.
-        tracing: results that are part of a trace travel alone.
+        tracing: tells which trace a result is part of.
     """
 
     def __init__(self, transport: Transport, settings: Settings, clock: Clock, tracing: Tracing) -> None:
@@ -92,14 +92,13 @@ class Delivery:
             await self._pause(delay)
 
     async def _post(self, text: str) -> Reply:
-        if self._transport.batch > 1 and not self._tracing.headers():
-            return await self._bundles.send(text)
-        return await self._transport.result(text)
+        send = self._bundles.send if self._transport.batch > 1 else self._transport.result
+        return await send(text, self._tracing.headers())
 
     async def _detour(self, text: str) -> Reply | None:
         """Offers a result to the other engines; returns the answer of one that knows the job."""
         for transport in self.elsewhere:
-            reply = await transport.result(text)
+            reply = await transport.result(text, self._tracing.headers())
             if reply.is_ok and read_mapping(reply.body).get("reason") != IgnoredReason.JOB_NOT_FOUND:
                 return reply
         return None

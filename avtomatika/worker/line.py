@@ -43,7 +43,7 @@ class Line:
         settles: Callable[[Result], Awaitable[bool]],
     ) -> None:
         self.address = address
-        self.transport = Transport(settings, clock, tracing, address)
+        self.transport = Transport(settings, clock, address)
         self.presence = Presence(self.transport, settings, address, work, profile, clock)
         self.socket = Socket(self.transport, settings, work, clock) if settings.websockets else None
         self.progress = ProgressFeed(self.transport, settings.worker_id, clock, self.socket)

@@ -23,7 +23,6 @@ from avtomatika.worker.credentials import Credentials
 from avtomatika.worker.engines import EngineAddress
 from avtomatika.worker.lifecycle import NO_CONTENT, UNAUTHORIZED, Reply
 from avtomatika.worker.settings import Settings
-from avtomatika.worker.tracing import Tracing
 
 logger = logging.getLogger("avtomatika.worker")
 _TOKEN = "X-Worker-Token"  # noqa: S105 - the name of the header
@@ -39,18 +38,14 @@ class Transport:
     Args:
         settings: address, identity and token.
         clock: for dates in ``Retry-After``.
-        tracing: what results carry of a trace.
         address: of the engine; the first one of the settings if left out.
 
     Raises:
         ConfigError: a certificate cannot be read.
     """
 
-    def __init__(
-        self, settings: Settings, clock: Clock, tracing: Tracing, address: EngineAddress | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, clock: Clock, address: EngineAddress | None = None) -> None:
         address = address or settings.engines[0]
-        self._tracing = tracing
         self.batch = 1
         """How many tasks or results go together: what the engine has announced, and the settings allow."""
         self._url = address.url
@@ -92,9 +87,14 @@ class Transport:
         path = f"workers/{self._worker_id}/tasks/next"
         return await self._request("GET", path, query=query, seconds=seconds + _POLL_GRACE)
 
-    async def result(self, text: str) -> Reply:
-        """Delivers a result, given as JSON."""
-        return await self._request("POST", "tasks/result", text, Kind.RESULT, carrier=self._tracing.headers())
+    async def result(self, text: str, carrier: Mapping[str, str]) -> Reply:
+        """Delivers a result.
+
+        Args:
+            text: the result in JSON.
+            carrier: the trace that it belongs to, if it does.
+        """
+        return await self._request("POST", "tasks/result", text, Kind.RESULT, carrier=carrier)
 
     async def results(self, text: str) -> Reply:
         """Delivers many results, given as JSON."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -134,6 +135,35 @@ async def test_trace_leads_from_the_request_through_states_to_the_worker_and_bac
     }
     assert not any(path.startswith("? ") for path in collected.paths())
     assert all(span.status.is_ok or span.status.is_unset for span in collected.spans)
+
+
+async def test_results_that_go_together_stay_in_their_traces(collected: Collected) -> None:
+    """Each has a span below what its worker did, although one request brings them all."""
+    gate, started = asyncio.Event(), 0
+
+    async def box(kg: int) -> None:
+        nonlocal started
+        started += 1
+        if started == 4:
+            gate.set()
+        await gate.wait()
+
+    async with running(collected, parcels()) as engine:
+        worker = Worker(
+            "w1", url=engine.url, token=engine.config.GLOBAL_WORKER_TOKEN, tracer_provider=collected.provider
+        )
+        worker.add_task(box)
+        async with worker, AsyncClient(engine.url, engine.config.CLIENT_TOKEN) as client:
+            jobs = [await client.submit("/parcels", {"kg": kg}) for kg in range(4)]
+            for job_id in jobs:
+                await client.wait(job_id, timeout=30)
+
+    ids = {span.context.span_id for span in collected.spans if span.name == "work box" and span.context}
+    below = [span.name for span in collected.spans if span.parent is not None and span.parent.span_id in ids]
+    assert len(ids) == len(below) == 4
+    assert set(below) <= {"POST /_worker/tasks/result", "POST /_worker/tasks/results"}
+    assert below.count("POST /_worker/tasks/results") >= 2
+    assert len({span.context.trace_id for span in collected.spans if span.name.startswith("POST /_w")}) == 4
 
 
 async def test_spans_last_as_long_as_what_they_stand_for(run: Run, collected: Collected) -> None:

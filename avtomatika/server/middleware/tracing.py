@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -12,16 +15,31 @@ from avtomatika.server.keys import TRACER_KEY
 async def tracing(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Lets the tracer follow a request."""
     carrier = trace_context(request)
-    path = request.path
-    # A published worker sends no context with its heartbeats and polls: each would be a trace of its own.
-    if path.startswith("/_public/") or (not carrier and path.lstrip("/").startswith("_worker/")):
+    if request.path.startswith("/_public/"):
         return await handler(request)
-    resource = request.match_info.route.resource
-    name = f"{request.method} {resource.canonical if resource is not None else '(nothing)'}"
-    with request.app[TRACER_KEY].request(name, path, carrier) as answered:
+    with followed(request, carrier) as answered:
         response = await handler(request)
         answered(response.status)
         return response
+
+
+@contextlib.contextmanager
+def followed(request: web.Request, carrier: Mapping[str, str]) -> Iterator[Callable[[int], None]]:
+    """Lets the tracer follow a request, or a part of one; yields what takes the status of the answer.
+
+    Args:
+        request: of a client or a worker.
+        carrier: what came along of a trace.
+    """
+    path = request.path
+    # A published worker sends no context with its heartbeats and polls: each would be a trace of its own.
+    if not carrier and path.lstrip("/").startswith("_worker/"):
+        yield lambda _status: None
+        return
+    resource = request.match_info.route.resource
+    name = f"{request.method} {resource.canonical if resource is not None else '(nothing)'}"
+    with request.app[TRACER_KEY].request(name, path, carrier) as answered:
+        yield answered
 
 
 def trace_context(request: web.Request) -> dict[str, str]:
