@@ -5,7 +5,8 @@ from __future__ import annotations
 from magic_filter import F
 
 from avtomatika.blueprints.actions import ActionFactory
-from avtomatika.blueprints.blueprint import Blueprint, CompiledBlueprint, StateMachineBlueprint
+from avtomatika.blueprints.blueprint import Blueprint, StateMachineBlueprint
+from avtomatika.blueprints.compiled import CompiledBlueprint
 from avtomatika.blueprints.context import JobContext
 from avtomatika.blueprints.graph import Edge, EdgeKind, Graph, State
 from avtomatika.blueprints.handlers import Handler
