@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from avtomatika.errors import AvtomatikaError
+from avtomatika.notebook.bench import CALL_SECONDS
 
 _STOP_SECONDS = 5.0
 _LOG_TAIL = 2000
@@ -104,10 +107,78 @@ class WorkerProcess:
         return f"WorkerProcess({self.worker_id!r}, {state})"
 
 
-def stop_all(processes: Iterable[WorkerProcess]) -> None:
+class WorkerProcesses:
+    """The worker processes of one workbench.
+
+    Args:
+        folder: for what they print, a file for each.
+        list_registered: returns the ids of the workers that the engine knows.
+    """
+
+    def __init__(self, folder: Path, list_registered: Callable[[], set[str]]) -> None:
+        self._folder = folder
+        self._list_registered = list_registered
+        self._processes: list[WorkerProcess] = []
+        self._numbers = itertools.count(1)
+
+    @property
+    def alive(self) -> int:
+        """How many of them run."""
+        return sum(process.is_alive for process in self._processes)
+
+    def start(self, target: str | Path, count: int, environment: Mapping[str, str]) -> list[WorkerProcess]:
+        """Starts processes, and returns them when all are registered.
+
+        Args:
+            target: ``module:worker``, or a file that calls its worker ``worker``.
+            count: how many.
+            environment: variables on top of this process's own.
+
+        Raises:
+            AvtomatikaError: one of them ended at once (its output is in the message), or did not register in time.
+        """
+        path = Path(target)
+        is_file = path.suffix == ".py"
+        if is_file and not path.is_file():
+            raise AvtomatikaError(f"there is no file {path.resolve()}; write it first, for example with %%writefile.")
+        name = f"{path.stem}:worker" if is_file else str(target)
+        folder = path.resolve().parent if is_file else Path.cwd()
+        stem = name.partition(":")[0].replace(".", "-")
+        started: list[WorkerProcess] = []
+        try:
+            for _ in range(count):
+                worker_id = f"{stem}-{next(self._numbers)}"
+                started.append(WorkerProcess(name, folder, worker_id, environment, self._folder / f"{worker_id}.log"))
+            self._wait_until_registered(started)
+        except BaseException:
+            stop_all(started)
+            raise
+        self._processes.extend(started)
+        return started
+
+    def stop(self) -> None:
+        """Ends all of them. Idempotent."""
+        stop_all(self._processes)
+
+    def _wait_until_registered(self, processes: Sequence[WorkerProcess]) -> None:
+        ends_at = time.monotonic() + CALL_SECONDS
+        missing = {process.worker_id for process in processes}
+        while missing:
+            for process in processes:
+                process.check()
+            missing -= self._list_registered()
+            if missing and time.monotonic() > ends_at:
+                raise AvtomatikaError(
+                    f"workers {', '.join(sorted(missing))} did not register within {CALL_SECONDS:g} s; "
+                    f"their output:\n{''.join(process.log() for process in processes)}"
+                )
+            if missing:
+                time.sleep(0.05)
+
+
+def stop_all(processes: Sequence[WorkerProcess]) -> None:
     """Ends processes together, which takes as long as the slowest of them."""
-    stopping = list(processes)
-    for process in stopping:
+    for process in processes:
         process.request_stop()
-    for process in stopping:
+    for process in processes:
         process.stop()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
 import html
 import secrets
 import tempfile
-import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,10 +18,11 @@ from avtomatika.client import TERMINAL_STATUSES, AsyncClient
 from avtomatika.config import Config
 from avtomatika.core.job import Client as Owner
 from avtomatika.engine import OrchestratorEngine
-from avtomatika.errors import AvtomatikaError, BlueprintError, ConfigError, DocumentError
+from avtomatika.errors import BlueprintError, ConfigError, DocumentError
 from avtomatika.notebook.answers import Sources
 from avtomatika.notebook.background import BackgroundLoop
 from avtomatika.notebook.bench import CALL_SECONDS, Bench
+from avtomatika.notebook.cell_worker import CellWorker
 from avtomatika.notebook.charts import Chart
 from avtomatika.notebook.desk import Desk
 from avtomatika.notebook.feed import Feed
@@ -32,11 +31,10 @@ from avtomatika.notebook.gate import GATE_PATH, Gate
 from avtomatika.notebook.handles import JobHandle
 from avtomatika.notebook.history_views import HistoryViews
 from avtomatika.notebook.live import Outputs
-from avtomatika.notebook.processes import WorkerProcess, stop_all
+from avtomatika.notebook.processes import WorkerProcess, WorkerProcesses
 from avtomatika.notebook.remote import RemoteWorkbench
 from avtomatika.notebook.ring import LogRing
 from avtomatika.notebook.sources import sources_of
-from avtomatika.worker import Worker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _STOP_SECONDS = 15.0
-# How long a cell waits for tasks of the function that it replaces; they go on afterwards.
-_HANDOVER_SECONDS = 2.0
 # Every change is told at once; this is for a report of progress that came between two looks.
 _CHANGE_SECONDS = 60.0
 _LOG_LINES = 100
@@ -102,13 +98,6 @@ class Workbench(Bench):
         self.name = name
         self._given = given
         self._blueprints: dict[str, StateMachineBlueprint] = {}
-        self._processes: list[WorkerProcess] = []
-        self._worker_processes = 0
-        self._tasks: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {}
-        self._worker: Worker | None = None
-        self._worker_number = 0
-        self._worker_change = asyncio.Lock()
-        self._leaving: set[asyncio.Task[None]] = set()
         self._ring = LogRing()
         with contextlib.ExitStack() as undo:
             self._folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="avtomatika-")))
@@ -124,9 +113,11 @@ class Workbench(Bench):
             undo.callback(self._end, self.engine.stop)
             self._url = self.engine.url
             self._client = AsyncClient(self._url, self._config.CLIENT_TOKEN, prefix=self._config.CLIENT_API_PREFIX)
+            self._cell_worker = CellWorker(self._url, self._config.GLOBAL_WORKER_TOKEN)
+            self._processes = WorkerProcesses(self._folder, self._worker_ids)
             self._feed = Feed(self._client, self._background)
             undo.callback(self._end, self._close)
-            undo.callback(stop_all, self._processes)
+            undo.callback(self._processes.stop)
             outputs = Outputs(self._background, live)
             undo.callback(outputs.close)
             self._desk = Desk(
@@ -221,11 +212,7 @@ class Workbench(Bench):
         self._background.call(close(), _STOP_SECONDS)
 
     async def _close(self) -> None:
-        if self._worker is not None:
-            self._worker.request_stop(drain=False)
-            await self._worker.stop()
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=_HANDOVER_SECONDS)
+        await self._cell_worker.stop()
         await self._feed.stop()
         await self.engine.stop()
         # Handles that still follow their jobs would open new connections once these are closed.
@@ -404,37 +391,11 @@ class Workbench(Bench):
 
         def decorate(function: F) -> F:
             # An unfit function shall be told in its own cell, not later in the background.
-            check = self._new_worker("check")
-            check.add_task(function, name, **options)
-            (task_name,) = check.task_names
-            self._tasks[task_name] = (function, options)
-            self._background.call(self._renew_worker(), CALL_SECONDS)
+            task_name = self._cell_worker.check(function, name, options)
+            self._background.call(self._cell_worker.take(task_name, function, options), CALL_SECONDS)
             return function
 
         return decorate
-
-    def _new_worker(self, worker_id: str) -> Worker:
-        return Worker(worker_id, url=self._url, token=self._config.GLOBAL_WORKER_TOKEN)
-
-    async def _renew_worker(self) -> None:
-        """Lets a worker with the present functions take over from the one before, which ends its tasks."""
-        async with self._worker_change:
-            self._worker_number += 1
-            worker = self._new_worker(f"notebook-{self._worker_number}")
-            for name, (function, options) in self._tasks.items():
-                worker.add_task(function, name, **options)
-            await worker.start()
-            await worker.wait_until_registered()
-            before, self._worker = self._worker, worker
-            if before is not None:
-                await self._let_go(before)
-
-    async def _let_go(self, worker: Worker) -> None:
-        """Stops a worker; its running tasks may end in the background, but it begins no other once the cell returns."""
-        leaving = asyncio.create_task(worker.stop())
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
-        await asyncio.wait({leaving}, timeout=_HANDOVER_SECONDS)
 
     def start_workers(
         self, target: str | Path, count: int = 1, *, env: Mapping[str, str] | None = None
@@ -452,42 +413,11 @@ class Workbench(Bench):
         Raises:
             AvtomatikaError: one of them ended at once (its output is in the message), or did not register in time.
         """
-        path = Path(target)
-        is_file = path.suffix == ".py"
-        if is_file and not path.is_file():
-            raise AvtomatikaError(f"there is no file {path.resolve()}; write it first, for example with %%writefile.")
-        name = f"{path.stem}:worker" if is_file else str(target)
-        folder = path.resolve().parent if is_file else Path.cwd()
-        stem = name.partition(":")[0].replace(".", "-")
-        started: list[WorkerProcess] = []
-        try:
-            for _ in range(count):
-                self._worker_processes += 1
-                worker_id = f"{stem}-{self._worker_processes}"
-                environment = {**self.worker_env(), **(env or {})}
-                started.append(WorkerProcess(name, folder, worker_id, environment, self._folder / f"{worker_id}.log"))
-            self._wait_until_registered(started)
-        except BaseException:
-            stop_all(started)
-            raise
-        self._processes.extend(started)
-        return started
+        return self._processes.start(target, count, {**self.worker_env(), **(env or {})})
 
-    def _wait_until_registered(self, processes: Sequence[WorkerProcess]) -> None:
-        ends_at = time.monotonic() + CALL_SECONDS
-        missing = {process.worker_id for process in processes}
-        while missing:
-            for process in processes:
-                process.check()
-            known = self._background.call(self._client.workers(), CALL_SECONDS)
-            missing -= {worker["worker_id"] for worker in known}
-            if missing and time.monotonic() > ends_at:
-                raise AvtomatikaError(
-                    f"workers {', '.join(sorted(missing))} did not register within {CALL_SECONDS:g} s; "
-                    f"their output:\n{''.join(process.log() for process in processes)}"
-                )
-            if missing:
-                time.sleep(0.05)
+    def _worker_ids(self) -> set[str]:
+        known = self._background.call(self._client.workers(), CALL_SECONDS)
+        return {worker["worker_id"] for worker in known}
 
     # --- how it looks ---
 
@@ -501,9 +431,8 @@ class Workbench(Bench):
         registered = (f"<code>{html.escape(blueprint.name)}</code>" for blueprint in self.engine.app[REGISTRY_KEY])
         names = ", ".join(registered) or "none yet"
         state = f"serves at <code>{html.escape(self._url)}</code>" if self.is_running else "is stopped"
-        alive = sum(process.is_alive for process in self._processes)
         page = (
             f"<div><b>avtomatika workbench</b> {state}<br>blueprints: {names}<br>"
-            f"worker processes: {alive}, tasks of this notebook: {len(self._tasks)}</div>"
+            f"worker processes: {self._processes.alive}, tasks of this notebook: {len(self._cell_worker)}</div>"
         )
         return {"text/plain": repr(self), "text/html": page}

@@ -386,7 +386,7 @@ def test_replaced_function_may_end_its_task(
     workbench: Workbench, patient: StateMachineBlueprint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Running the cell again does not wait for a long task of the old function, and does not lose it."""
-    monkeypatch.setattr("avtomatika.notebook.workbench._HANDOVER_SECONDS", 0.01)
+    monkeypatch.setattr("avtomatika.notebook.cell_worker._HANDOVER_SECONDS", 0.01)
     begun, let_go = threading.Event(), threading.Event()
 
     @workbench.task("shout")
