@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from avtomatika.errors import AvtomatikaError
@@ -176,9 +176,10 @@ class WorkerProcesses:
                 time.sleep(0.05)
 
 
-def stop_all(processes: Sequence[WorkerProcess]) -> None:
+def stop_all(processes: Iterable[WorkerProcess]) -> None:
     """Ends processes together, which takes as long as the slowest of them."""
-    for process in processes:
+    stopping = list(processes)
+    for process in stopping:
         process.request_stop()
-    for process in processes:
+    for process in stopping:
         process.stop()
