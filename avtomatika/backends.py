@@ -14,6 +14,7 @@ from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
 from avtomatika.observability.provider import open_spans
 from avtomatika.payloads.base import PayloadStore
 from avtomatika.payloads.local import LocalPayloads, TemporaryPayloads
+from avtomatika.payloads.optional import load_s3
 from avtomatika.storage.base import Storage
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.webhooks.carrier import Signs
@@ -64,14 +65,7 @@ def make_payloads(config: Config, storage: Storage) -> PayloadStore:
     if bool(config.S3_ACCESS_KEY) != bool(config.S3_SECRET_KEY):
         missing = "S3_SECRET_KEY" if config.S3_ACCESS_KEY else "S3_ACCESS_KEY"
         raise ConfigError(f"{missing} is empty, but its other half is set. Set both, or none for the machine's own.")
-    try:
-        from avtomatika.payloads.s3 import S3Payloads
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"S3_ENDPOINT_URL is set, but a package is not installed here ({error.name}). Run "
-            "pip install 'avtomatika[s3]', or unset it."
-        ) from error
-    return S3Payloads(
+    return load_s3()(
         config.S3_ENDPOINT_URL,
         config.S3_DEFAULT_BUCKET,
         config.S3_ACCESS_KEY,

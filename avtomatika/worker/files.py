@@ -24,6 +24,7 @@ from avtomatika.errors import (
 )
 from avtomatika.payloads.base import PayloadStore
 from avtomatika.payloads.keys import ROOT
+from avtomatika.payloads.optional import load_s3
 from avtomatika.payloads.task_files import TaskFiles
 from avtomatika.protocol.files import FileFacts, store_fingerprint
 from avtomatika.protocol.messages import Result, TaskMessage
@@ -242,17 +243,11 @@ def _s3(environment: Mapping[str, str]) -> PayloadStore | None:
     endpoint = environment.get("S3_ENDPOINT_URL", "").rstrip("/")
     if not endpoint:
         return None
-    try:
-        from avtomatika.payloads.s3 import S3Payloads  # noqa: PLC0415 - imported where it is chosen
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"S3_ENDPOINT_URL is set, but a package is not installed here ({error.name}). Run "
-            "pip install 'avtomatika[s3]', or unset it."
-        ) from error
+    backend = load_s3()
     told = environment.get("S3_MAX_CONCURRENCY") or str(_DEFAULT_CONCURRENCY)
     if not (told.isascii() and told.isdigit() and int(told) > 0):
         raise ConfigError(f"the variable S3_MAX_CONCURRENCY is {told!r}; a whole number of at least 1 was expected.")
-    return S3Payloads(
+    return backend(
         endpoint,
         environment.get("S3_DEFAULT_BUCKET") or _DEFAULT_BUCKET,
         environment.get("S3_ACCESS_KEY", ""),
