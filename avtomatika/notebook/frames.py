@@ -102,6 +102,7 @@ WORKER_TYPES: Mapping[str, str] = {
     "resources": _OBJECT,
     "installed_software": _OBJECT,
     "load": _NUMBER,
+    "usage": _OBJECT,
     "hostname": _ID,
     "protocol": _CATEGORY,
     "registered_at": _MOMENT,

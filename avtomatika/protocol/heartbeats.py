@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from avtomatika.protocol.dialects import G0, NEW, heartbeat_dialect
 from avtomatika.protocol.messages import Heartbeat, Skill, WorkerProfile
-from avtomatika.protocol.reading import read_mapping, read_names, read_number, read_object, read_text
+from avtomatika.protocol.reading import read_mapping, read_names, read_number, read_object, read_text, read_whole
 from avtomatika.protocol.skills import encode_skills, parse_skills
 
 IDLE, OFFLINE = "idle", "offline"
@@ -48,6 +48,7 @@ def parse_heartbeat(worker_id: str, body: Any) -> Heartbeat:
         load=_load(body, dialect),
         skills_hash=read_text(body.get("skills_hash")),
         dialect=dialect,
+        usage=_usage(body.get("usage")),
     )
 
 
@@ -74,6 +75,7 @@ def apply_heartbeat(profile: WorkerProfile, heartbeat: Heartbeat, now: float) ->
         hot=profile.hot if heartbeat.hot is None else heartbeat.hot,
         current_tasks=heartbeat.current_tasks,
         load=profile.load if heartbeat.load is None else heartbeat.load,
+        usage={**profile.usage, **heartbeat.usage},
         skills_hash=heartbeat.skills_hash or profile.skills_hash,
         # The heartbeats of the two newest generations look alike; the registration told them apart.
         dialect=profile.dialect if both_new else heartbeat.dialect,
@@ -111,8 +113,8 @@ def encode_heartbeat(heartbeat: Heartbeat, now: float) -> dict[str, Any]:
         body["available_skills"] = sorted(heartbeat.available)
     if heartbeat.hot:
         body["hot_skills"] = sorted(heartbeat.hot)
-    if heartbeat.load is not None:
-        body["usage"] = {"cpu_load_percent": heartbeat.load * 100}
+    if heartbeat.usage:
+        body["usage"] = dict(heartbeat.usage)
     if heartbeat.skills_hash:
         body["skills_hash"] = heartbeat.skills_hash
     return body
@@ -154,6 +156,27 @@ def _available_after(profile: WorkerProfile, heartbeat: Heartbeat) -> frozenset[
     if heartbeat.status == IDLE != profile.status:
         return None  # what was true while it was busy does not hold any more
     return profile.available
+
+
+def _usage(told: object) -> dict[str, Any]:
+    usage = read_mapping(told)
+    numbers = {name: read_number(usage.get(name)) for name in ("cpu_load_percent", "ram_used_gb")}
+    found: dict[str, Any] = {name: number for name, number in numbers.items() if number is not None}
+    devices = usage.get("devices_usage")
+    if isinstance(devices, list):
+        found["devices_usage"] = [_device_usage(read_mapping(one)) for one in devices if isinstance(one, Mapping)]
+    return found
+
+
+def _device_usage(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The first of these workers write beside the load what later ones put into ``metrics``."""
+    beside = {name: read_number(told.get(name)) for name in ("memory_used_gb", "temperature")}
+    metrics = {name: number for name, number in beside.items() if number is not None}
+    return {
+        "unit_id": read_text(told.get("unit_id")) or str(read_whole(told.get("unit_id")) or 0),
+        "load_percent": read_number(told.get("load_percent")),
+        "metrics": metrics | read_mapping(told.get("metrics")),
+    }
 
 
 def _load(body: Mapping[str, Any], dialect: str) -> float | None:

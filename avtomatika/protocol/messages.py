@@ -51,6 +51,7 @@ class WorkerProfile(Struct, frozen=True):
         software: name to version.
         artifacts: names of installed models and files to version.
         load: 0 to 1, or None.
+        usage: what of its machine is in use: ``cpu_load_percent``, ``ram_used_gb``, ``devices_usage`` (list of maps).
         hostname: where it runs, or empty.
         address: its address as it sees it, or empty.
         skills_hash: opaque word that changes with its skills, or empty.
@@ -80,6 +81,7 @@ class WorkerProfile(Struct, frozen=True):
     registered_at: float = 0.0
     seen_at: float = 0.0
     extra: Mapping[str, Any] = field(default_factory=dict)
+    usage: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def skill_names(self) -> tuple[str, ...]:
@@ -98,6 +100,7 @@ class Heartbeat(Struct, frozen=True):
         available: names startable now; None if the message does not say.
         hot: names loaded; None if the message does not say.
         load: 0 to 1, or None.
+        usage: as of a profile; empty if the message does not say.
         skills_hash: or empty.
         dialect: ``G0`` to ``G4``, or empty for an empty body.
     """
@@ -111,6 +114,7 @@ class Heartbeat(Struct, frozen=True):
     load: float | None = None
     skills_hash: str = ""
     dialect: str = ""
+    usage: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Result(Struct, frozen=True):

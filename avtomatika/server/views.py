@@ -167,6 +167,7 @@ def worker_view(worker: WorkerProfile, reputation: float = 1.0, files: str = "")
         "resources": dict(worker.resources),
         "installed_software": dict(worker.software),
         "load": worker.load,
+        "usage": dict(worker.usage),
         "reputation": round(reputation, 4),
         "same_file_store": is_same_store(files, worker.extra.get("s3_config_hash")),
         "hostname": worker.hostname or None,

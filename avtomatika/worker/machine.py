@@ -11,13 +11,14 @@ from typing import Any
 
 from avtomatika.errors import ConfigError
 from avtomatika.protocol.reading import read_costs
+from avtomatika.worker import gpus
 
 
 def resources(environment: Mapping[str, str]) -> dict[str, Any]:
     """Returns ``cpu_cores``, ``ram_gb`` and ``devices``.
 
-    The variables CPU_CORES, RAM_GB, WORKER_DEVICES (a JSON list) and GPU_MODEL with GPU_VRAM_GB win over what the
-    system says.
+    The variables CPU_CORES, RAM_GB, WORKER_DEVICES (a JSON list) and GPU_MODEL with GPU_VRAM_GB and GPU_ID win over
+    what the system and NVIDIA's library say.
 
     Raises:
         ConfigError: one of them is no number or no list.
@@ -25,7 +26,10 @@ def resources(environment: Mapping[str, str]) -> dict[str, Any]:
     devices = _read_json("WORKER_DEVICES", environment, list)
     if environment.get("GPU_MODEL"):
         memory = _number("GPU_VRAM_GB", environment, 0.0)
-        devices.append({"type": "gpu", "model": environment["GPU_MODEL"], "properties": {"memory_gb": memory}})
+        gpu = {"type": "gpu", "model": environment["GPU_MODEL"], "id": environment.get("GPU_ID") or "0"}
+        devices.append({**gpu, "properties": {"memory_gb": memory}})
+    if not environment.get("WORKER_DEVICES") and not devices:
+        devices = gpus.devices()
     cores = _number("CPU_CORES", environment, os.cpu_count() or 1)
     return {"cpu_cores": cores, "ram_gb": _number("RAM_GB", environment, _ram_gb()), "devices": devices}
 

@@ -89,7 +89,7 @@ class Polling:
             timeout = min(timeout, SHORT_POLL)
         batch = line.transport.batch
         limit = min(batch, self._work.room) if batch > 1 else None
-        return await line.transport.poll(encode_poll(timeout, available, limit=limit), timeout)
+        return await line.transport.poll(encode_poll(timeout, available, self._work.hot, limit), timeout)
 
     def _take(self, reply: Reply, line: Line) -> bool:
         """Starts the tasks of an answer; returns whether there were some that can be understood."""

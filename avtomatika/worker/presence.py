@@ -25,9 +25,9 @@ from avtomatika.worker.lifecycle import (
     after_register,
     status_word,
 )
-from avtomatika.worker.load import LoadReport, machine_load
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.transport import Transport
+from avtomatika.worker.usage import Gauges, Reading, UsageReport
 from avtomatika.worker.work import Work
 
 logger = logging.getLogger("avtomatika.worker")
@@ -64,7 +64,8 @@ class Presence:
         self._is_only = len(settings.engines) <= 1
         self._work = work
         self._changed = work.watch()
-        self._load = LoadReport(settings.load_deadband, settings.load_interval)
+        self._gauges = Gauges()
+        self._usage = UsageReport(settings.load_deadband, settings.load_interval)
         self._profile = profile
         self._clock = clock
         self._backoff = Backoff(settings.retry_initial, settings.retry_max)
@@ -104,7 +105,7 @@ class Presence:
     async def _register(self) -> None:
         failures = 0
         while True:
-            profile = replace(self._profile, available=self._work.available)
+            profile = replace(self._profile, available=self._work.available, hot=self._work.hot)
             reply = await self._transport.register(encode_register(profile, self._clock.now()))
             step = after_register(reply)
             if step is RegisterStep.WORK:
@@ -172,11 +173,16 @@ class Presence:
     def _heartbeat(self) -> Heartbeat:
         available: frozenset[str] = frozenset() if self._is_leaving else self._work.available
         running = self._work.running
+        reading = self._gauges.read()
+        if not self._usage.is_news(reading, self._clock.now()):
+            reading = Reading(None)
         return Heartbeat(
             worker_id=self._settings.worker_id,
             status=status_word(available, running, self._settings.concurrency, self._is_leaving),
             current_tasks=self._work.task_ids,
             available=available,
             skills_hash=self._profile.skills_hash,
-            load=self._load.news(machine_load(), self._clock.now()),
+            hot=self._work.hot,
+            load=reading.load,
+            usage=reading.usage,
         )

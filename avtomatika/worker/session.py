@@ -32,6 +32,7 @@ class Session:
         clock: measures all delays.
         tracing: follows the tasks; closed with the session.
         settles: takes a result that reaches the engine another way, and returns whether it is one.
+        hot: names of what is loaded.
     """
 
     def __init__(
@@ -42,11 +43,14 @@ class Session:
         clock: Clock,
         tracing: Tracing,
         settles: Callable[[Result], Awaitable[bool]],
+        hot: Iterable[str] = (),
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._calls = calls
         self._tracing = tracing
         self._settings = settings
         self._work = Work(calls, settings.concurrency, clock, tracing)
+        self._work.set_hot(hot)
         self._lines = [
             Line(settings, address, self._work, profile, clock, tracing, settles) for address in settings.engines
         ]
@@ -64,6 +68,10 @@ class Session:
     async def wait_until_registered(self) -> None:
         """Returns when an engine knows the worker; raises what ended its presence before."""
         await self._first([line.presence.registered.wait() for line in self._lines], *self._keeping)
+
+    def set_hot(self, names: Iterable[str]) -> None:
+        """Says what is loaded now; may be called from any thread."""
+        self._loop.call_soon_threadsafe(self._work.set_hot, frozenset(names))
 
     def state(self) -> tuple[bool, dict[str, Any]]:
         """Returns whether an engine knows the worker and its loops run, and what a probe is told besides."""

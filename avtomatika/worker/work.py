@@ -67,6 +67,7 @@ class Work:
         self._limits = {name: function.concurrency for name, function in calls.functions.items()}
         self._concurrency = concurrency
         self._clock = clock
+        self._hot: frozenset[str] = frozenset()
         self._running: dict[str, _Running] = {}
         self._slots: dict[str, str] = {}
         self._whole: dict[str, asyncio.Task[None]] = {}
@@ -107,6 +108,16 @@ class Work:
     def has_busy_skill(self) -> bool:
         """Whether some skill is at a limit of its own while another can be started."""
         return 0 < len(self.available) < len(self._functions)
+
+    @property
+    def hot(self) -> frozenset[str]:
+        """Names of what is loaded, so that more of it is done soonest here."""
+        return self._hot
+
+    def set_hot(self, names: Iterable[str]) -> None:
+        """Says what is loaded now."""
+        self._hot = frozenset(names)
+        self._note_change()
 
     async def wait_for_room(self) -> None:
         """Returns when at least one more task can be started."""

@@ -9,6 +9,7 @@ import inspect
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
@@ -90,6 +91,8 @@ class Worker:
         self._tracer_provider = tracer_provider
         self._functions: dict[str, TaskFunction] = {}
         self._middlewares: list[Middleware] = []
+        self._hot: frozenset[str] = frozenset()
+        self._heating = threading.Lock()
         self._given: dict[str, Any] = {}
         self._session: Session | None = None
         self._health: HealthServer | None = None
@@ -220,6 +223,31 @@ class Worker:
         self._middlewares.append(middleware)
         return middleware
 
+    @property
+    def hot(self) -> frozenset[str]:
+        """Names of what is loaded here, such as the model of a skill."""
+        return self._hot
+
+    def mark_hot(self, *names: str) -> None:
+        """Tells the engines that something is loaded: tasks of a skill go first to workers that have it hot.
+
+        Args:
+            names: of skills, or of what several skills share. May be called from any thread, also by a task's function.
+        """
+        self._heat(lambda hot: hot.union(names))
+
+    def mark_cold(self, *names: str) -> None:
+        """Tells the engines that something is loaded no more."""
+        self._heat(lambda hot: hot.difference(names))
+
+    def _heat(self, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
+        with self._heating:
+            self._hot = change(self._hot)
+            session = self._session
+            if session is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: a thread outlived its worker
+                    session.set_hot(self._hot)
+
     def calls(self) -> Calls:
         """Returns what makes the calls of this worker's functions.
 
@@ -281,7 +309,7 @@ class Worker:
         with log_context(worker_id=self.settings.worker_id):
             tracing = Tracing(self.settings.worker_id, os.environ, self._tracer_provider)
             self._session = session = Session(
-                self.settings, self.calls(), self.profile(), self._clock, tracing, self.settles
+                self.settings, self.calls(), self.profile(), self._clock, tracing, self.settles, self._hot
             )
             if self.settings.health_port is not None:
                 health = HealthServer(self.settings.health_port, session.state)

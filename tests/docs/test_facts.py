@@ -330,7 +330,7 @@ def test_dispatch_strategies_are_those_of_the_manual(pages: dict[str, Any]) -> N
 def test_settings_of_a_worker_are_those_of_the_manual(pages: dict[str, Any]) -> None:
     """Every setting of a worker has its line, with the variables that it is read from."""
     page = pages["docs/howto/run-workers.md"]
-    rows = page.table("Settings")
+    rows = [*page.table("Settings"), *page.table("What a worker tells of its machine")]
     arguments = {word for row in rows for word in re.findall(r"`(\w+)`", row[0])}
     variables = {word for row in rows for word in re.findall(r"`([A-Z_*]+)`", row[1])}
     machine_variables = set(re.findall(r'"([A-Z]+_[A-Z_]+)"', inspect.getsource(machine)))

@@ -30,6 +30,12 @@ def profile(worker_id: str, dialect: str, **fields: Any) -> WorkerProfile:
     return WorkerProfile(worker_id, dialect=dialect, registered_at=NOW, seen_at=NOW, **fields)
 
 
+G2_USAGE = {
+    "cpu_load_percent": 50.0,
+    "ram_used_gb": 3.5,
+    "devices_usage": [{"unit_id": "0", "load_percent": 10.0, "metrics": {}}],
+}
+G3_USAGE = {"cpu_load_percent": 12.5, "ram_used_gb": 1.0}
 ECHO = Skill("echo", "echo")
 RESIZE = Skill("resize", "resize")
 REGISTRATIONS = {
@@ -144,9 +150,9 @@ HEARTBEATS = {
     "g0_heartbeat": Heartbeat("w", "busy", None, (), NONE, frozenset({"resize"}), dialect="G0"),
     "g1_heartbeat": Heartbeat("w", "idle", ("t-1-1",), (RESIZE,), frozenset({"resize"}), NONE, 0.25, dialect="G1"),
     "g1s_heartbeat": Heartbeat("w", "offline", ("t-1-1",), (), NONE, NONE, 0.0, dialect="G1"),
-    "g2_heartbeat": Heartbeat("w", "idle", (), None, None, frozenset({"resize"}), 0.5, "5f0c", "G2"),
+    "g2_heartbeat": Heartbeat("w", "idle", (), None, None, frozenset({"resize"}), 0.5, "5f0c", "G2", G2_USAGE),
     "g3_heartbeat": Heartbeat(
-        "w", "idle", ("t-1-1",), None, frozenset({"echo", "resize"}), frozenset({"echo"}), 0.125, "9ab1", "G3"
+        "w", "idle", ("t-1-1",), None, frozenset({"echo", "resize"}), frozenset({"echo"}), 0.125, "9ab1", "G3", G3_USAGE
     ),
     "g4_heartbeat": Heartbeat("w", "full", ("t-1-1",), None, NONE, NONE, None, "0c11", "G4"),
 }

@@ -67,6 +67,25 @@ def test_heartbeat_of_a_new_worker_keeps_the_dialect_of_its_registration() -> No
     assert after(KNOWN, worker_id="w", status="idle", usage={"cpu_load_percent": 3}).dialect == "G4"
 
 
+def test_usage_is_told_piece_by_piece() -> None:
+    """What a heartbeat leaves out is as it was; early workers write the figures of a device beside its load."""
+    device = {"unit_id": "0", "load_percent": 40, "memory_used_gb": 3, "temperature": 61}
+    first = after(KNOWN, worker_id="w", usage={"cpu_load_percent": 3, "devices_usage": [device, None]})
+
+    second = after(first, worker_id="w", usage={"ram_used_gb": 2})
+
+    assert (second.load, second.usage) == (
+        0.03,
+        {
+            "cpu_load_percent": 3,
+            "ram_used_gb": 2,
+            "devices_usage": [
+                {"unit_id": "0", "load_percent": 40, "metrics": {"memory_used_gb": 3, "temperature": 61}}
+            ],
+        },
+    )
+
+
 def test_unknown_worker_with_skills_is_adopted() -> None:
     """The oldest workers never register twice, so their heartbeats must do."""
     worker = adopt(parse_heartbeat("w", {"worker_id": "w", "supported_tasks": ["a"], "load": 0.0}), 9.0)

@@ -58,7 +58,7 @@ def test_machine_is_told_by_variables() -> None:
     assert machine.resources(environment) == {
         "cpu_cores": 4,
         "ram_gb": 1.5,
-        "devices": [{"type": "gpu", "model": "T4", "properties": {"memory_gb": 16}}],
+        "devices": [{"type": "gpu", "model": "T4", "id": "0", "properties": {"memory_gb": 16}}],
     }
     assert machine.capabilities({"WORKER_EXTRA_ZONE": "b", "WORKER_EXTRA_RACK": "3"}) == {"zone": "b", "rack": 3}
     assert machine.artifacts({"INSTALLED_ARTIFACTS": '[{"name": "sdxl"}, 3]'}) == {"sdxl": "unknown"}

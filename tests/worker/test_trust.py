@@ -1,4 +1,4 @@
-"""Which tasks a worker refuses, how it signs, and when it tells its load."""
+"""Which tasks a worker refuses, and how it signs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from avtomatika.protocol.messages import TaskMessage
 from avtomatika.protocol.tasks import encode_task
 from avtomatika.security.signatures import Kind, is_signed_by, key_of, sign_task
 from avtomatika.worker import Worker
-from avtomatika.worker.load import LoadReport
 from avtomatika.worker.trust import Trust
 
 from .conftest import FakeEngine
@@ -88,14 +87,3 @@ async def test_messages_are_signed_with_the_token_where_that_is_set(
     security = heard.body["security"]
     assert security["signer_id"] == "w"
     assert is_signed_by(security["signature"], json.dumps(heard.body), of, [key_of("token")])
-
-
-def test_load_is_told_when_it_changes_or_after_a_while() -> None:
-    """A steady machine costs no words."""
-    report = LoadReport(5, 60)
-
-    told = [
-        report.news(load, now) for load, now in [(0.5, 0), (0.52, 15), (0.44, 30), (0.44, 89), (0.44, 90), (None, 99)]
-    ]
-
-    assert told == [0.5, None, 0.44, None, 0.44, None]

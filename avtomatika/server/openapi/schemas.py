@@ -166,7 +166,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Worker": record(
         "worker_id worker_type status skills available_skills hot_skills running_tasks max_concurrent_tasks "
-        "cost_per_skill resources installed_software load hostname protocol registered_at last_seen_at "
+        "cost_per_skill resources installed_software load usage hostname protocol registered_at last_seen_at "
         "same_file_store",
         skills=TEXTS,
         available_skills=or_null(TEXTS),
@@ -177,6 +177,7 @@ SCHEMAS: dict[str, Schema] = {
         resources=OBJECT,
         installed_software=OBJECT,
         load=or_null({"type": "number"}),
+        usage=OBJECT,
         hostname=_TEXT_OR_NULL,
         protocol=_TEXT_OR_NULL,
         registered_at=MOMENT,

@@ -1,0 +1,110 @@
+"""How busy the machine is, told when it changes: processors, memory, and GPUs where a library can see them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from avtomatika.worker import gpus
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was measured at one moment.
+
+    Args:
+        load: part of the processors that is wanted, 0 to 1; None where nobody counts.
+        usage: the same and more, as the protocol writes it.
+        percents: what is compared with the reading before, by what it is of.
+    """
+
+    load: float | None
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    percents: Mapping[str, float] = field(default_factory=dict)
+
+
+class UsageReport:
+    """Decides when a reading is worth telling.
+
+    Args:
+        deadband: by how many percent something must have changed.
+        interval: seconds after which it is told anyway.
+    """
+
+    def __init__(self, deadband: float, interval: float) -> None:
+        self._deadband = deadband
+        self._interval = interval
+        self._told: tuple[Mapping[str, float], float] | None = None
+
+    def is_news(self, reading: Reading, now: float) -> bool:
+        """Whether the engine is to hear of a reading.
+
+        Args:
+            reading: of this moment.
+            now: Unix seconds.
+        """
+        if not reading.percents:
+            return False
+        if self._told is not None:
+            last, told_at = self._told
+            is_same = reading.percents.keys() == last.keys() and all(
+                abs(value - last[name]) < self._deadband for name, value in reading.percents.items()
+            )
+            if is_same and now - told_at < self._interval:
+                return False
+        self._told = reading.percents, now
+        return True
+
+
+class Gauges:
+    """Measures this machine: with ``psutil`` where it is installed, else by what the system tells."""
+
+    def __init__(self) -> None:
+        self._psutil: Any = None
+        with contextlib.suppress(ImportError):
+            import psutil  # noqa: PLC0415 - optional
+
+            self._psutil = psutil
+            psutil.cpu_percent()  # the first call only begins to count
+
+    def read(self) -> Reading:
+        """Returns what can be measured now."""
+        usage: dict[str, Any] = {}
+        percents: dict[str, float] = {}
+        load = self._load()
+        if load is not None:
+            usage["cpu_load_percent"] = percents["cpu"] = round(load * 100, 1)
+        memory = self._memory()
+        if memory is not None:
+            used, total = memory
+            usage["ram_used_gb"], percents["ram"] = round(used / 2**30, 2), 100 * used / total
+        devices = gpus.usage()
+        if devices:
+            usage["devices_usage"] = devices
+            percents |= {f"gpu {one['unit_id']}": one["load_percent"] for one in devices}
+        return Reading(load, usage, percents)
+
+    def _load(self) -> float | None:
+        """Returns the part of the processors that was wanted since the last reading, or in the last minute."""
+        if self._psutil is not None:
+            return round(min(1.0, float(self._psutil.cpu_percent()) / 100), 3)
+        try:
+            return round(min(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)), 3)
+        except (AttributeError, OSError):  # not on every system
+            return None
+
+    def _memory(self) -> tuple[float, float] | None:
+        """Returns bytes that are in use, and all; what programs would get if they asked counts as free."""
+        if self._psutil is not None:
+            told = self._psutil.virtual_memory()
+            return told.total - told.available, told.total
+        try:
+            with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123 - no file of anybody's
+                kilobytes = {name: float(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+            total, free = kilobytes["MemTotal"] * 1024, kilobytes["MemAvailable"] * 1024
+        except (OSError, ValueError, KeyError, IndexError):  # not on every system
+            return None
+        return total - free, total
