@@ -1,9 +1,7 @@
-"""Blueprints: decorators, re-definition, compilation."""
+"""Blueprints: what they are made with, decorators, and the graph that comes of them."""
 
 from __future__ import annotations
 
-import sys
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,37 +13,13 @@ from avtomatika.blueprints import (
     DataStore,
     Edge,
     EdgeKind,
-    F,
     JobContext,
     State,
     StateMachineBlueprint,
 )
-from avtomatika.errors import BlueprintError, ConditionError, HandlerError, ValidationError
+from avtomatika.errors import BlueprintError, ConditionError, ValidationError
 
-
-@pytest.fixture
-def bp() -> StateMachineBlueprint:
-    """An empty blueprint."""
-    return StateMachineBlueprint("orders", api_endpoint="jobs/orders", api_version="v1")
-
-
-def go_done(actions: ActionFactory) -> None:
-    """Leads to ``done``."""
-    actions.go_to("done")
-
-
-def end() -> None:
-    """Ends."""
-
-
-def in_cell(source: str, cell: str, module: str = "__main__") -> Any:
-    """Returns the function ``step`` as if it came from a notebook cell."""
-    scope: dict[str, Any] = {"__name__": module}
-    exec(compile(source, cell, "exec"), scope)
-    return scope["step"]
-
-
-CELL = "def step(actions): actions.go_to('done')"
+from .steps import end, go_done
 
 
 def test_public_names_are_promised() -> None:
@@ -53,9 +27,6 @@ def test_public_names_are_promised() -> None:
     assert Blueprint is StateMachineBlueprint
     assert avtomatika.context.ActionFactory is ActionFactory
     assert avtomatika.context.JobContext is JobContext
-
-
-# --- names and endpoints ---
 
 
 @pytest.mark.parametrize("name", ["", "two words", "a/b", None, 5, "x" * 129])
@@ -101,9 +72,6 @@ async def test_data_stores_are_made_and_kept_by_every_version() -> None:
     assert stores.cache is bp.compile().data_stores.cache
     with pytest.raises(BlueprintError, match="data store"):
         bp.add_data_store("no identifier")
-
-
-# --- decorators ---
 
 
 def test_decorators_return_the_function_unchanged(bp: StateMachineBlueprint) -> None:
@@ -220,106 +188,6 @@ def test_condition_with_an_error_is_refused_where_it_is_written(bp: StateMachine
         bp.handler_for("s").when("context.initial_data.n = 1")
 
 
-# --- defining again ---
-
-
-def test_second_default_of_a_state_is_refused_by_name(bp: StateMachineBlueprint) -> None:
-    """Two different defaults are a mistake; the first one stays."""
-    bp.handler_for("s")(go_done)
-
-    with pytest.raises(BlueprintError, match="'go_done', and 'end' would be a second one"):
-        bp.handler_for("s")(end)
-
-    assert bp.graph.state("s").handlers == ("go_done",)
-
-
-def test_cell_run_again_replaces_its_handlers_in_place(bp: StateMachineBlueprint) -> None:
-    """The same condition, or the same function name from another cell, is the same handler, wherever it stands."""
-    bp.handler_for("s").when("context.initial_data.n == 1")(in_cell(CELL, "<1>"))
-    bp.handler_for("s").when(F.initial_data.n == 2)(go_done)
-    bp.handler_for("s")(end)
-
-    bp.handler_for("s")(end)
-    bp.handler_for("s").when(F.initial_data.n == 2)(end)
-    bp.handler_for("s").when("context.initial_data.n == 3")(in_cell(CELL, "<2>"))
-
-    conditions = [handler.condition.text for handler in _handlers(bp) if handler.condition]
-    assert conditions == ["context.initial_data.n == 3", "F.initial_data.n == 2"]
-    assert [handler.name for handler in _handlers(bp)] == ["step", "end", "end"]
-
-
-def test_conditional_handler_that_becomes_the_default_is_not_left_behind(bp: StateMachineBlueprint) -> None:
-    """Taking the condition away in a cell and running it again leaves one handler."""
-    bp.handler_for("s").when("True")(in_cell(CELL, "<1>"))
-
-    bp.handler_for("s")(in_cell(CELL, "<2>"))
-
-    assert [handler.condition for handler in _handlers(bp)] == [None]
-
-
-def test_functions_of_one_name_in_one_file_are_two_handlers(bp: StateMachineBlueprint) -> None:
-    """Nothing is lost when a module calls all its handlers alike."""
-
-    @bp.handler_for("s").when("context.initial_data.n == 1")
-    def handler(actions: ActionFactory) -> None:
-        actions.go_to("done")
-
-    @bp.handler_for("s").when("context.initial_data.n == 2")
-    def handler(actions: ActionFactory) -> None:  # type: ignore[no-redef]  # noqa: F811 - what is tested
-        actions.go_to("done")
-
-    bp.handler_for("s").when(lambda context: 1)(go_done)
-    bp.handler_for("s").when(
-        lambda context: 2,
-    )(go_done)
-
-    assert len(_handlers(bp)) == 4
-
-
-def test_functions_of_one_factory_are_two_handlers(bp: StateMachineBlueprint) -> None:
-    """Handlers that a function makes share name and place, and are not taken for each other."""
-
-    def made() -> Any:
-        return lambda actions: actions.go_to("done")
-
-    def named() -> Any:
-        def handler(actions: ActionFactory) -> None:
-            actions.go_to("done")
-
-        return handler
-
-    bp.handler_for("s")(named())
-    bp.handler_for("s").when("context.initial_data.n == 1")(named())
-    bp.handler_for("s").when("context.initial_data.n == 2")(made())
-
-    assert len(_handlers(bp)) == 3
-
-
-def test_one_function_can_serve_several_conditions(bp: StateMachineBlueprint) -> None:
-    """Decorators can be stacked."""
-    bp.handler_for("s").when("context.initial_data.n == 1")(go_done)
-    bp.handler_for("s").when("context.initial_data.n == 2")(go_done)
-
-    assert len(_handlers(bp)) == 2
-
-
-def test_other_default_replaces_the_former_in_a_notebook_only(
-    bp: StateMachineBlueprint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Renaming a function in a cell must not demand a restart of the kernel."""
-    bp.handler_for("s")(end)
-
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
-    with pytest.raises(BlueprintError):
-        bp.handler_for("s")(in_cell(CELL, "<1>"))
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=object))
-    with pytest.raises(BlueprintError):
-        bp.handler_for("s")(in_cell(CELL, "<1>", module="some_module"))
-    bp.handler_for("s")(in_cell(CELL, "<1>"))
-
-    assert bp.graph.state("s").handlers == ("step",)
-
-
 def test_state_can_be_taken_out(bp: StateMachineBlueprint) -> None:
     """A state that was renamed in a cell does not stay for ever."""
     bp.handler_for("strat")(end)
@@ -329,84 +197,6 @@ def test_state_can_be_taken_out(bp: StateMachineBlueprint) -> None:
     bp.remove_state("strat")
 
     assert not list(bp.graph)
-
-
-# --- compiled ---
-
-
-def _handlers(bp: StateMachineBlueprint) -> list[Any]:
-    """Returns the handlers of state ``s``, whatever faults there are elsewhere."""
-    return [read.handler for read in bp._read()[1]["s"]]
-
-
-@pytest.fixture
-def choice(bp: StateMachineBlueprint) -> StateMachineBlueprint:
-    """A blueprint with two conditions in its start state and no default."""
-
-    @bp.handler_for("start", is_start=True).when("context.initial_data.n > 1")
-    def many(actions: ActionFactory) -> None:
-        actions.go_to("done")
-
-    @bp.handler_for("start").when(F.initial_data.n > 0)
-    def one(actions: ActionFactory) -> None:
-        actions.go_to("done")
-
-    bp.handler_for("done", is_end=True)(end)
-    return bp
-
-
-@pytest.mark.parametrize(("n", "name"), [(5, "many"), (1, "one"), (0, "default")])
-def test_select_takes_the_first_condition_that_holds_else_the_default(
-    choice: StateMachineBlueprint, n: int, name: str
-) -> None:
-    """The order is that of definition, and the default comes last wherever it was defined."""
-
-    def default(actions: ActionFactory) -> None:
-        actions.go_to("done")
-
-    choice.handler_for("start")(default)
-
-    assert choice.compile().select(JobContext("j", "start", {"n": n})).name == name
-
-
-def test_select_without_default_says_what_was_tried(choice: StateMachineBlueprint) -> None:
-    """A job that nobody wants learns which conditions were asked."""
-    with pytest.raises(HandlerError, match=r"\[context.initial_data.n > 1\], \[F.initial_data.n > 0\] holds") as caught:
-        choice.compile().select(JobContext("j", "start"))
-
-    assert "@bp.handler_for('start')" in str(caught.value)
-
-
-def test_select_in_an_unknown_state_is_an_error(choice: StateMachineBlueprint) -> None:
-    """A job cannot be in a state that its version lacks."""
-    with pytest.raises(BlueprintError, match="Did you mean 'start'"):
-        choice.compile().select(JobContext("j", "strat"))
-
-
-def test_condition_that_raises_is_named_in_the_error(bp: StateMachineBlueprint) -> None:
-    """The error is the function's own, with a note on where it came from."""
-
-    def is_big(context: JobContext) -> bool:
-        return bool(context.initial_data["n"] > 3)
-
-    bp.handler_for("s", is_start=True, is_end=True).when(is_big)(end)
-
-    with pytest.raises(KeyError) as caught:
-        bp.compile().select(JobContext("j", "s"))
-
-    assert caught.value.__notes__ == ["raised by the condition [is_big] of handler 'end'"]
-
-
-def test_compiled_blueprint_does_not_change_with_its_definition(choice: StateMachineBlueprint) -> None:
-    """Running jobs keep the version they began with."""
-    compiled = choice.compile()
-
-    choice.handler_for("start")(go_done)
-    choice.add_data_store("cache")
-
-    assert len(compiled.handlers["start"]) == 2
-    assert not hasattr(compiled.data_stores, "cache")
-    assert (compiled.name, compiled.api_endpoint, compiled.api_version) == ("orders", "/jobs/orders", "v1")
 
 
 def test_faulty_blueprint_is_not_compiled(bp: StateMachineBlueprint) -> None:

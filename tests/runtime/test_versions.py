@@ -32,6 +32,17 @@ def flow_of(middle: str, end: str = "end", *, word: str = "") -> StateMachineBlu
     return flow
 
 
+async def stopped_with_a_job(make_system: MakeSystem, flow: StateMachineBlueprint) -> tuple[System, str]:
+    """Returns an engine that was stopped, and the id of its job that waits for a worker in ``start``."""
+    system = make_system(owner="before")
+    system.add(flow)
+    await system.start()
+    job_id = await system.create()
+    await system.waiting(job_id)
+    await system.stop()
+    return system, job_id
+
+
 async def test_running_job_keeps_its_version_while_that_is_loaded(system: System) -> None:
     """A new version is for new jobs."""
     system.add(flow_of("middle", word="old"))
@@ -47,12 +58,7 @@ async def test_running_job_keeps_its_version_while_that_is_loaded(system: System
 
 async def test_job_of_a_version_that_is_gone_goes_on_with_the_new_one(make_system: MakeSystem) -> None:
     """After a deployment whose graph still has its state, a job goes on there, and its history says so."""
-    before = make_system(owner="before")
-    before.add(flow_of("middle", word="old"))
-    await before.start()
-    job_id = await before.create()
-    await before.waiting(job_id)
-    await before.stop()
+    before, job_id = await stopped_with_a_job(make_system, flow_of("middle", word="old"))
     after = make_system(before.storage, owner="after")
     after.add(flow_of("middle", "finish", word="new"))
     await after.start()
@@ -67,12 +73,7 @@ async def test_job_of_a_version_that_is_gone_goes_on_with_the_new_one(make_syste
 
 async def test_job_whose_state_is_gone_pauses_with_a_reason(make_system: MakeSystem) -> None:
     """It loses no attempt, says what to do, and goes on when its version is loaded again."""
-    before = make_system(owner="before")
-    before.add(flow_of("middle"))
-    await before.start()
-    job_id = await before.create()
-    await before.waiting(job_id)
-    await before.stop()
+    before, job_id = await stopped_with_a_job(make_system, flow_of("middle"))
     after = make_system(before.storage, owner="after")
     after.add(flow_of("other"))
     await after.start()
@@ -93,12 +94,7 @@ async def test_job_whose_state_is_gone_pauses_with_a_reason(make_system: MakeSys
 
 async def test_migration_map_moves_a_job_whose_state_is_gone(make_system: MakeSystem) -> None:
     """The new version says where the jobs of the old state go on."""
-    before = make_system(owner="before")
-    before.add(flow_of("middle"))
-    await before.start()
-    job_id = await before.create()
-    await before.waiting(job_id)
-    await before.stop()
+    before, job_id = await stopped_with_a_job(make_system, flow_of("middle"))
     after = make_system(before.storage, owner="after")
     moved = flow_of("other", word="moved")
     moved.migrate_states({"middle": "other"})
