@@ -132,7 +132,9 @@ OPTIONAL = {
     "opentelemetry": {"observability/spans.py"},
     "pandas": {"notebook/frames.py"},
     "papermill": {"worker/notebooks.py"},
-    "prometheus_client": {"observability/metrics.py"},
+    "prometheus_client": {"observability/metrics.py", "worker/metrics.py"},
+    "psutil": {"worker/usage.py"},
+    "pynvml": {"worker/gpus.py"},
     "redis": {"storage/redis"},
     "standardwebhooks": {"webhooks/signer.py"},
 }

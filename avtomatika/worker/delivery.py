@@ -18,6 +18,7 @@ from avtomatika.protocol.reading import read_mapping
 from avtomatika.protocol.results import encode_result
 from avtomatika.worker.bundles import Bundles
 from avtomatika.worker.lifecycle import Backoff, Reply, ResultStep, after_result, why_ignored
+from avtomatika.worker.meter import Meter
 from avtomatika.worker.outcome import failed_like
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.tracing import Tracing
@@ -36,9 +37,11 @@ class Delivery:
         settings: delays, and how long to go on.
         clock: measures them.
         tracing: tells which trace a result is part of.
+        meter: counts what became of them.
     """
 
-    def __init__(self, transport: Transport, settings: Settings, clock: Clock, tracing: Tracing) -> None:
+    def __init__(self, transport: Transport, settings: Settings, clock: Clock, tracing: Tracing, meter: Meter) -> None:
+        self._meter = meter
         self._transport = transport
         self._tracing = tracing
         self._bundles = Bundles(transport, settings.worker_id, clock)
@@ -65,8 +68,13 @@ class Delivery:
         reply = await self._send(encode_result(result, self._clock.now()), result.task_id)
         if reply is not None and after_result(reply) is ResultStep.REPLACE:
             logger.error("the result of task %s is refused (%s); reporting a failure", result.task_id, reply)
+            self._meter.delivered("refused")
             refused = failed_like(result, "CONTRACT_VIOLATION_ERROR", f"the engine refused the result: {reply}")
             await self._send(encode_result(refused, self._clock.now()), result.task_id)
+        elif reply is None:
+            self._meter.delivered("lost")
+        else:
+            self._meter.delivered("ignored" if why_ignored(reply) else "accepted")
 
     async def _send(self, body: Mapping[str, Any], task_id: str) -> Reply | None:
         """Sends until there is an answer that more tries cannot change; None if the time is up."""

@@ -1,4 +1,4 @@
-"""The worker's own address for probes: whether it works, and for whom."""
+"""The worker's own address: probes ask there whether it works, and Prometheus for its numbers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from avtomatika.errors import ConfigError
 _UNAVAILABLE = 503
 State = Callable[[], tuple[bool, dict[str, Any]]]
 """Says whether the worker works, and what a person wants to know of it."""
+Write = Callable[[str], tuple[bytes, str]]
 
 
 class HealthServer:
-    """Answers ``GET /health``: 200 while the worker is registered at an engine, else 503.
+    """Answers ``GET /health``: 200 while the worker is registered at an engine, else 503; and ``GET /metrics``.
 
     Args:
         port: where to listen, on all addresses; 0 lets the system choose.
         state: is asked at each request.
+        write: returns the numbers in the form that an ``Accept`` header asks for, and its type; None for none.
     """
 
-    def __init__(self, port: int, state: State) -> None:
+    def __init__(self, port: int, state: State, write: Write | None = None) -> None:
         self._port = port
         self._state = state
+        self._write = write
         app = web.Application()
         app.router.add_get("/health", self._answer)
+        app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None)
 
     @property
@@ -54,6 +58,14 @@ class HealthServer:
     async def stop(self) -> None:
         """Answers no more."""
         await self._runner.cleanup()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        if self._write is None:
+            return web.json_response(
+                {"error": "no metrics are counted here. Set WORKER_ENABLE_METRICS=true."}, status=404
+            )
+        text, content_type = self._write(request.headers.get("Accept", ""))
+        return web.Response(body=text, headers={"Content-Type": content_type})
 
     async def _answer(self, _request: web.Request) -> web.Response:
         is_well, told = self._state()

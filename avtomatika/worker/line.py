@@ -10,6 +10,7 @@ from avtomatika.protocol.messages import Result, TaskMessage, WorkerProfile
 from avtomatika.worker.delivery import Delivery
 from avtomatika.worker.engines import EngineAddress
 from avtomatika.worker.event_feed import EventFeed
+from avtomatika.worker.meter import Meter
 from avtomatika.worker.presence import Presence
 from avtomatika.worker.progress import ProgressFeed
 from avtomatika.worker.settings import Settings
@@ -30,6 +31,7 @@ class Line:
         clock: measures delays.
         tracing: what results carry of a trace.
         settles: takes a result that reaches the engine another way, and returns whether it is one.
+        meter: counts calls and results.
     """
 
     def __init__(
@@ -41,14 +43,15 @@ class Line:
         clock: Clock,
         tracing: Tracing,
         settles: Callable[[Result], Awaitable[bool]],
+        meter: Meter,
     ) -> None:
         self.address = address
-        self.transport = Transport(settings, clock, address)
+        self.transport = Transport(settings, clock, address, meter)
         self.presence = Presence(self.transport, settings, address, work, profile, clock)
         self.socket = Socket(self.transport, settings, work, clock) if settings.websockets else None
         self.progress = ProgressFeed(self.transport, settings.worker_id, clock, self.socket)
         self.events = EventFeed(self.transport, settings.worker_id, clock)
-        self.delivery = Delivery(self.transport, settings, clock, tracing)
+        self.delivery = Delivery(self.transport, settings, clock, tracing, meter)
         self._settles = settles
         self._clock = clock
         self.failures = 0

@@ -11,6 +11,7 @@ from typing import Any
 from avtomatika.clock import Clock
 from avtomatika.protocol.messages import Result, WorkerProfile
 from avtomatika.worker.line import Line
+from avtomatika.worker.meter import SILENT, Meter
 from avtomatika.worker.polling import Polling
 from avtomatika.worker.runner import Calls
 from avtomatika.worker.settings import Settings
@@ -33,6 +34,7 @@ class Session:
         tracing: follows the tasks; closed with the session.
         settles: takes a result that reaches the engine another way, and returns whether it is one.
         hot: names of what is loaded.
+        meter: counts what happens.
     """
 
     def __init__(
@@ -44,15 +46,16 @@ class Session:
         tracing: Tracing,
         settles: Callable[[Result], Awaitable[bool]],
         hot: Iterable[str] = (),
+        meter: Meter = SILENT,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._calls = calls
         self._tracing = tracing
         self._settings = settings
-        self._work = Work(calls, settings.concurrency, clock, tracing)
+        self._work = Work(calls, settings.concurrency, clock, tracing, meter)
         self._work.set_hot(hot)
         self._lines = [
-            Line(settings, address, self._work, profile, clock, tracing, settles) for address in settings.engines
+            Line(settings, address, self._work, profile, clock, tracing, settles, meter) for address in settings.engines
         ]
         for line in self._lines:
             line.know(self._lines)
@@ -68,6 +71,16 @@ class Session:
     async def wait_until_registered(self) -> None:
         """Returns when an engine knows the worker; raises what ended its presence before."""
         await self._first([line.presence.registered.wait() for line in self._lines], *self._keeping)
+
+    @property
+    def unsent(self) -> int:
+        """How many tasks there are whose result no engine has yet."""
+        return len(self._work.task_ids)
+
+    @property
+    def registered(self) -> dict[str, Callable[[], bool]]:
+        """By the address of each engine, what says whether it knows the worker."""
+        return {line.address.url: line.presence.registered.is_set for line in self._lines}
 
     def set_hot(self, names: Iterable[str]) -> None:
         """Says what is loaded now; may be called from any thread."""

@@ -53,6 +53,7 @@ class Settings:
         task_key: the key with which the engine signs tasks, or empty.
         require_task_signature: with a key, tasks without a signature are refused.
         health_port: where the worker answers probes; None for nowhere, 0 lets the system choose.
+        metrics: the numbers for Prometheus are told at ``health_port``, 8083 if none is set.
         tls_ca: file of certificates to trust, or empty.
         tls_cert: file of the worker's own certificate, or empty.
         tls_key: file of that certificate's key, or empty.
@@ -91,6 +92,7 @@ class Settings:
     task_key: str = ""
     require_task_signature: bool = True
     health_port: int | None = None
+    metrics: bool = False
     tls_ca: str = ""
     tls_cert: str = ""
     tls_key: str = ""
@@ -134,6 +136,7 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
     "task_key": ("ORCHESTRATOR_SECRET_KEY",),
     "require_task_signature": ("REQUIRE_TASK_SIGNATURE",),
     "health_port": ("WORKER_PORT",),
+    "metrics": ("WORKER_ENABLE_METRICS",),
     "tls_ca": ("TLS_CA_PATH",),
     "tls_cert": ("TLS_CERT_PATH",),
     "tls_key": ("TLS_KEY_PATH",),
@@ -172,12 +175,15 @@ _SWITCHES = frozenset(
     {
         "websockets",
         "strict_events",
+        "metrics",
         "sign_messages",
         "require_task_signature",
         "exit_on_refused",
         "stop_when_stdin_closes",
     }
 )
+_METRICS_PORT = 8083
+"""Where published workers answer, and ours if it is to tell numbers and was not told where."""
 _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
@@ -212,6 +218,8 @@ def read_settings(given: Mapping[str, Any], environment: Mapping[str, str], fall
     if "worker_id" not in sources and values.get("tls_cert"):
         values["worker_id"] = _certified_id(str(values["tls_cert"])) or fallback_id
     checked = {name: _checked(name, value, sources.get(name, name)) for name, value in values.items()}
+    if checked.get("metrics"):
+        checked.setdefault("health_port", _METRICS_PORT)
     return Settings(**_with_engines(checked, sources.get("engines", "")))
 
 

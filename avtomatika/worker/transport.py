@@ -22,10 +22,12 @@ from avtomatika.security.signatures import Key, Kind, key_of, sign, signed_texts
 from avtomatika.worker.credentials import Credentials
 from avtomatika.worker.engines import EngineAddress
 from avtomatika.worker.lifecycle import NO_CONTENT, UNAUTHORIZED, Reply
+from avtomatika.worker.meter import SILENT, Meter
 from avtomatika.worker.settings import Settings
 
 logger = logging.getLogger("avtomatika.worker")
 _TOKEN = "X-Worker-Token"  # noqa: S105 - the name of the header
+_WORDS = {"next": "poll", "events": "event"}
 _TIMEOUT = 60.0
 _CONNECT_TIMEOUT = 10.0
 _POLL_GRACE = 10.0
@@ -39,12 +41,16 @@ class Transport:
         settings: address, identity and token.
         clock: for dates in ``Retry-After``.
         address: of the engine; the first one of the settings if left out.
+        meter: counts calls.
 
     Raises:
         ConfigError: a certificate cannot be read.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, address: EngineAddress | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, address: EngineAddress | None = None, meter: Meter = SILENT
+    ) -> None:
+        self._meter = meter
         address = address or settings.engines[0]
         self.batch = 1
         """How many tasks or results go together: what the engine has announced, and the settings allow."""
@@ -205,6 +211,22 @@ class Transport:
         *,
         token: str,
     ) -> Reply:
+        began = self._clock.now()
+        reply = await self._answer(method, path, text, kind, query, seconds, carrier, token)
+        self._meter.called(_call(method, path), reply.status, max(0.0, self._clock.now() - began))
+        return reply
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        text: str | None,
+        kind: Kind | None,
+        query: Mapping[str, str] | None,
+        seconds: float,
+        carrier: Mapping[str, str] | None,
+        token: str,
+    ) -> Reply:
         url = f"{self._url}/_worker/{path}"
         try:
             async with self._session.request(
@@ -259,6 +281,12 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
             f"the certificates cannot be read: {error}. Check TLS_CA_PATH, TLS_CERT_PATH and TLS_KEY_PATH."
         ) from error
     return context
+
+
+def _call(method: str, path: str) -> str:
+    """Returns what a call is for, in a word such as ``register``, ``heartbeat`` or ``poll``."""
+    last = path.rsplit("/", 1)[-1]
+    return "heartbeat" if method == "PATCH" else _WORDS.get(last, last)
 
 
 def _reply(status: int, text: bytes, retry_after: float | None) -> Reply:

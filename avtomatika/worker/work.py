@@ -16,6 +16,7 @@ from avtomatika.log_context import log_context
 from avtomatika.protocol.messages import Result, TaskMessage
 from avtomatika.worker.context import Context, Outlet
 from avtomatika.worker.lifecycle import room, startable
+from avtomatika.worker.meter import SILENT, Meter
 from avtomatika.worker.outcome import failed
 from avtomatika.worker.runner import Call, Calls
 from avtomatika.worker.tracing import Tracing
@@ -52,6 +53,7 @@ class Work:
         concurrency: how many tasks may run at once.
         clock: measures how long a task took.
         tracing: follows the tasks.
+        meter: counts them.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class Work:
         concurrency: int,
         clock: Clock,
         tracing: Tracing,
+        meter: Meter = SILENT,
     ) -> None:
+        self._meter = meter
         self._tracing = tracing
         self._calls = calls
         self._functions = calls.functions
@@ -220,9 +224,13 @@ class Work:
         started = self._clock.now()
         running = _Running(task, call.context, asyncio.create_task(call.result(), name=f"call-{task.task_id}"))
         self._running[task.task_id] = running
+        self._meter.started(task.type)
+        status, code = "cancelled", ""
         try:
             result = await running.call
+            status, code = result.status, result.error_code
         finally:
+            self._meter.ended(task.type, status, code, max(0.0, self._clock.now() - started))
             running.call.cancel()
             del self._running[task.task_id]
         seconds = max(0.0, self._clock.now() - started)

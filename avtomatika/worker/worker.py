@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.errors import ConfigError
@@ -27,12 +27,16 @@ from avtomatika.worker.event_types import read_event_types
 from avtomatika.worker.files import fingerprint, read_desk
 from avtomatika.worker.functions import TaskFunction, task_function
 from avtomatika.worker.health import HealthServer
+from avtomatika.worker.meter import SILENT
 from avtomatika.worker.parent import watch_parent
 from avtomatika.worker.retries import Retry
 from avtomatika.worker.runner import Calls, Middleware
 from avtomatika.worker.session import Session
 from avtomatika.worker.settings import Settings, random_worker_id, read_settings
 from avtomatika.worker.tracing import Tracing
+
+if TYPE_CHECKING:
+    from avtomatika.worker.metrics import PrometheusMeter
 
 logger = logging.getLogger("avtomatika.worker")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -300,19 +304,29 @@ class Worker:
 
         Raises:
             ConfigError: the worker runs already, has no tasks, a variable or certificate cannot be read, a package
-                is missing that ``OTEL_EXPORTER_OTLP_ENDPOINT`` needs, or the port for probes is taken.
+                is missing that a setting needs, or the port for probes is taken.
         """
         if self._session is not None:
             raise ConfigError("the worker runs already.")
         if not self._functions:
             raise ConfigError("the worker has no tasks. Define some with @worker.task.")
         with log_context(worker_id=self.settings.worker_id):
+            meter = _prometheus() if self.settings.metrics else None
             tracing = Tracing(self.settings.worker_id, os.environ, self._tracer_provider)
             self._session = session = Session(
-                self.settings, self.calls(), self.profile(), self._clock, tracing, self.settles, self._hot
+                self.settings,
+                self.calls(),
+                self.profile(),
+                self._clock,
+                tracing,
+                self.settles,
+                self._hot,
+                meter or SILENT,
             )
+            if meter is not None:
+                meter.watch(self.settings.concurrency, lambda: session.unsent, session.registered)
             if self.settings.health_port is not None:
-                health = HealthServer(self.settings.health_port, session.state)
+                health = HealthServer(self.settings.health_port, session.state, None if meter is None else meter.write)
                 try:
                     await health.start()
                 except ConfigError:
@@ -401,6 +415,17 @@ class Worker:
             finally:
                 await self.stop()
                 logger.info("worker '%s' has stopped", self.settings.worker_id)
+
+
+def _prometheus() -> PrometheusMeter:
+    try:
+        from avtomatika.worker.metrics import PrometheusMeter  # noqa: PLC0415 - imported where it is chosen
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"WORKER_ENABLE_METRICS is set, but a package is not installed here ({error.name}). Run "
+            "pip install 'avtomatika[telemetry]', or unset it."
+        ) from error
+    return PrometheusMeter()
 
 
 @contextlib.contextmanager
