@@ -95,6 +95,7 @@ class Holon:
             concurrency=concurrency,
             clock=self._clock,
             worker_type="holon",
+            skills_dir="",
             exit_on_refused=False,
         )
         for blueprint in self._offered():

@@ -14,6 +14,7 @@
 from avtomatika.worker.context import Context
 from avtomatika.worker.outcome import Success
 from avtomatika.worker.retries import Retry
+from avtomatika.worker.skill_files import task
 from avtomatika.worker.task_errors import (
     ContractViolationError,
     DependencyError,
@@ -45,4 +46,5 @@ __all__ = [
     "TaskTimeoutError",
     "TransientError",
     "Worker",
+    "task",
 ]

@@ -1,4 +1,4 @@
-"""``python -m avtomatika.worker module:worker`` runs a worker that a module defines."""
+"""``python -m avtomatika.worker module:worker`` runs a worker of a module, or one with the tasks of a folder."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # All loggers: what the functions of the tasks log is as much the program's as what the worker itself says.
     setup_logging(options.log_level, options.log_format, logger_name="")
     try:
-        worker = load_object(options.target, Worker, "worker")
+        worker = load_object(options.target, Worker, "worker") if options.target else Worker()
         worker.configure(
             url=options.url,
             token=options.token,
             worker_id=options.id,
             concurrency=options.concurrency,
+            skills_dir=options.skills,
             stop_when_stdin_closes=options.stop_with_parent or None,
         )
         worker.run()
@@ -57,10 +58,17 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         description="Run a worker. Options win over the module and the environment.",
     )
-    parser.add_argument("target", help="where the worker is: module:name")
+    parser.add_argument(
+        "target",
+        nargs="?",
+        help="where the worker is: module:name; without it, the tasks in the files of a folder count",
+    )
     parser.add_argument("--url", help="address of the engine (ORCHESTRATOR_URL)")
     parser.add_argument("--token", help="the worker's token; better set WORKER_TOKEN, which other users cannot see")
     parser.add_argument("--id", help="identity of the worker (WORKER_ID)")
+    parser.add_argument(
+        "--skills", help="folder of files with tasks (WORKER_SKILLS_DIR, else 'skills' if there is one)"
+    )
     parser.add_argument("--concurrency", type=int, help="how many tasks run at once (MAX_CONCURRENT_TASKS)")
     parser.add_argument(
         "--reload", action="store_true", help="for development: start again when a .py or .toml file here changes"

@@ -23,6 +23,7 @@ from avtomatika.errors import (
     PayloadNotFoundError,
 )
 from avtomatika.payloads.base import PayloadStore
+from avtomatika.payloads.cache import cached
 from avtomatika.payloads.keys import ROOT
 from avtomatika.payloads.optional import load_s3
 from avtomatika.payloads.task_files import TaskFiles
@@ -31,7 +32,7 @@ from avtomatika.protocol.messages import Result, TaskMessage
 from avtomatika.worker.task_errors import IntegrityError, InvalidInputError, TaskError, TransientError
 
 _DEFAULT_BUCKET, _DEFAULT_REGION = "avtomatika-payloads", "us-east-1"
-_DEFAULT_CONCURRENCY = 100
+_DEFAULT_CONCURRENCY, _DEFAULT_CACHE_BYTES = 100, 10 * 2**30
 _FOLDER = "avtomatika-tasks"
 
 
@@ -219,7 +220,8 @@ def read_desk(environment: Mapping[str, str], store: PayloadStore | None) -> Fil
 
     Args:
         environment: S3_ENDPOINT_URL with S3_ACCESS_KEY, S3_SECRET_KEY, S3_DEFAULT_BUCKET, S3_REGION and
-            S3_MAX_CONCURRENCY; TASK_FILES_DIR (the first releases: WORKER_PAYLOAD_DIR) holds the folders of tasks.
+            S3_MAX_CONCURRENCY; TASK_FILES_DIR (the first releases: WORKER_PAYLOAD_DIR) holds the folders of tasks;
+            WORKER_BLOB_CACHE_DIR, if it is set, holds copies of files of the store, up to WORKER_BLOB_CACHE_BYTES.
         store: of the author, which wins.
 
     Raises:
@@ -227,7 +229,12 @@ def read_desk(environment: Mapping[str, str], store: PayloadStore | None) -> Fil
     """
     root = environment.get("TASK_FILES_DIR") or environment.get("WORKER_PAYLOAD_DIR")
     folder = Path(root).absolute() if root else Path(tempfile.gettempdir()) / _FOLDER
-    return FileDesk(store, folder) if store is not None else FileDesk(_s3(environment), folder, owns=True)
+    chosen = _s3(environment) if store is None else store
+    cache = environment.get("WORKER_BLOB_CACHE_DIR")
+    if chosen is not None and cache:
+        limit = _whole("WORKER_BLOB_CACHE_BYTES", environment, _DEFAULT_CACHE_BYTES)
+        chosen = cached(chosen, Path(cache).absolute(), limit)
+    return FileDesk(chosen, folder, owns=store is None)
 
 
 def fingerprint(environment: Mapping[str, str]) -> str:
@@ -244,17 +251,21 @@ def _s3(environment: Mapping[str, str]) -> PayloadStore | None:
     if not endpoint:
         return None
     backend = load_s3()
-    told = environment.get("S3_MAX_CONCURRENCY") or str(_DEFAULT_CONCURRENCY)
-    if not (told.isascii() and told.isdigit() and int(told) > 0):
-        raise ConfigError(f"the variable S3_MAX_CONCURRENCY is {told!r}; a whole number of at least 1 was expected.")
     return backend(
         endpoint,
         environment.get("S3_DEFAULT_BUCKET") or _DEFAULT_BUCKET,
         environment.get("S3_ACCESS_KEY", ""),
         environment.get("S3_SECRET_KEY", ""),
         region=environment.get("S3_REGION") or _DEFAULT_REGION,
-        max_concurrency=int(told),
+        max_concurrency=_whole("S3_MAX_CONCURRENCY", environment, _DEFAULT_CONCURRENCY),
     )
+
+
+def _whole(variable: str, environment: Mapping[str, str], default: int) -> int:
+    told = environment.get(variable) or str(default)
+    if not (told.isascii() and told.isdigit() and int(told) > 0):
+        raise ConfigError(f"the variable {variable} is {told!r}; a whole number of at least 1 was expected.")
+    return int(told)
 
 
 def _relative(place: Path, folder: Path) -> str:

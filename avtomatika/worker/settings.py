@@ -54,6 +54,8 @@ class Settings:
         require_task_signature: with a key, tasks without a signature are refused.
         health_port: where the worker answers probes; None for nowhere, 0 lets the system choose.
         metrics: the numbers for Prometheus are told at ``health_port``, 8083 if none is set.
+        skills_dir: folder of files with tasks, loaded at the start; None for ``skills``, if the worker is the whole
+            program and there is such a folder; empty for none.
         tls_ca: file of certificates to trust, or empty.
         tls_cert: file of the worker's own certificate, or empty.
         tls_key: file of that certificate's key, or empty.
@@ -93,6 +95,7 @@ class Settings:
     require_task_signature: bool = True
     health_port: int | None = None
     metrics: bool = False
+    skills_dir: str | None = None
     tls_ca: str = ""
     tls_cert: str = ""
     tls_key: str = ""
@@ -137,6 +140,7 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
     "require_task_signature": ("REQUIRE_TASK_SIGNATURE",),
     "health_port": ("WORKER_PORT",),
     "metrics": ("WORKER_ENABLE_METRICS",),
+    "skills_dir": ("WORKER_SKILLS_DIR",),
     "tls_ca": ("TLS_CA_PATH",),
     "tls_cert": ("TLS_CERT_PATH",),
     "tls_key": ("TLS_KEY_PATH",),

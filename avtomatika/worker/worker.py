@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -33,6 +34,7 @@ from avtomatika.worker.retries import Retry
 from avtomatika.worker.runner import Calls, Middleware
 from avtomatika.worker.session import Session
 from avtomatika.worker.settings import Settings, random_worker_id, read_settings
+from avtomatika.worker.skill_files import DEFAULT_FOLDER, load_skills
 from avtomatika.worker.tracing import Tracing
 
 if TYPE_CHECKING:
@@ -95,6 +97,8 @@ class Worker:
         self._tracer_provider = tracer_provider
         self._functions: dict[str, TaskFunction] = {}
         self._middlewares: list[Middleware] = []
+        self._skill_folders: set[Path] = set()
+        self._is_program = False
         self._hot: frozenset[str] = frozenset()
         self._heating = threading.Lock()
         self._given: dict[str, Any] = {}
@@ -209,6 +213,32 @@ class Worker:
             raise ConfigError(f"task '{made.name}' is defined twice in this worker. Rename one of them.")
         self._functions[made.name] = replace(made, events=self._events | dict(made.events))
 
+    def load_skills(self, folder: str | os.PathLike[str]) -> tuple[str, ...]:
+        """Adds the tasks that are marked in the ``*.py`` files of a folder; a second time it adds nothing.
+
+        Args:
+            folder: whose files are imported in the order of their names; those that begin with ``_`` are left out.
+
+        Returns:
+            The types of the tasks that were added.
+
+        Raises:
+            ConfigError: there is no such folder, a file cannot be imported, or a type is taken.
+        """
+        place = Path(folder).absolute()
+        if place in self._skill_folders:
+            return ()
+        added = []
+        for function, marked, file in load_skills(place):
+            try:
+                self.add_task(function, marked.name, **marked.options)
+            except (ConfigError, TypeError) as error:  # the latter for an option that there is not
+                raise ConfigError(f"{file}: {error}") from error
+            added.append(marked.name or function.__name__)
+        self._skill_folders.add(place)
+        logger.info("tasks of %s: %s", place, ", ".join(added) or "none")
+        return tuple(added)
+
     def middleware(self, middleware: M) -> M:
         """Puts a function around every task; used as a decorator. The first one is the outermost.
 
@@ -308,8 +338,11 @@ class Worker:
         """
         if self._session is not None:
             raise ConfigError("the worker runs already.")
+        self._load_own_skills()
         if not self._functions:
-            raise ConfigError("the worker has no tasks. Define some with @worker.task.")
+            raise ConfigError(
+                "the worker has no tasks. Define some with @worker.task, or in files of a folder (WORKER_SKILLS_DIR)."
+            )
         with log_context(worker_id=self.settings.worker_id):
             meter = _prometheus() if self.settings.metrics else None
             tracing = Tracing(self.settings.worker_id, os.environ, self._tracer_provider)
@@ -334,6 +367,14 @@ class Worker:
                     await self.stop()
                     raise
                 self._health = health
+
+    def _load_own_skills(self) -> None:
+        folder = self.settings.skills_dir
+        # Only a program of its own takes what happens to be called so: in any other, nobody expects it.
+        if folder is None and self._is_program and Path(DEFAULT_FOLDER).is_dir():
+            folder = DEFAULT_FOLDER
+        if folder:
+            self.load_skills(folder)
 
     async def settles(self, result: Result) -> bool:
         """Takes a result that reaches the engine another way than by this worker; for subclasses.
@@ -403,6 +444,7 @@ class Worker:
         with contextlib.suppress(RuntimeError):
             asyncio.get_running_loop()
             raise ConfigError("an event loop runs here already, as in a notebook: use 'await worker.start()'.")
+        self._is_program = True
         asyncio.run(self._run())
 
     async def _run(self) -> None:

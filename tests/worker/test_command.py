@@ -25,6 +25,18 @@ worker = Worker("from-module")
 async def echo(params):
     return params
 """
+SKILLS = """
+from _shared import SIGN
+from avtomatika.worker import task
+
+@task
+async def shout(text: str) -> str:
+    return text.upper() + SIGN
+
+@task("add", process=True)
+def add_up(a: int, b: int) -> int:
+    return a + b
+"""
 Start = Callable[..., Any]
 
 
@@ -54,6 +66,24 @@ async def start(tmp_path: Path, engine: FakeEngine) -> AsyncIterator[Start]:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+async def test_command_without_a_module_has_the_tasks_of_its_folder(
+    engine: FakeEngine, start: Start, tmp_path: Path
+) -> None:
+    """That is enough for a worker; functions that want a process of their own are found there as well."""
+    (tmp_path / "skills").mkdir()
+    (tmp_path / "skills" / "_shared.py").write_text("SIGN = '!'\n")
+    (tmp_path / "skills" / "shouting.py").write_text(SKILLS)
+
+    process = await start()
+    engine.put("shout", "t-1", text="hey")
+    engine.put("add", "t-2", a=1, b=2)
+    results = [await engine.result("t-1"), await engine.result("t-2")]
+    process.send_signal(signal.SIGTERM)
+
+    assert [result["data"] for result in results] == ["HEY!", 3]
+    assert await process.wait() == 0
 
 
 async def test_command_works_until_sigterm(engine: FakeEngine, start: Start) -> None:

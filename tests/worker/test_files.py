@@ -217,3 +217,30 @@ def test_settings_of_the_store_are_checked() -> None:
     assert fingerprint({}) == ""
     with pytest.raises(ConfigError, match="S3_MAX_CONCURRENCY is 'many'"):
         read_desk({**environment, "S3_MAX_CONCURRENCY": "many"}, None)
+
+
+async def test_stored_file_that_many_tasks_need_comes_once(
+    store: LocalPayloads, filing: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a folder for copies; what a function fetches itself comes from there as well."""
+    monkeypatch.setenv("WORKER_BLOB_CACHE_DIR", str(tmp_path / "cache"))
+    fetched: list[str] = []
+    read_file = store.read_file
+
+    async def counted(key: str, path: Path) -> FileFacts:
+        fetched.append(key)
+        return await read_file(key, path)
+
+    monkeypatch.setattr(store, "read_file", counted)
+
+    @filing.task
+    def fetch(task_files: Any) -> str:
+        place: Path = task_files.download("in.txt")
+        return place.read_text()
+
+    source = await store.write_bytes("jobs/j1/in.txt", b"moon")
+    copied = [await run(filing, "copy", {"source": source.uri}) for _ in range(2)]
+    own = await run(filing, "fetch", {})
+
+    assert [ended.status for ended in copied] == ["success", "success"]
+    assert (own.data, fetched) == ("moon", ["jobs/j1/in.txt"])
