@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from avtomatika.blueprints.retries import RetryPolicy
 from avtomatika.core.steps import Limits
 from avtomatika.errors import JobNotFoundError, JobStateError
+from avtomatika.protocol.messages import Result
 from avtomatika.runtime.approvals import Approvals
 from avtomatika.runtime.children import ChildCarrier, ParentCarrier
 from avtomatika.runtime.depot import Depot
@@ -118,6 +119,16 @@ class SimulatedEngine:
         await self.watcher.stop()
         await asyncio.gather(self.runner.stop(5.0), self.postman.stop(5.0))
         await self.historian.stop()
+
+    async def results(self, results: Sequence[Result], worker_id: str) -> list[dict[str, Any] | None]:
+        """Takes many results as the server does; None for one that is to be sent again."""
+        answers = await asyncio.gather(
+            *(self.workers.result(result, worker_id) for result in results), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+                raise answer
+        return [None if isinstance(answer, BaseException) else answer for answer in answers]
 
     async def call(self, kind: str, make: Callable[[], Coroutine[Any, Any, T]], patience: float = _PATIENCE) -> T:
         """Does what a request over the network would do.

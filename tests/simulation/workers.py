@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from avtomatika.core.job import Task, parse_wire_id
@@ -47,6 +47,8 @@ class SimulatedWorker:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._stranger = f"w{(number + 1) % workers}" if workers > 1 else "stranger"
         self._held: list[Result] = []
+        self._bundle: list[tuple[Result, asyncio.Future[dict[str, Any]]]] = []
+        self._sending: asyncio.Task[None] | None = None
         self._is_leaving = False
 
     def start(self) -> None:
@@ -70,6 +72,9 @@ class SimulatedWorker:
         profile = WorkerProfile(self.name, skills=_SKILLS)
         await self._surely("register", lambda engine: engine.workers.register(profile))
         self._process.spawn(self._beat())
+        if self._world.batch > 1:
+            self._process.spawn(self._poll_for_many())
+            return
         for _ in range(self._slots):
             self._process.spawn(self._poll_forever())
 
@@ -99,29 +104,56 @@ class SimulatedWorker:
     async def _poll_forever(self) -> None:
         while True:
             try:
-                task = await self._call("poll", self._poll, _POLL_SECONDS + 10.0)
+                tasks = await self._call("poll", lambda engine: self._poll(engine, 1), _POLL_SECONDS + 10.0)
             except TROUBLE:
                 await self._world.pause(2.0)
                 continue
-            if task is None or self._world.faults.strikes("lost_poll_answer"):
-                continue
-            if self._world.faults.strikes("dies_before_start"):
-                self._die()
-                await asyncio.sleep(0)
-            work = self._process.spawn(self._work(task))
-            self._running[task.wire_id] = work
-            await asyncio.wait({work})
-            self._running.pop(task.wire_id, None)
-            if self._world.faults.strikes("worker_leaves"):
-                await self._leave()
+            for work in await self._begin(tasks):
+                await asyncio.wait({work})
+                if self._world.faults.strikes("worker_leaves"):
+                    await self._leave()
 
-    async def _poll(self, engine: SimulatedEngine) -> Task | None:
+    async def _poll_for_many(self) -> None:
+        """As our own SDK: one poll at a time, for as many tasks as there is room for."""
+        works: set[asyncio.Task[None]] = set()
+        while True:
+            if len(works) == self._world.batch:
+                _, works = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+                if self._world.faults.strikes("worker_leaves"):
+                    await self._leave()
+            works = {work for work in works if not work.done()}
+            room = self._world.batch - len(works)
+            try:
+                tasks = await self._call(
+                    "poll", lambda engine, room=room: self._poll(engine, room), _POLL_SECONDS + 10.0
+                )
+            except TROUBLE:
+                await self._world.pause(2.0)
+                continue
+            works.update(await self._begin(tasks))
+
+    async def _poll(self, engine: SimulatedEngine, limit: int) -> Sequence[Task]:
         ends_at = self._world.loop.time() + _POLL_SECONDS
         profile = await engine.workers.poller(self.name, Poll(), _POLL_SECONDS)
         if profile is None:
-            return None
+            return ()
         # As the server does: waiting to be known is part of the poll's time.
-        return await engine.dispatcher.next_task(profile, max(0.0, ends_at - self._world.loop.time()))
+        return await engine.dispatcher.next_tasks(profile, max(0.0, ends_at - self._world.loop.time()), limit)
+
+    async def _begin(self, tasks: Sequence[Task]) -> list[asyncio.Task[None]]:
+        """Begins the tasks of an answer, unless the answer is lost, or the worker dies of it."""
+        if not tasks or self._world.faults.strikes("lost_poll_answer"):
+            return []
+        if self._world.faults.strikes("dies_before_start"):
+            self._die()
+            await asyncio.sleep(0)
+        works = []
+        for task in tasks:
+            work = self._process.spawn(self._work(task))
+            self._running[task.wire_id] = work
+            work.add_done_callback(lambda _, wire_id=task.wire_id: self._running.pop(wire_id, None))
+            works.append(work)
+        return works
 
     async def _leave(self) -> None:
         """Says goodbye, cancels what runs in its other slot, and comes back later."""
@@ -202,9 +234,34 @@ class SimulatedWorker:
             await self._send(self._held.pop(), self.name)
 
     async def _send(self, result: Result, worker_id: str) -> None:
-        answer = await self._surely("result", lambda engine: engine.workers.result(result, worker_id))
+        if self._world.batch > 1 and worker_id == self.name:
+            answer = await self._send_together(result)
+        else:
+            answer = await self._surely("result", lambda engine: engine.workers.result(result, worker_id))
         shown = f"{result.task_id[:4]}{result.task_id[36:]}"
         self._world.note("%s sent %s for %s: %s", worker_id, result.status, shown, answer.get("reason", "accepted"))
+
+    async def _send_together(self, result: Result) -> dict[str, Any]:
+        """Sends a result with whatever else waits; results gather while a request is on its way."""
+        answer: asyncio.Future[dict[str, Any]] = self._world.loop.create_future()
+        self._bundle.append((result, answer))
+        if self._sending is None or self._sending.done():
+            self._sending = self._outside.spawn(self._send_bundles())
+        return await answer
+
+    async def _send_bundles(self) -> None:
+        while self._bundle:
+            taken, self._bundle = self._bundle, []
+            results = [result for result, _ in taken]
+            for (result, answer), told in zip(
+                taken,
+                await self._surely("results", lambda engine, results=results: engine.results(results, self.name)),
+                strict=True,
+            ):
+                if told is None:
+                    self._bundle.append((result, answer))
+                elif not answer.done():
+                    answer.set_result(told)
 
     # --- calls ---
 

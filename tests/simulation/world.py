@@ -78,6 +78,8 @@ class World:
         self.latency = self.draw.choice((0.0, 0.004, 0.1, 0.8))
         # In every other run, whatever is larger than a few words leaves its job; nothing of it stays in memory.
         self.threshold = 60 if seed % 2 else 0
+        # In every third run, workers take several tasks in an answer, and send results together.
+        self.batch = 4 if seed % 3 == 0 else 1
         self.faults = Faults(self.draw, loop.time, self.engines, self.note, kinds)
         self.trace: list[tuple[float, str, tuple[object, ...]]] = []
         self.violations: list[str] = []
