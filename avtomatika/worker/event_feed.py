@@ -19,6 +19,7 @@ from avtomatika.protocol.codec import dumps
 from avtomatika.protocol.messages import TaskMessage, WorkerEventMessage
 from avtomatika.protocol.worker_events import encode_event
 from avtomatika.worker.lifecycle import Backoff, Reply
+from avtomatika.worker.settings import Settings
 from avtomatika.worker.transport import Transport
 
 logger = logging.getLogger("avtomatika.worker")
@@ -27,7 +28,7 @@ _PATIENCE = 120.0
 _FLUSH_TIMEOUT = 30.0
 """Seconds that a result waits for the events of its task."""
 _MAX_WAITING = 10_000
-_BACKOFF = Backoff(0.5, 15.0)
+_LONGEST_DELAY = 15.0
 
 
 class EventFeed:
@@ -37,13 +38,14 @@ class EventFeed:
 
     Args:
         transport: the connection.
-        worker_id: the sender.
+        settings: the sender, and how soon it repeats what was not taken: as results.
         clock: for time stamps and delays.
     """
 
-    def __init__(self, transport: Transport, worker_id: str, clock: Clock) -> None:
+    def __init__(self, transport: Transport, settings: Settings, clock: Clock) -> None:
         self._transport = transport
-        self._worker_id = worker_id
+        self._worker_id = settings.worker_id
+        self._backoff = Backoff(settings.result_retry_initial, _LONGEST_DELAY)
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[WorkerEventMessage] = deque()
@@ -85,8 +87,7 @@ class EventFeed:
 
     async def flush(self, task_id: str) -> None:
         """Returns when the engine has all events of the task, or when they have held it up for long enough."""
-        # An event that the function told last is on its way through the loop, if it runs in a thread.
-        await asyncio.sleep(0)
+        # What a function told before it ended went through the loop before its end did, also out of a thread.
         if not self._open[task_id]:
             return
         sent = asyncio.create_task(self._until_sent(task_id))
@@ -113,7 +114,7 @@ class EventFeed:
             if reply.is_ok:
                 return
             failures += 1
-            delay = _BACKOFF.delay(failures, reply.retry_after)
+            delay = self._backoff.delay(failures, reply.retry_after)
             if not _may_pass(reply) or self._clock.now() + delay > give_up_at:
                 logger.warning("event '%s' of task %s was not taken: %s", event.event_type, event.task_id, reply)
                 return

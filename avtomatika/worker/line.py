@@ -16,6 +16,7 @@ from avtomatika.worker.progress import ProgressFeed
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.tracing import Tracing
 from avtomatika.worker.transport import Transport
+from avtomatika.worker.usage import Gauges
 from avtomatika.worker.websocket import Socket
 from avtomatika.worker.work import Work
 
@@ -32,6 +33,7 @@ class Line:
         tracing: what results carry of a trace.
         settles: takes a result that reaches the engine another way, and returns whether it is one.
         meter: counts calls and results.
+        gauges: measure the machine.
     """
 
     def __init__(
@@ -44,13 +46,14 @@ class Line:
         tracing: Tracing,
         settles: Callable[[Result], Awaitable[bool]],
         meter: Meter,
+        gauges: Gauges,
     ) -> None:
         self.address = address
         self.transport = Transport(settings, clock, address, meter)
-        self.presence = Presence(self.transport, settings, address, work, profile, clock)
+        self.presence = Presence(self.transport, settings, address, work, profile, clock, gauges)
         self.socket = Socket(self.transport, settings, work, clock) if settings.websockets else None
         self.progress = ProgressFeed(self.transport, settings.worker_id, clock, self.socket)
-        self.events = EventFeed(self.transport, settings.worker_id, clock)
+        self.events = EventFeed(self.transport, settings, clock)
         self.delivery = Delivery(self.transport, settings, clock, tracing, meter)
         self._settles = settles
         self._clock = clock

@@ -47,6 +47,7 @@ class Presence:
         work: the tasks that run.
         profile: what the engine is told of this worker.
         clock: measures intervals.
+        gauges: measure the machine.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Presence:
         work: Work,
         profile: WorkerProfile,
         clock: Clock,
+        gauges: Gauges,
     ) -> None:
         self._transport = transport
         self._settings = settings
@@ -64,7 +66,7 @@ class Presence:
         self._is_only = len(settings.engines) <= 1
         self._work = work
         self._changed = work.watch()
-        self._gauges = Gauges()
+        self._gauges = gauges
         self._usage = UsageReport(settings.load_deadband, settings.load_interval)
         self._profile = profile
         self._clock = clock

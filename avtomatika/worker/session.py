@@ -16,6 +16,7 @@ from avtomatika.worker.polling import Polling
 from avtomatika.worker.runner import Calls
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.tracing import Tracing
+from avtomatika.worker.usage import Gauges
 from avtomatika.worker.work import Work
 
 logger = logging.getLogger("avtomatika.worker")
@@ -54,8 +55,10 @@ class Session:
         self._settings = settings
         self._work = Work(calls, settings.concurrency, clock, tracing, meter)
         self._work.set_hot(hot)
+        gauges = Gauges(clock)
         self._lines = [
-            Line(settings, address, self._work, profile, clock, tracing, settles, meter) for address in settings.engines
+            Line(settings, address, self._work, profile, clock, tracing, settles, meter, gauges)
+            for address in settings.engines
         ]
         for line in self._lines:
             line.know(self._lines)

@@ -136,6 +136,7 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
     "websockets": ("WORKER_ENABLE_WEBSOCKETS",),
     "strict_events": ("STRICT_EVENT_VALIDATION",),
     "sign_messages": ("WORKER_SIGN_MESSAGES",),
+    # Not SECRET_KEY, which the newest published workers read as well: many programs have a variable of that name.
     "task_key": ("ORCHESTRATOR_SECRET_KEY",),
     "require_task_signature": ("REQUIRE_TASK_SIGNATURE",),
     "health_port": ("WORKER_PORT",),

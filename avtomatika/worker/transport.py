@@ -9,16 +9,16 @@ import asyncio
 import contextlib
 import email.utils
 import logging
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
 
 from avtomatika.clock import Clock
-from avtomatika.errors import ConfigError, ProtocolError
+from avtomatika.errors import ProtocolError
 from avtomatika.protocol.codec import dumps, loads
 from avtomatika.security.signatures import Key, Kind, key_of, sign, signed_texts
+from avtomatika.worker.certificates import Certificates
 from avtomatika.worker.credentials import Credentials
 from avtomatika.worker.engines import EngineAddress
 from avtomatika.worker.lifecycle import NO_CONTENT, UNAUTHORIZED, Reply
@@ -61,11 +61,12 @@ class Transport:
         self._renewing = asyncio.Lock()
         # Where it is worth the trouble, tokens that end soon go over the line in place of one that does not.
         self._exchanges = bool(settings.tls_ca or settings.tls_cert)
+        self._certificates = Certificates(settings)
         self._worker_id = settings.worker_id
         self._clock = clock
         self._session = aiohttp.ClientSession(
             headers={"X-Worker-ID": settings.worker_id},
-            connector=aiohttp.TCPConnector(limit=0, ssl=tls_context(settings) or True),
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._certificates.context or True),
         )
 
     async def close(self) -> None:
@@ -80,7 +81,8 @@ class Transport:
         return reply
 
     async def heartbeat(self, body: Mapping[str, Any]) -> Reply:
-        """Gives a sign of life."""
+        """Gives a sign of life; now and then is also the time to look whether the certificate was renewed."""
+        self._certificates.look()
         return await self._request("PATCH", f"workers/{self._worker_id}", dumps(body), Kind.HEARTBEAT)
 
     async def poll(self, query: Mapping[str, str], seconds: float) -> Reply:
@@ -262,25 +264,6 @@ class Transport:
         except ValueError:
             return None
         return max(0.0, moment.timestamp() - self._clock.now())
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Returns the TLS context for the files of the settings, or None if there are none.
-
-    Raises:
-        ConfigError: a file cannot be read.
-    """
-    if not (settings.tls_ca or settings.tls_cert):
-        return None
-    try:
-        context = ssl.create_default_context(cafile=settings.tls_ca or None)
-        if settings.tls_cert:
-            context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
-    except OSError as error:  # ssl.SSLError is one, too
-        raise ConfigError(
-            f"the certificates cannot be read: {error}. Check TLS_CA_PATH, TLS_CERT_PATH and TLS_KEY_PATH."
-        ) from error
-    return context
 
 
 def _call(method: str, path: str) -> str:

@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from avtomatika.clock import Clock
 from avtomatika.worker import gpus
+
+_LEAST_SECONDS = 5.0
+"""Seconds for which a reading holds."""
+_SHORTEST = 1.0
+"""Seconds over which the load of the processors says something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +66,30 @@ class UsageReport:
 
 
 class Gauges:
-    """Measures this machine: with ``psutil`` where it is installed, else by what the system tells."""
+    """Measures this machine: with ``psutil`` where it is installed, else by what the system tells.
 
-    def __init__(self) -> None:
+    Args:
+        clock: says how long ago the last reading was.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._psutil: Any = None
         with contextlib.suppress(ImportError):
             import psutil  # noqa: PLC0415 - optional
 
             self._psutil = psutil
-            psutil.cpu_percent()  # the first call only begins to count
+        self._counted = self._count()
+        self._last: tuple[Reading, float] | None = None
 
     def read(self) -> Reading:
-        """Returns what can be measured now."""
+        """Returns what was measured now or a moment ago: heartbeats may follow each other closely."""
+        now = self._clock.now()
+        if self._last is None or not 0 <= now - self._last[1] < _LEAST_SECONDS:
+            self._last = self._read(), now
+        return self._last[0]
+
+    def _read(self) -> Reading:
         usage: dict[str, Any] = {}
         percents: dict[str, float] = {}
         load = self._load()
@@ -89,12 +107,29 @@ class Gauges:
 
     def _load(self) -> float | None:
         """Returns the part of the processors that was wanted since the last reading, or in the last minute."""
-        if self._psutil is not None:
-            return round(min(1.0, float(self._psutil.cpu_percent()) / 100), 3)
+        if self._counted is not None:
+            before, now = self._counted, self._count()
+            assert now is not None  # noqa: S101 - what counted before counts now
+            seconds = now[1] - before[1]
+            if now[2] - before[2] >= _SHORTEST:
+                self._counted = now
+                return round(min(1.0, max(0.0, (now[0] - before[0]) / seconds)), 3) if seconds > 0 else 0.0
         try:
             return round(min(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)), 3)
         except (AttributeError, OSError):  # not on every system
             return None
+
+    def _count(self) -> tuple[float, float, float] | None:
+        """Returns the seconds that all processors have worked, and have had, until when; None where nobody counts.
+
+        Not ``psutil.cpu_percent``: it remembers one last call for the whole program.
+        """
+        if self._psutil is None:
+            return None
+        times = self._psutil.cpu_times()
+        # What guests had is counted twice.
+        total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+        return total - times.idle - getattr(times, "iowait", 0.0), total, self._clock.now()
 
     def _memory(self) -> tuple[float, float] | None:
         """Returns bytes that are in use, and all; what programs would get if they asked counts as free."""

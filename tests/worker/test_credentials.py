@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,14 @@ import trustme
 
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
 from avtomatika.app_keys import JOBS_KEY
-from avtomatika.errors import AuthError
+from avtomatika.errors import AuthError, ConfigError
 from avtomatika.security.signatures import Kind, is_signed_by, key_of
+from avtomatika.security.tls import names_of, server_context
 from avtomatika.server.keys import STS_KEY
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.testing import FakeClock
 from avtomatika.worker import Worker
+from avtomatika.worker.certificates import Certificates
 from avtomatika.worker.credentials import Credentials
 
 from .conftest import PATIENCE, FakeEngine, Heard
@@ -200,6 +204,61 @@ def certificates(tmp_path: Path) -> dict[str, str]:
         certificate.private_key_pem.write_to_path(tmp_path / f"{name}.key")
         certificate.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
     return {path.name: str(path) for path in tmp_path.iterdir()}
+
+
+def shown(context: ssl.SSLContext, server: ssl.SSLContext) -> str:
+    """Returns the name in the certificate that a client shows."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(back, there, server_hostname="127.0.0.1")
+    other = server.wrap_bio(there, back, server_side=True)
+    for _ in range(4):
+        for side in (client, other):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    return names_of(other.getpeercert())[0]
+
+
+def test_renewed_certificate_is_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By new connections; one that does not fit its key yet is left until it does."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    server = ca.issue_cert("127.0.0.1")
+    server.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    cert, key = tmp_path / "w.pem", tmp_path / "w.key"
+
+    def write(name: str, *paths: Path) -> None:
+        issued = ca.issue_cert(common_name=name)
+        for path in paths:
+            blob = issued.private_key_pem if path == key else issued.cert_chain_pems[0]
+            blob.write_to_path(path)
+
+    write("old", cert, key)
+    accepting = server_context(
+        str(tmp_path / "server.pem"), str(tmp_path / "server.pem"), str(tmp_path / "ca.pem"), require_client_cert=True
+    )
+    settings = Worker(tls_ca=str(tmp_path / "ca.pem"), tls_cert=str(cert), tls_key=str(key)).settings
+    certificates = Certificates(settings)
+    assert certificates.context is not None
+    names = [shown(certificates.context, accepting)]
+
+    write("half", cert)
+    certificates.look()
+    write("new", cert, key)
+    certificates.look()
+    names.append(shown(certificates.context, accepting))
+
+    assert names == ["old", "new"]
+    assert "cannot be used" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["ca", "cert"])
+def test_certificate_that_cannot_be_read_is_named(certificates: dict[str, str], wrong: str) -> None:
+    """Before anything is sent."""
+    files = {"tls_ca": certificates["ca.pem"], "tls_cert": certificates["worker.pem"]}
+    files |= {"tls_key": certificates["worker.key"], f"tls_{wrong}": "gone.pem"}
+
+    with pytest.raises(ConfigError, match=rf"TLS_{wrong.upper()}_PATH.*gone\.pem"):
+        Certificates(Worker(**files).settings)
 
 
 async def test_worker_with_a_certificate_works_on_when_its_token_has_ended(certificates: dict[str, str]) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
+from avtomatika.clock import SystemClock
 from avtomatika.protocol.heartbeats import parse_heartbeat
 from avtomatika.protocol.registration import parse_register
+from avtomatika.testing import FakeClock
 from avtomatika.worker import Worker, gpus, machine
 from avtomatika.worker.usage import Gauges, Reading, UsageReport
 
@@ -110,13 +112,40 @@ def test_processors_and_memory_are_measured(monkeypatch: pytest.MonkeyPatch, lib
     total = psutil.virtual_memory().total / GIB
     monkeypatch.setitem(sys.modules, "psutil", library)
 
-    found = Gauges().read()
+    found = Gauges(SystemClock()).read()
 
     assert found.load is not None
     assert 0 <= found.load <= 1
     assert found.usage["cpu_load_percent"] == pytest.approx(found.load * 100, abs=0.1)
     assert 0 < found.usage["ram_used_gb"] < total
     assert found.percents["ram"] == pytest.approx(100 * found.usage["ram_used_gb"] / total, abs=0.1)
+
+
+class FakeTimes(tuple[float, ...]):
+    """What processors have done: work, idleness, waiting and guests, who are counted with the work."""
+
+    idle, iowait, guest = property(lambda t: t[1]), property(lambda t: t[2]), property(lambda t: t[3])
+
+
+async def test_load_is_that_since_the_last_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this worker, whoever else measures; and readings that follow each other closely are one."""
+    times = FakeTimes((100.0, 100.0, 0.0, 20.0))
+    memory = SimpleNamespace(total=8 * GIB, available=6 * GIB)
+    fake = SimpleNamespace(cpu_times=lambda: times, virtual_memory=lambda: memory)
+    monkeypatch.setitem(sys.modules, "psutil", fake)
+    clock = FakeClock()
+    gauges = Gauges(clock)
+
+    first = gauges.read()
+    times = FakeTimes((103.0, 105.0, 2.0, 20.0))
+    await clock.advance(4)
+    again = gauges.read()
+    await clock.advance(2)
+    second = gauges.read()
+
+    assert again is first
+    assert second.load == pytest.approx(0.3)
+    assert second.usage == {"cpu_load_percent": pytest.approx(30), "ram_used_gb": 2.0}
 
 
 async def test_engine_hears_of_gpus(nvml: FakeNvml, engine: FakeEngine, worker: Worker) -> None:
@@ -182,6 +211,7 @@ async def test_hot_skills_are_told_in_registration_heartbeats_and_polls(engine: 
         poll = await engine.wait_for("poll")
         engine.put("warm", n=1)
         heartbeat = await engine.wait_for("heartbeat", lambda heard: heard.body.get("hot_skills") == ["model", "warm"])
+        engine.put("warm", "t-2", n=2)  # ends the poll that is held
         later = await engine.wait_for("poll", lambda heard: "warm" in heard.query["hot_skills"])
 
     assert parse_register(registration.body, 1.0).hot == {"first"}
