@@ -12,7 +12,7 @@ Model = dict[str, Any]
 
 _MAX_WORKERS = 200
 _MAX_QUEUES = 50
-_MAX_SKILLS = 12
+_MAX_SKILLS, _MAX_DEVICES = 12, 16
 
 
 def table_model(book: JobBook, query: TableQuery) -> Model:
@@ -42,12 +42,30 @@ def workers_model(workers: Sequence[Mapping[str, Any]], now: float) -> list[Mode
             "skills": [str(skill) for skill in worker.get("skills") or ()][:_MAX_SKILLS],
             "busy": worker.get("running_tasks") or 0,
             "room": worker.get("max_concurrent_tasks"),
-            "load": worker.get("load"),
+            "machine": machine_text(worker),
             "hostname": str(worker.get("hostname") or ""),
             "quiet": round(max(0.0, now - float(worker.get("last_seen_at") or now)), 0),
         }
         for worker in sorted(workers, key=lambda worker: str(worker["worker_id"]))[:_MAX_WORKERS]
     ]
+
+
+def machine_text(worker: Mapping[str, Any]) -> str:
+    """Returns how busy the machine of a worker is, such as ``12% CPU, 3.5 GB, GPU 0: 40%``; as far as it says.
+
+    Args:
+        worker: as the API returns it.
+    """
+    usage = worker.get("usage") or {}
+    parts = [] if worker.get("load") is None else [f"{float(worker['load']):.0%} CPU"]
+    if usage.get("ram_used_gb") is not None:
+        parts.append(f"{float(usage['ram_used_gb']):.1f} GB")
+    parts += [
+        f"GPU {device.get('unit_id')}: {float(device['load_percent']):.0f}%"
+        for device in (usage.get("devices_usage") or ())[:_MAX_DEVICES]
+        if device.get("load_percent") is not None
+    ]
+    return ", ".join(parts)
 
 
 def queues_model(numbers: Mapping[str, Any], now: float) -> list[Model]:

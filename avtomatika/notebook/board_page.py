@@ -41,11 +41,12 @@ def workers_html(workers: Sequence[Model]) -> str:
             _text(one["status"]),
             _text(", ".join(one["skills"])),
             _text(f"{one['busy']} of {one['room']}" if one["room"] else one["busy"]),
+            _text(one["machine"]),
             f"{one['quiet']:.0f} s ago",
         ]
         for one in workers
     ]
-    return _table("Workers", ("worker", "status", "skills", "tasks", "heard of"), rows)
+    return _table("Workers", ("worker", "status", "skills", "tasks", "machine", "heard of"), rows)
 
 
 def queues_html(queues: Sequence[Model]) -> str:

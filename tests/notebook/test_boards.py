@@ -57,6 +57,34 @@ def test_boards_show_themselves_without_network(workbench: Workbench, monkeypatc
     assert "Workers</b>: none." in boards[2]._repr_mimebundle_()["text/html"]
 
 
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        ({}, ""),
+        ({"load": 0.125}, "12% CPU"),
+        (
+            {
+                "load": None,
+                "usage": {
+                    "ram_used_gb": 3.5,
+                    "devices_usage": [
+                        {"unit_id": "0", "load_percent": 40.0, "metrics": {}},
+                        {"unit_id": "1", "load_percent": None, "metrics": {}},
+                    ],
+                },
+            },
+            "3.5 GB, GPU 0: 40%",
+        ),
+    ],
+)
+def test_board_says_how_busy_a_machine_is(told: dict[str, Any], text: str) -> None:
+    """As far as its worker tells."""
+    (row,) = board_model.workers_model([{"worker_id": "w", **told}], 1.0)
+
+    assert row["machine"] == text
+    assert text in board_page.workers_html([row])
+
+
 def test_hostile_values_stay_text() -> None:
     """Whatever a job or worker is called."""
     book = JobBook()
@@ -69,7 +97,9 @@ def test_hostile_values_stay_text() -> None:
             "updated_at": 1.0,
         }
     )
+    device = {"unit_id": HOSTILE, "load_percent": 1}
     worker = {"worker_id": HOSTILE, "status": HOSTILE, "skills": [HOSTILE], "last_seen_at": 1.0}
+    worker["usage"] = {"devices_usage": [device]}
     numbers = {"tasks": {"queues": {HOSTILE: {"waiting": 1, "oldest_at": 1.0}}}}
 
     pages = [

@@ -84,11 +84,12 @@ function workerBoard({ model, signal }) {
   follow(model, signal, ["workers"], () => {
     const workers = model.get("workers");
     fill(room, workers.length
-      ? table(["worker", "status", "skills", "tasks", "heard of"], workers.map((one) => [
+      ? table(["worker", "status", "skills", "tasks", "machine", "heard of"], workers.map((one) => [
           h("code", { title: one.hostname }, one.id),
           one.status,
           one.skills.join(", "),
           one.room ? [h("span", {}, `${one.busy} of ${one.room}`), bar(one.busy / one.room, "var(--avtomatika-graph-task)")] : one.busy,
+          one.machine,
           `${one.quiet} s ago`,
         ]), "workers")
       : h("p", { class: "avt-quiet" }, "No worker was heard of. wb.worker_env() has what one needs to join."));
