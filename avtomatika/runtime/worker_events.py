@@ -64,7 +64,8 @@ class WorkerEvents:
             worker: as above.
 
         Returns:
-            The id of the worker that holds the task concerned, or an empty text if the sender does not hold it.
+            The id of the worker that holds the task concerned; empty if the sender does not hold it (any more), and
+            so nothing was written to its job.
 
         Raises:
             ProtocolError: its payload is too large.
@@ -73,14 +74,16 @@ class WorkerEvents:
         task = await self.holder(event, worker)
         progress = progress_of(event)
         if progress is None:
-            await self._tell(event, task, task.worker_id if task is not None else worker)
-        elif task is not None:
+            is_told = await self._tell(event, task, task.worker_id if task is not None else worker)
+            return task.worker_id if task is not None and is_told else ""
+        if task is not None:
             value, message = progress
             now = await self._storage.now()
             await self._storage.put_progress(task.job_id, Progress(value, message, task.wire_id, now))
         return task.worker_id if task is not None else ""
 
-    async def _tell(self, event: WorkerEventMessage, task: Task | None, worker: str) -> None:
+    async def _tell(self, event: WorkerEventMessage, task: Task | None, worker: str) -> bool:
+        """Writes the event down; returns whether the history of a job has it."""
         check_depth(event.payload, "payload")
         size = len(Document.of(dict(event.payload), "payload"))
         if size > MAX_PAYLOAD_BYTES:
@@ -88,12 +91,12 @@ class WorkerEvents:
                 f"the payload of event '{event.event_type[:80]}' has {size:,} bytes; at most {MAX_PAYLOAD_BYTES:,} are "
                 "kept. Put what is larger into a file of the job, and send its name."
             )
-        if task is not None:
-            await self._tell_job(event, task)
+        is_told = task is not None and await self._tell_job(event, task)
         await self._tell_worker(event, worker)
+        return is_told
 
-    async def _tell_job(self, event: WorkerEventMessage, task: Task) -> None:
-        """Keeps the event with the job, once."""
+    async def _tell_job(self, event: WorkerEventMessage, task: Task) -> bool:
+        """Keeps the event with the job, once; returns whether it has it, now or already."""
         record = RecordWrite(_SPACE, event.event_id, Document.of({}), 0, _REMEMBERED_SECONDS)
         records = [record] if is_identifier(event.event_id) else []
 
@@ -105,10 +108,13 @@ class WorkerEvents:
 
         try:
             decision = await self._performer.happen(task.job_id, find_event, task.id, records=records)
-        except (_RepeatedError, JobNotFoundError):
-            return
+        except _RepeatedError:
+            return True
+        except JobNotFoundError:
+            return False
         if decision.ignored:  # the task has ended meanwhile; the worker's own history has the event
             log.debug("an event came too late for its job: %s", decision.ignored, extra={"job_id": task.job_id})
+        return not decision.ignored
 
     async def _tell_worker(self, event: WorkerEventMessage, worker: str) -> None:
         info = {

@@ -162,6 +162,15 @@ class JobCheck:
             found.append("its history goes back in time")
         for task_id in {row.task_id: None for row in self._rows if row.task_id}:
             found += self._check_attempts(task_id)
+        return found + self._check_events()
+
+    def _check_events(self) -> list[str]:
+        """What workers told on the way is there once, if an engine said that it is."""
+        kept = [row.details["event_id"] for row in self._rows if row.type == "task_event"]
+        found = [f"keeps events twice: {kept}"] if len(set(kept)) != len(kept) else []
+        told = {event_id for event_id, job_id in self._world.told.items() if job_id == self._job.id}
+        if not told <= set(kept):
+            found.append(f"lost the events {sorted(told - set(kept))}")
         return found
 
     def _check_attempts(self, task_id: str) -> list[str]:

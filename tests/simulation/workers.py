@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from avtomatika.core.job import Task, parse_wire_id
-from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerProfile
+from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage, WorkerProfile
 from avtomatika.protocol.polls import Poll
 from avtomatika.runtime.dispatcher import START_LEASE
 
@@ -179,6 +179,8 @@ class SimulatedWorker:
             await asyncio.sleep(START_LEASE + world.draw.uniform(-0.2, 0.8))
             await self._send(self._result(task, self.name), self.name)
             return
+        if world.tells:
+            await self._tell_event(task)
         seconds = world.draw.choice((0.0, 0.1, 0.5, 2.0, 12.0, 25.0))
         if faults.strikes("dies_in_task"):
             await asyncio.sleep(seconds / 2)
@@ -222,6 +224,15 @@ class SimulatedWorker:
         if faults.strikes("lost_result_answer"):
             await self._send(result, self.name)
         await self._send_held(0.0)
+
+    async def _tell_event(self, task: Task) -> None:
+        """Tells of the task, under one id until somebody has taken it; some are told twice all the same."""
+        event_id = f"{self.name}-{len(self._world.runs)}-{task.wire_id}"
+        event = WorkerEventMessage("begun", {}, event_id, self.name, task.job_id, task.wire_id)
+        for _ in range(self._world.draw.choice((1, 1, 2))):
+            holder = await self._surely("event", lambda engine: engine.workers.events.take(event, self.name))
+            if holder:
+                self._world.told[event_id] = task.job_id
 
     async def _send_later(self, result: Result) -> None:
         await self._world.pause(self._world.draw.choice((0.1, 40.0)))

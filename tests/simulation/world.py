@@ -80,6 +80,10 @@ class World:
         self.threshold = 60 if seed % 2 else 0
         # In every third run, workers take several tasks in an answer, and send results together.
         self.batch = 4 if seed % 3 == 0 else 1
+        # In every fifth run, workers tell of their tasks on the way.
+        self.tells = seed % 5 == 0
+        self.told: dict[str, str] = {}
+        """Ids of the events that an engine said are in the history, with their jobs."""
         self.faults = Faults(self.draw, loop.time, self.engines, self.note, kinds)
         self.trace: list[tuple[float, str, tuple[object, ...]]] = []
         self.violations: list[str] = []
