@@ -117,6 +117,11 @@ class Errand:
             raise _task_error(error, "the result") from error
         return replace(result, data=data, data_metadata={**result.data_metadata, **facts}) if facts else result
 
+    @property
+    def has_folder(self) -> bool:
+        """Whether there is anything of the task on this machine."""
+        return self.folder.exists()
+
     def remove(self) -> None:
         """Removes the task's folder."""
         shutil.rmtree(self.folder, ignore_errors=True)

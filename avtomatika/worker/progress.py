@@ -74,6 +74,9 @@ class ProgressFeed:
 
     async def flush(self, task_id: str) -> None:
         """Returns when all progress of the task is sent, or has been given up after a short while."""
+        # What a function reported before it ended went through the loop before its end did, also out of a thread.
+        if not self._is_open(task_id):
+            return
         async with self._changed:
             with contextlib.suppress(TimeoutError):
                 await self._clock.wait_for(self._changed.wait_for(lambda: not self._is_open(task_id)), _FLUSH_TIMEOUT)

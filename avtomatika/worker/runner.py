@@ -128,7 +128,9 @@ class Call:
         """Returns when nothing of the call runs any more; a cancelled thread or process may go on for a while."""
         if self._beside is not None:
             await self._beside.ended.wait()
-        await asyncio.to_thread(self._errand.remove)
+        # Most tasks have no folder; a look is quicker than a thread.
+        if self._errand.has_folder:
+            await asyncio.to_thread(self._errand.remove)
 
     def abandon(self) -> None:
         """Removes what is left of the call on this machine; nobody waits for it any more."""

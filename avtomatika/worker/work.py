@@ -69,6 +69,7 @@ class Work:
         self._calls = calls
         self._functions = calls.functions
         self._limits = {name: function.concurrency for name, function in calls.functions.items()}
+        self._has_unlimited = None in self._limits.values()
         self._concurrency = concurrency
         self._clock = clock
         self._hot: frozenset[str] = frozenset()
@@ -251,8 +252,12 @@ class Work:
         logger.error("task %s: %s", task.task_id, message)
         return failed(task, "PERMANENT_ERROR", message)
 
+    def _has_some_room(self) -> bool:
+        """Whether ``available`` has anything; most workers have a skill without a limit, and then that is quick."""
+        return self.running < self._concurrency if self._has_unlimited else bool(self.available)
+
     def _note_change(self) -> None:
-        if self.available:
+        if self._has_some_room():
             self._has_room.set()
         else:
             self._has_room.clear()
