@@ -76,6 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "payloads",
         "security",
         "loading",
+        "loops",
         "reloading",
         "errors",
         "clock",

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+from avtomatika import loops
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.errors import ConfigError
 from avtomatika.log_context import log_context
@@ -445,7 +446,7 @@ class Worker:
             asyncio.get_running_loop()
             raise ConfigError("an event loop runs here already, as in a notebook: use 'await worker.start()'.")
         self._is_program = True
-        asyncio.run(self._run())
+        loops.run(self._run())
 
     async def _run(self) -> None:
         await self.start()

@@ -37,6 +37,16 @@ async def shout(text: str) -> str:
 def add_up(a: int, b: int) -> int:
     return a + b
 """
+LOOPS = """
+import asyncio
+from avtomatika.worker import Worker
+
+worker = Worker("from-module")
+
+@worker.task
+async def which() -> str:
+    return type(asyncio.get_running_loop()).__module__
+"""
 Start = Callable[..., Any]
 
 
@@ -157,3 +167,14 @@ async def test_command_starts_again_when_a_file_changes(engine: FakeEngine, star
         "from-module",
         "from-changed-module",
     ]
+
+
+async def test_worker_runs_on_uvloop_where_it_is_installed(engine: FakeEngine, start: Start, tmp_path: Path) -> None:
+    """As the engine does."""
+    pytest.importorskip("uvloop", reason="the extra 'speed' is not installed")
+    (tmp_path / "my_worker.py").write_text(LOOPS)
+
+    await start("my_worker:worker")
+    engine.put("which")
+
+    assert (await engine.result())["data"] == "uvloop"
