@@ -1,7 +1,7 @@
-"""The connection to Redis: many callers, one connection, up to 64 calls sent at a time.
+"""The connection to Redis: many callers, one connection, some calls sent at a time.
 
-While the answers of one group are on their way, the next calls gather; so the busier the engine, the larger the groups.
-This is the only file that imports the package ``redis``.
+Calls gather until the event loop has done what is due, or until there are a few of them: so the server works on the first
+while the engine makes the next. This is the only file that imports the package ``redis``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ Connection = Any
 Run = Callable[[str, dict[str, Any]], Awaitable[Any]]
 """Runs a script with its arguments and returns what it answered."""
 
-_GROUP = 64
+# So many calls are sent at once, and share a run of a script. Fewer make more runs; more let the server wait for the
+# engine, and then the engine for the server.
+_GROUP = 8
 # An engine that finds its server away for a moment (a restart, a failover) waits so long before it says so.
 _PATIENCE = 3.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
@@ -205,7 +207,10 @@ class Link:
         loop = asyncio.get_running_loop()
         call = _Call(argument, loop.create_future(), repeats, loop.time() + _PATIENCE, script, keys)
         self._waiting.append(call)
-        self._wake_sender()
+        if len(self._waiting) >= _GROUP and self._connection is not None:
+            self._post(self._take())
+        else:
+            self._wake_sender()
         return await call.answer
 
     async def connect(self) -> Connection:
@@ -246,6 +251,8 @@ class Link:
             await connection.disconnect(nowait=True)
             raise
         self._knows_scripts = True
+        # What is written leaves at once, and not at the end of the loop's turn, as it would with uvloop.
+        connection._writer.transport.set_write_buffer_limits(0)
         return connection
 
     # --- sending ---
@@ -267,13 +274,14 @@ class Link:
                     pause = min(2 * pause, _LONGEST_PAUSE)
                     continue
                 pause = _FIRST_PAUSE
-                # Who asked may have gone meanwhile.
-                await self._post([call for call in self._take() if not call.answer.done()])
+                self._post(self._take())
         except Exception as error:
             await self._give_up(error)
 
     def _take(self) -> list[_Call]:
-        return [self._waiting.popleft() for _ in range(min(_GROUP, len(self._waiting)))]
+        taken = [self._waiting.popleft() for _ in range(min(_GROUP, len(self._waiting)))]
+        # Who asked may have gone meanwhile.
+        return [call for call in taken if not call.answer.done()]
 
     async def _reach(self) -> bool:
         """Connects if need be; fails the calls that have waited too long and returns False if there is no server."""
@@ -309,7 +317,7 @@ class Link:
             await connection.disconnect(nowait=True)
             raise
 
-    async def _post(self, group: Sequence[_Call]) -> None:
+    def _post(self, group: Sequence[_Call]) -> None:
         """Sends a group; calls of a script that serves many travel as one command."""
         parcels: dict[object, _Parcel] = {}
         for call in group:
@@ -325,14 +333,12 @@ class Link:
         connection: Any = self._connection
         if self._reading is None or self._reading.done():
             self._reading = asyncio.get_running_loop().create_task(self._read(connection), name="avtomatika-redis-read")
-        try:
-            await connection.send_packed_command([b"".join(commands)], check_health=False)
-        except Exception as error:
-            # Where the reader has given the connection up meanwhile, it has seen to the calls as well.
-            if self._connection is connection:
-                if not isinstance(error, _LOST):
-                    raise
-                await self._lose(connection, error)
+        # Not the connection's own way to send: a caller that is cancelled while that waits for the network would break
+        # the connection for all. Nothing has to wait here, since every caller waits for its answer. What cannot be sent
+        # is noticed by the reader.
+        writer = connection._writer
+        if commands and writer is not None:
+            writer.write(b"".join(commands))
 
     def _pack(self, parcel: _Parcel) -> bytes:
         """Returns the command of some calls."""
