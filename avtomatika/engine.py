@@ -463,7 +463,8 @@ class OrchestratorEngine:
             watch_parent(ended.set)
         await self.start()
         try:
-            await ended.wait()
+            with loops.rare_collections():
+                await ended.wait()
         finally:
             await self.stop()
 

@@ -142,7 +142,8 @@ async def serve(options: argparse.Namespace) -> None:
             left -= len(await asyncio.gather(*some))
         await wait_for_tasks(engine.app[STORAGE_KEY], options.jobs * options.fan_out)
         print(json.dumps({"engine": engine.port, "bare": bare.addresses[0][1]}), flush=True)
-        await asyncio.to_thread(sys.stdin.read)
+        with loops.rare_collections():  # as in engine.run()
+            await asyncio.to_thread(sys.stdin.read)
         done.set()
         await bare.cleanup()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -27,3 +28,15 @@ async def test_run_inside_a_running_loop_is_refused() -> None:
         loops.run(main)
 
     main.close()
+
+
+def test_collections_are_rare_only_inside_the_block() -> None:
+    """A process that has served is left as it was: nothing is kept from Python's collector."""
+    thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
+
+    with loops.rare_collections():
+        assert gc.get_threshold()[0] > thresholds[0]
+        assert gc.get_freeze_count() > frozen
+
+    assert gc.get_threshold() == thresholds
+    assert gc.get_freeze_count() == 0

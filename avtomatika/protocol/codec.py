@@ -7,10 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from avtomatika.errors import ProtocolError
 
 _MAX_DEPTH = 200
 _SEPARATORS = (",", ":")
+_read_quickly = msgspec.json.Decoder().decode
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=_SEPARATORS)
 
 
@@ -23,6 +26,11 @@ def loads(text: str | bytes) -> Any:
     Raises:
         ProtocolError: it is not JSON, or nested too deep; the message has the position.
     """
+    try:
+        return _read_quickly(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        # What it does not take may be one of those literals; if not, the other one says best what is wrong.
+        pass
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -13,7 +13,7 @@ from avtomatika.core.job import Client
 from avtomatika.errors import AuthError
 from avtomatika.security.clients import ClientEntry, read_clients
 from avtomatika.security.tls import names_of
-from avtomatika.security.tokens import TokenTable, hash_of
+from avtomatika.security.tokens import TokenTable
 from avtomatika.security.workers import WorkerEntry, read_workers
 from avtomatika.server.sts import TokenService
 
@@ -50,7 +50,7 @@ class Proof:
 
     def refusal(self, worker_id: str) -> str:
         """Returns why it may not call itself so, or an empty text."""
-        if not any(fnmatchcase(worker_id, name) for name in self.names):
+        if self.names[0] != ANYBODY and not any(fnmatchcase(worker_id, name) for name in self.names):
             names = "', '".join(self.names)
             return f"the token or certificate is for workers named '{names}', not for '{worker_id}'."
         if any(entry.covers(worker_id) for entry in self.reserved):
@@ -138,9 +138,9 @@ class Access:
                 "this engine takes workers with a client certificate only (WORKER_AUTH_MODE=mtls-only), and the "
                 "connection has none. Set TLS_CERT_PATH and TLS_KEY_PATH of the worker."
             )
-        hashed = hash_of(token) if token else ""
-        name = self.workers.find_hash(hashed) if hashed else None
-        if name is not None:
+        known = self.workers.find_with_hash(token) if token else None
+        if known is not None:
+            hashed, name = known
             return Proof((name,), self._worker_entries if name == ANYBODY else (), hashed)
         found = await self._sts.find(token) if token else None
         if found is None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import msgspec
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage
 
@@ -16,6 +18,7 @@ from avtomatika.server.encoding import ENCODINGS
 
 # A body of which nothing comes for so long is given up: nobody holds a connection for ever by sending slowly.
 _SILENCE_SECONDS = 30.0
+_encode_quickly = msgspec.json.Encoder().encode
 _JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
 
 
@@ -39,7 +42,17 @@ class RequestError(Exception):
 
 def answer(value: Any, status: int = 200) -> web.Response:
     """Returns a JSON answer."""
-    return web.Response(body=dumps(value).encode(), status=status, headers=_JSON)
+    return web.Response(body=_encode(value), status=status, headers=_JSON)
+
+
+def _encode(value: Any) -> bytes:
+    # Most answers are small and plain, and this is ten times as fast. What it writes otherwise than ``dumps`` (letters
+    # beyond ASCII) or not at all is left to that.
+    with contextlib.suppress(TypeError, ValueError, OverflowError, RecursionError):
+        written = _encode_quickly(value)
+        if written.isascii():
+            return written
+    return dumps(value).encode()
 
 
 async def read_bytes(request: web.Request, limit: int) -> bytes:
@@ -55,12 +68,29 @@ async def read_bytes(request: web.Request, limit: int) -> bytes:
     """
     if (request.content_length or 0) > limit:
         raise too_large(request.content_length or 0, limit)
+    whole = read_at_once(request, limit)
+    if whole is not None:
+        return whole
     body = bytearray()
     async for chunk in read_chunks(request):
         body += chunk
         if len(body) > limit:
             raise too_large(len(body), limit)
     return bytes(body)
+
+
+def read_at_once(request: web.Request, limit: int) -> bytes | None:
+    """Returns the body if it came with its head, as small ones do; None if it must be read piece by piece.
+
+    Args:
+        request: of which nothing has been read yet.
+        limit: largest size, bytes.
+    """
+    content = request.content
+    size = request.content_length
+    if size is None or size > limit or hdrs.CONTENT_ENCODING in request.headers or not content.is_eof():
+        return None
+    return content.read_nowait()
 
 
 async def read_chunks(request: web.Request) -> AsyncGenerator[bytes, None]:

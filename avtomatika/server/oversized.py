@@ -13,7 +13,7 @@ from avtomatika.protocol.answers import IgnoredReason, ignored
 from avtomatika.protocol.results import FAILURE
 from avtomatika.protocol.skimming import Skim
 from avtomatika.security.signatures import Kind
-from avtomatika.server.bodies import read_chunks, too_large
+from avtomatika.server.bodies import read_at_once, read_chunks, too_large
 from avtomatika.server.keys import WORKERS_KEY
 from avtomatika.server.senders import sender
 from avtomatika.server.signed import refused_signature
@@ -35,6 +35,9 @@ async def read_result(request: web.Request, limit: int) -> bytes | Skim:
     Raises:
         RequestError: as ``read_bytes``; 413 only far beyond the limit.
     """
+    whole = read_at_once(request, limit)
+    if whole is not None:
+        return whole
     most = limit * SKIMMED
     if (request.content_length or 0) > most:
         raise too_large(request.content_length or 0, limit)

@@ -24,7 +24,8 @@ def sender(request: web.Request, in_body: str = "") -> str:
         RequestError: two of them contradict each other (403), or nothing says who it is (400).
     """
     worker_id = claimed_sender(request, in_body)
-    if not is_identifier(worker_id):
+    # Whatever was told is one already; a token's name may be a pattern.
+    if worker_id == request[WORKER_KEY].name and not is_identifier(worker_id):
         raise RequestError(400, "invalid_message", "the message does not say which worker it comes from (worker_id).")
     return worker_id
 
@@ -36,18 +37,14 @@ def claimed_sender(request: web.Request, in_body: str = "") -> str:
         RequestError: two of them contradict each other (403), or an id is none (400).
     """
     proof = request[WORKER_KEY]
-    told = {
-        "path": request.match_info.get("worker_id", ""),
-        f"header {_ID_HEADER}": request.headers.get(_ID_HEADER, ""),
-        "body": in_body,
-    }
-    named = {place: name for place, name in told.items() if name}
-    if len(set(named.values())) > 1:
-        says = ", ".join(f"{place} says '{name}'" for place, name in named.items())
-        raise RequestError(403, "worker_mismatch", f"the message contradicts itself about its sender: {says}.")
-    if not named:
+    in_path, in_header = request.match_info.get("worker_id", ""), request.headers.get(_ID_HEADER, "")
+    worker_id = in_path or in_header or in_body
+    if not worker_id:
         return proof.name
-    worker_id = next(iter(named.values()))
+    if any(told and told != worker_id for told in (in_header, in_body)):
+        told = {"path": in_path, f"header {_ID_HEADER}": in_header, "body": in_body}
+        says = ", ".join(f"{place} says '{name}'" for place, name in told.items() if name)
+        raise RequestError(403, "worker_mismatch", f"the message contradicts itself about its sender: {says}.")
     try:
         check_identifier(worker_id, "worker_id")
     except ProtocolError as error:

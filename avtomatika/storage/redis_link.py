@@ -1,7 +1,7 @@
 """The connection to Redis: many callers, one connection, some calls sent at a time.
 
-Calls gather until the event loop has done what is due, or until there are a few of them: so the server works on the first
-while the engine makes the next. This is the only file that imports the package ``redis``.
+Calls gather until the event loop has done what is due, or until there are a few of them: so the server works on the
+first while the engine makes the next. This is the only file that imports the package ``redis``.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ class Link:
             raise
         self._knows_scripts = True
         # What is written leaves at once, and not at the end of the loop's turn, as it would with uvloop.
-        connection._writer.transport.set_write_buffer_limits(0)
+        connection._writer.transport.set_write_buffer_limits(0)  # noqa: SLF001 - redis-py has no public name for it
         return connection
 
     # --- sending ---
@@ -336,7 +336,7 @@ class Link:
         # Not the connection's own way to send: a caller that is cancelled while that waits for the network would break
         # the connection for all. Nothing has to wait here, since every caller waits for its answer. What cannot be sent
         # is noticed by the reader.
-        writer = connection._writer
+        writer = connection._writer  # noqa: SLF001 - as above
         if commands and writer is not None:
             writer.write(b"".join(commands))
 

@@ -61,6 +61,27 @@ NAME_SETS = st.frozensets(NAMES, max_size=3)
 COSTS = st.dictionaries(NAMES, st.floats(0, 100), max_size=3)
 
 
+@given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)), st.booleans())
+def test_json_is_read_as_the_standard_library_reads_it(value: Any, in_ascii: bool) -> None:
+    """Numbers, texts and the literals that JSON lacks mean to us what they mean to the oldest workers."""
+    text = json.dumps(value, ensure_ascii=in_ascii).encode("utf-8", "surrogatepass")
+    try:
+        expected = json.loads(text)
+    except ValueError:
+        with pytest.raises(ProtocolError):
+            loads(text)
+    else:
+        assert repr(loads(text)) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    "text", [b"1e400", b"-0", b'"\\ud800"', b'{"a":1,"a":2}', b"\xef\xbb\xbf1", b"18446744073709551616"]
+)
+def test_strange_json_is_read_as_the_standard_library_reads_it(text: bytes) -> None:
+    """What two readers of JSON may take differently is taken in one way."""
+    assert repr(loads(text)) == repr(json.loads(text))
+
+
 def read_progress(body: Any) -> object:
     """Reads an event and the progress in it."""
     return progress_of(parse_event(body))

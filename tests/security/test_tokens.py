@@ -110,6 +110,18 @@ def test_replace_takes_the_tokens_of_its_source_only(table: TokenTable[str]) -> 
     assert [table.find(f"{n}-secret") for n in ("first", "third", "fourth")] == ["anna", "clara", None]
 
 
+def test_token_that_was_shown_and_is_taken_away_proves_nothing(table: TokenTable[str]) -> None:
+    """What is remembered of tokens that were shown lasts no longer than the tokens themselves."""
+    table.replace("clients.toml", {hash_of("third-secret"): "clara"})
+    assert table.find_with_hash("third-secret") == (hash_of("third-secret"), "clara")
+
+    table.replace("clients.toml", {hash_of("fourth-secret"): "clara"})
+
+    assert table.find("third-secret") is None
+    assert table.find_with_hash("third-secret") is None
+    assert table.find("fourth-secret") == "clara"
+
+
 def test_replace_with_a_token_of_somebody_else_changes_nothing(table: TokenTable[str]) -> None:
     """A file that clashes with the settings is refused whole."""
     table.replace("file", {hash_of("third-secret"): "clara"})
