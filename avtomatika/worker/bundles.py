@@ -1,4 +1,7 @@
-"""Results that go to the engine together: while one request is on its way, the next results gather."""
+"""Results that go to the engine together: while one request is on its way, the next results gather.
+
+If there are enough for a whole one, they do not wait for it: results of different jobs need not wait for each other.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from avtomatika.worker.transport import Transport
 
 _BYTES = 1_000_000
 """Size of a request beyond which the next one begins; engines take at least ten times as much."""
+_SENDERS = 4
+"""How many requests are on their way at most."""
 _UNAVAILABLE, _BAD_REQUEST = 503, 400
 
 
@@ -38,7 +43,7 @@ class Bundles:
         self._worker_id = worker_id
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
-        self._sending: asyncio.Task[None] | None = None
+        self._senders: set[asyncio.Task[None]] = set()
 
     async def send(self, text: str, carrier: Mapping[str, str]) -> Reply:
         """Sends a result with whatever else waits, and returns the answer as if it had been sent alone.
@@ -49,23 +54,28 @@ class Bundles:
         """
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(text, carrier, answer))
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send_all(), name="worker-results")
+        if not self._senders or (len(self._senders) < _SENDERS and len(self._waiting) >= self._transport.batch):
+            self._senders.add(asyncio.create_task(self._send_all(), name="worker-results"))
         return await answer
 
     async def close(self) -> None:
         """Sends nothing any more."""
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.wait({self._sending})
+        senders = tuple(self._senders)
+        for sender in senders:
+            sender.cancel()
+        await asyncio.gather(*senders, return_exceptions=True)
 
     async def _send_all(self) -> None:
-        while self._waiting:
-            bundle = self._take()
-            replies = await self._send(bundle)
-            for one, reply in zip(bundle, replies, strict=True):
-                if not one.answer.done():
-                    one.answer.set_result(reply)
+        try:
+            while self._waiting:
+                bundle = self._take()
+                replies = await self._send(bundle)
+                for one, reply in zip(bundle, replies, strict=True):
+                    if not one.answer.done():
+                        one.answer.set_result(reply)
+        finally:
+            # At once, not in a callback: what comes next must not wait for a sender that has ended.
+            self._senders = {sender for sender in self._senders if sender is not asyncio.current_task()}
 
     def _take(self) -> list[_Waiting]:
         bundle: list[_Waiting] = []

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
+from avtomatika.testing import FakeClock
 from avtomatika.worker import Worker
+from avtomatika.worker.bundles import Bundles
+from avtomatika.worker.lifecycle import Reply
 
 from .conftest import FakeEngine
 
@@ -172,3 +176,46 @@ async def test_setting_turns_batches_off(batching: FakeEngine, worker: Worker) -
         await results_of(batching, 1)
 
     assert all("batch" not in heard.query for heard in batching.of("poll"))
+
+
+class HeldTransport:
+    """A connection to an engine that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.batch = 2
+        self.sizes: list[int] = []
+        self.gate = asyncio.Event()
+
+    async def result(self, _text: str, _carrier: Any) -> Reply:
+        """Takes one result."""
+        self.sizes.append(1)
+        await self.gate.wait()
+        return Reply(200, {"status": "accepted"})
+
+    async def results(self, text: str) -> Reply:
+        """Takes many results."""
+        number = len(json.loads(text)["results"])
+        self.sizes.append(number)
+        await self.gate.wait()
+        return Reply(200, {"answers": [{"status": "accepted"}] * number})
+
+
+async def test_whole_bundle_does_not_wait_for_the_one_before() -> None:
+    """Fewer results gather; and what comes when all are sent goes at once."""
+    transport = HeldTransport()
+    bundles = Bundles(transport, "w", FakeClock())  # type: ignore[arg-type]
+    sending = []
+    sizes = []
+    for _ in range(4):
+        sending.append(asyncio.create_task(bundles.send("{}", {})))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        sizes.append(list(transport.sizes))
+    transport.gate.set()
+    replies = await asyncio.gather(*sending)
+    last = await bundles.send("{}", {})
+    await bundles.close()
+
+    assert sizes == [[1], [1], [1, 2], [1, 2]]
+    assert [reply.status for reply in (*replies, last)] == [200] * 5
+    assert sorted(transport.sizes) == [1, 1, 1, 2]
