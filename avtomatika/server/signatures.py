@@ -7,6 +7,7 @@ the keys that are tried are the global token, the header's, and those that the w
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from avtomatika.protocol.heartbeats import OFFLINE
 from avtomatika.protocol.reading import read_mapping, read_number, read_text
 from avtomatika.protocol.results import CANCELLED, FAILURE
 from avtomatika.security.signatures import Key, Kind, is_signed_by, key_of, sign_task
-from avtomatika.security.tokens import hash_of
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,11 @@ class _Known:
     """What a worker has shown.
 
     Args:
-        keys: by the hash of the token that each was made from, the last used last.
+        keys: by a digest of the token that each was made from, the last used last.
         signs: its last registration was signed.
     """
 
-    keys: dict[str, Key] = field(default_factory=dict)
+    keys: dict[bytes, Key] = field(default_factory=dict)
     signs: bool = False
 
 
@@ -123,7 +123,7 @@ class Signatures:
         if len(self._known) > _REMEMBERED:
             del self._known[next(iter(self._known))]
         if token:
-            digest = hash_of(token)
+            digest = hashlib.blake2b(token.encode("utf-8", "surrogateescape"), digest_size=32).digest()
             known.keys[digest] = known.keys.pop(digest) if digest in known.keys else key_of(token)
             if len(known.keys) > _KEYS_EACH:
                 del known.keys[next(iter(known.keys))]
