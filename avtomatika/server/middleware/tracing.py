@@ -14,10 +14,11 @@ from avtomatika.server.keys import TRACER_KEY
 @web.middleware
 async def tracing(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Lets the tracer follow a request."""
-    carrier = trace_context(request)
-    if request.path.startswith("/_public/"):
+    path = request.path
+    # Most of what workers send is followed by nobody: it does not pay for finding that out.
+    if path.startswith("/_public/") or (path.startswith("/_worker/") and "traceparent" not in request.headers):
         return await handler(request)
-    with followed(request, carrier) as answered:
+    with followed(request, trace_context(request)) as answered:
         response = await handler(request)
         answered(response.status)
         return response
