@@ -499,6 +499,7 @@ class OrchestratorEngine:
         app[HISTORIAN_KEY].start()
         app[RUNNER_KEY].start()
         app[SOCKETS_KEY].start()
+        app[WORKERS_KEY].start()
         self._watcher.start()
         self._auditor.start()
         self._sweeper.start()
@@ -518,6 +519,7 @@ class OrchestratorEngine:
         await asyncio.gather(
             app[RUNNER_KEY].stop(_STOP_GRACE), self._postman.stop(_STOP_GRACE), app[DISPATCHER_KEY].leave()
         )
+        await app[WORKERS_KEY].stop()
         await self._webhooks.close()
         await app[HISTORIAN_KEY].stop()
         await self._history.close()

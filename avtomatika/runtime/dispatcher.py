@@ -42,6 +42,10 @@ _GUESSES = 1000
 # So long a task is left to a better worker at another engine: time enough for that one's claim, and hardly a delay if
 # that worker has gone.
 HOLD = 0.05
+# A look for queues serves all polls for so long. Between two looks the signals tell of every task that is queued: those
+# of this engine always and at once; those of others may be lost with a connection, and then a task is found by the
+# first poll after this time.
+_LOOK_SECONDS = 1.0
 # After so many looks that find nobody waiting, an engine takes back what it has told others of those who wait at it.
 _LOOKS_ALONE = 2
 
@@ -94,6 +98,10 @@ class Dispatcher:
         self._turns: Counter[str] = Counter()
         # Those in which tasks wait, as the last look and the signals since then tell.
         self._queues: dict[str, Queue] = {}
+        # What the signals told since the last look began: its answer may be older.
+        self._heard: dict[str, Queue] = {}
+        self._look: asyncio.Future[bool] | None = None
+        self._looks_at = float("-inf")
         # How many tasks waited in some queues when many were last taken from them: a guess, for the next share.
         self._left: dict[tuple[str, ...], int] = {}
         self._closed = False
@@ -208,9 +216,9 @@ class Dispatcher:
         tasks = await self._take(poll, self._wanted(poll))
         wanted: list[Queue] = []
         if not tasks:
-            self._queues = {queue.name: queue for queue in await self._storage.list_queues()}
+            if await self._look_again():
+                tasks = await self._take(poll, self._wanted(poll))
             wanted = self._wanted(poll)
-            tasks = await self._take(poll, wanted)
         if tasks:
             self._elsewhere.served(poll.worker.worker_id)
         for task in tasks:
@@ -229,6 +237,39 @@ class Dispatcher:
                 },
             )
         return tasks, any(queue.limits for queue in wanted)
+
+    async def _look_again(self) -> bool:
+        """Asks in which queues tasks wait, once for all polls that want to know; returns whether it is news.
+
+        Raises:
+            StorageError: the storage does not answer; all that wait for this look are told so at the same time.
+        """
+        while self._look is not None:
+            # The look is another poll's; if that one is given up meanwhile, somebody else looks.
+            if await asyncio.shield(self._look):
+                return True
+        if self._clock.now() < self._looks_at:
+            return False
+        look = self._look = asyncio.get_running_loop().create_future()
+        try:
+            await self._list_queues()
+            look.set_result(True)
+        except StorageError as error:
+            look.set_exception(error)
+            look.exception()  # nobody else may have waited for it
+            raise
+        finally:
+            self._look = None
+            if not look.done():
+                look.set_result(False)
+        return True
+
+    async def _list_queues(self) -> None:
+        looks_at = self._clock.now() + _LOOK_SECONDS
+        self._heard = {}
+        found = await self._storage.list_queues()
+        self._queues = {queue.name: queue for queue in found} | self._heard
+        self._looks_at = looks_at
 
     async def _take(self, poll: _Poll, queues: Sequence[Queue]) -> Sequence[Task]:
         """Claims tasks, all of which can go out."""
@@ -304,7 +345,7 @@ class Dispatcher:
     def _on_signal(self, signal: Signal) -> None:
         """Wakes one poll for one queued task, chosen by the task's strategy, or for one place under a limit."""
         if signal.queue is not None:
-            self._queues[signal.queue.name] = signal.queue
+            self._queues[signal.queue.name] = self._heard[signal.queue.name] = signal.queue
         if signal.kind == "slot":
             self._wake_next(signal.key)
         elif signal.preferred and signal.patience:

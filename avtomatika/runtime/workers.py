@@ -28,6 +28,7 @@ from avtomatika.runtime.herd import Herd
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.performer import Performer
 from avtomatika.runtime.promises import Promises
+from avtomatika.runtime.roster import Roster
 from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.stop_orders import OVERDUE, StopOrders
 from avtomatika.runtime.worker_events import WorkerEvents
@@ -35,11 +36,6 @@ from avtomatika.storage.base import Storage, TaskClaim
 
 log = logging.getLogger(__name__)
 
-# A worker that shuts down has 30 s for its tasks (WORKER_SHUTDOWN_TIMEOUT); their results come after its goodbye.
-_FAREWELL_SECONDS = 40.0
-# So long a worker that polls again is known without a look at the storage. What an engine knows of it is as old as its
-# last heartbeat anyway; this much older it is only where another engine has taken that.
-_KNOWN_SECONDS = 1.0
 # Workers that read nothing in the answer to a heartbeat; only a socket reaches them.
 _DEAF = frozenset({G0, G1})
 
@@ -88,11 +84,9 @@ class Workers:
         self._performer = performer
         self._historian = historian
         self.events = WorkerEvents(storage, performer, historian)
-        self._ttl = ttl
+        self._roster = Roster(storage, clock, ttl)
         self._lease = lease
         self._unknown: dict[str, asyncio.Event] = {}
-        # Those that polled lately, with the moment until which they count; the earliest first.
-        self._known: dict[str, tuple[WorkerProfile, float]] = {}
         self._orders = StopOrders()
         self._herd = Herd()
         self._closing = asyncio.Event()
@@ -102,6 +96,14 @@ class Workers:
     def held(self) -> int:
         """How many polls are held off now."""
         return self._held
+
+    def start(self) -> None:
+        """Begins to write down when workers were seen."""
+        self._roster.start()
+
+    async def stop(self) -> None:
+        """Writes down when workers were seen last."""
+        await self._roster.stop()
 
     def close(self) -> None:
         """Lets go of every poll that is held off or whose worker is not known yet."""
@@ -137,6 +139,13 @@ class Workers:
     async def heartbeat(self, heartbeat: Heartbeat) -> dict[str, Any]:
         """Keeps the worker and its tasks alive; returns the answer, with tasks that it shall stop."""
         now = await self._storage.now()
+        recalled = self._roster.recall(heartbeat.worker_id)
+        if recalled is not None and apply_heartbeat(recalled, heartbeat, recalled.seen_at) == recalled:
+            # The most usual one, which says only that the worker is alive.
+            seen = replace(recalled, seen_at=now)
+            self._roster.see(seen)
+            return await self._answer(heartbeat, seen, now, is_first=recalled.seen_at == recalled.registered_at)
+        # What changes is written from what is stored, to which another engine may have added.
         known = await self._storage.find_worker(heartbeat.worker_id)
         # A worker that the engine forgot (it restarted) is taken in again from what it tells; the oldest ones never
         # register twice.
@@ -148,10 +157,16 @@ class Workers:
             await self._note(profile, "worker_registered")
         elif profile.status == OFFLINE != known.status:
             await self._note(profile, "worker_offline")
+        is_first = known is None or known.seen_at == known.registered_at
+        return await self._answer(heartbeat, profile, now, is_first=is_first)
+
+    async def _answer(
+        self, heartbeat: Heartbeat, profile: WorkerProfile, now: float, *, is_first: bool
+    ) -> dict[str, Any]:
+        """Keeps the tasks of a worker that is known, and returns what it hears."""
         stop = await self._renew(heartbeat, profile, now)
         if not heartbeat.dialect:
             return ttl_refreshed()
-        is_first = known is None or known.seen_at == known.registered_at
         return heartbeat_answer(stop, jitter=self._herd.jitter(heartbeat.worker_id, now) if is_first else 0.0)
 
     async def keep(self, heartbeat: Heartbeat) -> None:
@@ -169,7 +184,7 @@ class Workers:
             poll: what it said.
             seconds: how long to wait at most.
         """
-        profile = await self._find(worker_id)
+        profile = await self._roster.find(worker_id)
         if profile is not None:
             self._promises.hear(profile)
         if profile is not None and profile.status == OFFLINE:
@@ -186,7 +201,7 @@ class Workers:
                 return None
             finally:
                 self._unknown.pop(worker_id, None)
-            profile = await self._find(worker_id)
+            profile = await self._roster.find(worker_id)
         if profile is not None and poll.hot is not None:
             profile = replace(profile, hot=poll.hot)
         return profile
@@ -201,27 +216,8 @@ class Workers:
         finally:
             self._held -= 1
 
-    async def _find(self, worker_id: str) -> WorkerProfile | None:
-        now = self._clock.now()
-        while self._known and (oldest := next(iter(self._known.items())))[1][1] <= now:
-            del self._known[oldest[0]]
-        known = self._known.get(worker_id)
-        if known is not None:
-            return known[0]
-        profile = await self._storage.find_worker(worker_id)
-        if profile is not None:
-            self._know(profile)
-        return profile
-
-    def _know(self, profile: WorkerProfile) -> None:
-        self._known.pop(profile.worker_id, None)
-        self._known[profile.worker_id] = profile, self._clock.now() + _KNOWN_SECONDS
-
     async def _put(self, profile: WorkerProfile) -> None:
-        # One that said goodbye is remembered only as long as its last results may take.
-        ttl = min(self._ttl, _FAREWELL_SECONDS) if profile.status == OFFLINE else self._ttl
-        await self._storage.put_worker(profile, ttl)
-        self._known.pop(profile.worker_id, None)
+        await self._roster.put(profile)
         self._promises.hear(profile)
         waiting = self._unknown.get(profile.worker_id)
         if waiting is not None:

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import msgpack
 import msgspec
 from msgspec import NODEFAULT, Struct
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.job import Client, Failure, FanOut, Job, Task
@@ -23,7 +23,7 @@ from avtomatika.core.waits import ApprovalWait, ChildWait, SleepWait
 from avtomatika.errors import DocumentError, StorageError
 from avtomatika.protocol.files import FileFacts
 from avtomatika.protocol.messages import Skill, WorkerProfile
-from avtomatika.storage.base import Change, Message
+from avtomatika.storage.base import Change, Message, Sighting
 
 R = TypeVar("R", bound=Struct)
 _ABSENT = object()
@@ -312,6 +312,16 @@ def decode_worker(raw: bytes) -> WorkerProfile:
         StorageError: the bytes are no worker.
     """
     return _WORKER.load(raw)
+
+
+def refresh_worker(raw: bytes | None, sighting: Sighting) -> bytes | None:
+    """Returns a worker's bytes with the new ``seen_at``; None if it is not stored, or not as the sighting says."""
+    if raw is None:
+        return None
+    worker = decode_worker(raw)
+    if worker.seen_at not in {sighting.last_at, sighting.seen_at}:
+        return None
+    return encode_worker(replace(worker, seen_at=sighting.seen_at))
 
 
 def encode_message(message: Message) -> bytes:

@@ -39,6 +39,7 @@ from avtomatika.storage.base import (
     Queue,
     Record,
     RecordWrite,
+    Sighting,
     Signal,
     Stale,
     Storage,
@@ -56,6 +57,7 @@ from avtomatika.storage.codec import (
     encode_message,
     encode_task,
     encode_worker,
+    refresh_worker,
     split_job_fields,
 )
 from avtomatika.storage.heap import LazyHeap
@@ -674,6 +676,20 @@ class MemoryStorage(Storage):
         until = self._clock.now() + ttl
         self._workers[worker.worker_id] = (encode_worker(worker), until)
         self._workers_end.put(worker.worker_id, (until,))
+
+    async def refresh_workers(self, sightings: Sequence[Sighting], ttl: float) -> list[str]:
+        """Moves the moments of workers that are as the caller knows them."""
+        self._forget_workers()
+        until, others = self._clock.now() + ttl, []
+        for sighting in sightings:
+            raw, _ = self._workers.get(sighting.worker_id, (None, 0.0))
+            seen = refresh_worker(raw, sighting)
+            if seen is None:
+                others.append(sighting.worker_id)
+            else:
+                self._workers[sighting.worker_id] = seen, until
+                self._workers_end.put(sighting.worker_id, (until,))
+        return others
 
     async def find_worker(self, worker_id: str) -> WorkerProfile | None:
         """Returns the worker if its time has not run out."""

@@ -36,6 +36,7 @@ from avtomatika.storage.base import (
     Queue,
     Record,
     RecordWrite,
+    Sighting,
     Signal,
     Stale,
     Storage,
@@ -44,7 +45,6 @@ from avtomatika.storage.base import (
     Timer,
     WakeUp,
 )
-from avtomatika.storage.codec import decode_worker, encode_worker
 from avtomatika.storage.listeners import Listeners
 from avtomatika.storage.records import check_name, signals_of
 from avtomatika.storage.redis_audit import audit
@@ -68,9 +68,12 @@ from avtomatika.storage.redis_records import (
     read_tasks,
     read_timer,
     read_wake_up,
+    read_worker,
     record_name,
+    sighting_arguments,
     stream_id,
     text,
+    worker_arguments,
     write_arguments,
 )
 from avtomatika.storage.redis_scripts import Keyspace
@@ -448,16 +451,25 @@ class RedisStorage(Storage):
 
     async def put_worker(self, worker: WorkerProfile, ttl: float) -> None:
         """Remembers the worker."""
-        await self._run("put_worker", id=worker.worker_id, raw=encode_worker(worker), ttl=ttl)
+        await self._run("put_worker", **worker_arguments(worker), ttl=ttl)
+
+    async def refresh_workers(self, sightings: Sequence[Sighting], ttl: float) -> list[str]:
+        """Moves the moments of workers that are as the caller knows them."""
+        others: list[str] = []
+        for start in range(0, len(sightings), _STRETCH):
+            stretch = sightings[start : start + _STRETCH]
+            places = await self._run("refresh_workers", **sighting_arguments(stretch), ttl=ttl)
+            others += [stretch[place - 1].worker_id for place in places]
+        return others
 
     async def find_worker(self, worker_id: str) -> WorkerProfile | None:
         """Returns the worker if its time has not run out."""
-        raw = await self._run("find_worker", id=worker_id)
-        return decode_worker(raw) if raw else None
+        found = await self._run("find_worker", id=worker_id)
+        return read_worker(*found) if found else None
 
     async def list_workers(self) -> list[WorkerProfile]:
         """Returns the workers by id."""
-        workers = [decode_worker(raw) for raw in await self._run("list_workers")]
+        workers = [read_worker(*row) for row in await self._run("list_workers")]
         return sorted(workers, key=lambda worker: worker.worker_id)
 
     async def remove_worker(self, worker_id: str) -> None:

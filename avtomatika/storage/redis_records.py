@@ -19,6 +19,7 @@ from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.errors import StorageError
+from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import (
     Batch,
     Changes,
@@ -28,6 +29,7 @@ from avtomatika.storage.base import (
     Queue,
     Record,
     RecordWrite,
+    Sighting,
     Signal,
     TaskClaim,
     Timer,
@@ -38,10 +40,12 @@ from avtomatika.storage.codec import (
     decode_job,
     decode_message,
     decode_task,
+    decode_worker,
     encode_change,
     encode_job_fields,
     encode_message,
     encode_task,
+    encode_worker,
 )
 from avtomatika.storage.records import POSITION_BITS, check_name, first_position, needs_of, queue_of
 from avtomatika.storage.rows import HistoryStep, encode_rows, parse_step_id
@@ -49,6 +53,7 @@ from avtomatika.storage.rows import HistoryStep, encode_rows, parse_step_id
 _SIGN = 1 << 63
 # In front of the rows of a step the scripts keep how many there are.
 _NUMBER_SIZE = 4
+_MOMENT = struct.Struct(">d")
 _AFTER_ALL_PLACES = b"\xff" * 8
 Packed = Mapping[bytes, Any]
 
@@ -267,6 +272,31 @@ def decode_progress(raw: bytes) -> Progress:
 def claim_arguments(claim: TaskClaim) -> dict[str, Any]:
     """Returns a claim as the scripts take it."""
     return {"id": claim.task_id, "attempt": claim.attempt, "worker": claim.worker_id}
+
+
+def worker_arguments(worker: WorkerProfile) -> dict[str, Any]:
+    """Returns a worker as the scripts take it."""
+    return {"id": worker.worker_id, "raw": encode_worker(worker), "seen": _MOMENT.pack(worker.seen_at)}
+
+
+def sighting_arguments(sightings: Sequence[Sighting]) -> dict[str, Any]:
+    """Returns sightings as the scripts take them; they compare moments as bytes, so exactly."""
+    return {
+        "ids": [sighting.worker_id for sighting in sightings],
+        "last": [_MOMENT.pack(sighting.last_at) for sighting in sightings],
+        "seen": [_MOMENT.pack(sighting.seen_at) for sighting in sightings],
+    }
+
+
+def read_worker(raw: bytes, seen: bytes | bool) -> WorkerProfile:
+    """Builds a worker from its bytes and the moment that stands beside them.
+
+    An engine of a version without such moments writes the bytes alone: then theirs may be the later one.
+    """
+    worker = decode_worker(raw)
+    if not isinstance(seen, bytes):
+        return worker
+    return replace(worker, seen_at=max(worker.seen_at, _MOMENT.unpack(seen)[0]))
 
 
 def _task_row(task: Task) -> list[Any]:

@@ -41,6 +41,7 @@ from avtomatika.storage.base import (
     Queue,
     Record,
     RecordWrite,
+    Sighting,
     Storage,
     TakenTasks,
     TaskClaim,
@@ -353,6 +354,10 @@ class SQLiteStorage(Storage):
     async def put_worker(self, worker: WorkerProfile, ttl: float) -> None:
         """Remembers the worker."""
         await self._write(sqlite_workers.put_worker, worker, ttl)
+
+    async def refresh_workers(self, sightings: Sequence[Sighting], ttl: float) -> list[str]:
+        """Moves the moments of workers that are as the caller knows them."""
+        return await self._write(sqlite_workers.refresh_workers, sightings, ttl)
 
     async def find_worker(self, worker_id: str) -> WorkerProfile | None:
         """Returns the worker if its time has not run out."""

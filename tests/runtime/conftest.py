@@ -97,6 +97,7 @@ class System:
         self.runner.start()
         self.watcher.start()
         self.postman.start()
+        self.workers.start()
         self._runs = True
 
     async def stop(self, grace: float = 5.0) -> None:
@@ -106,6 +107,7 @@ class System:
             await self.postman.stop(grace)
             await self.watcher.stop()
             await self.runner.stop(grace)
+            await self.workers.stop()
             await self.history.close()
 
     def add(self, blueprint: StateMachineBlueprint) -> None:

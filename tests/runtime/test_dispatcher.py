@@ -15,7 +15,7 @@ from avtomatika.errors import StorageError
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.runtime import dispatcher as dispatcher_module
 from avtomatika.runtime.dispatcher import START_LEASE, Dispatcher
-from avtomatika.storage.base import TakenTasks
+from avtomatika.storage.base import Queue, TakenTasks
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.testing import FakeClock
 
@@ -462,3 +462,119 @@ async def test_worker_gets_only_what_it_can_start_now(system: System) -> None:
 
     assert await system.dispatcher.next_task(worker, 0) is None
     assert await system.dispatcher.next_task(replace(worker, available=frozenset()), 0) is not None
+
+
+# --- what an idle poll asks ---
+
+
+class Looks(MemoryStorage):
+    """Counts the looks for queues; one that a test holds up is as old as its beginning."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.count = 0
+        self.held: asyncio.Event | None = None
+        self.error: StorageError | None = None
+
+    async def list_queues(self) -> list[Queue]:
+        """Counts, waits and fails as the test wants."""
+        self.count += 1
+        queues = await super().list_queues()
+        if self.held is not None:
+            await self.held.wait()
+        if self.error is not None:
+            raise self.error
+        return queues
+
+
+@pytest.fixture
+async def looks(make_system: MakeSystem, clock: FakeClock) -> tuple[System, Looks]:
+    """A running system and its storage that counts."""
+    storage = Looks(clock)
+    system = make_system(storage)
+    await system.start()
+    system.add(task_flow())
+    return system, storage
+
+
+async def test_polls_of_a_moment_share_a_look_for_queues(looks: tuple[System, Looks]) -> None:
+    """A thousand idle workers ask the storage no more than once a second what waits."""
+    system, storage = looks
+
+    for _ in range(3):
+        for number in range(5):
+            assert await system.dispatcher.next_task(a_worker(f"w{number}"), 0) is None
+        await system.clock.advance(1)
+
+    assert storage.count == 3
+
+
+async def test_task_queued_after_a_look_is_found_without_another(looks: tuple[System, Looks]) -> None:
+    """The signals tell of each task, also of one whose queue was empty at the last look."""
+    system, storage = looks
+    assert await system.dispatcher.next_task(a_worker("w1"), 0) is None
+    await queue(system)
+
+    assert await system.dispatcher.next_task(a_worker("w2"), 0) is not None
+    assert storage.count == 1
+
+
+async def test_task_queued_during_a_look_is_not_forgotten_by_its_answer(looks: tuple[System, Looks]) -> None:
+    """The answer may be older than the signal."""
+    system, storage = looks
+    storage.held = asyncio.Event()
+    early = asyncio.create_task(system.dispatcher.next_task(a_worker("w1", "rest"), 0))
+    await system.settle()
+    await queue(system)
+    storage.held.set()
+    assert await early is None
+
+    assert await system.dispatcher.next_task(a_worker("w2"), 0) is not None
+    assert storage.count == 1
+
+
+async def test_task_whose_signal_was_lost_is_found_after_a_moment(looks: tuple[System, Looks]) -> None:
+    """Another engine's signals may be lost with a connection; looks go on."""
+    system, _ = looks
+    assert await system.dispatcher.next_task(a_worker("w1"), 0) is None
+    deaf = system.dispatcher._on_signal
+    system.dispatcher._unsubscribe()
+    await queue(system)
+    assert await system.dispatcher.next_task(a_worker("w1"), 0) is None
+
+    await system.clock.advance(1)
+
+    assert await system.dispatcher.next_task(a_worker("w1"), 0) is not None
+    system.dispatcher._unsubscribe = system.storage.subscribe(deaf, "task", "slot")
+
+
+async def test_poll_that_is_given_up_leaves_the_look_to_others(looks: tuple[System, Looks]) -> None:
+    """Whoever waits for another's look does not wait for ever."""
+    system, storage = looks
+    storage.held = asyncio.Event()
+    polls = [asyncio.create_task(system.dispatcher.next_task(a_worker(f"w{number}"), 0)) for number in range(3)]
+    await system.settle()
+    assert storage.count == 1
+
+    polls[1].cancel()
+    polls[0].cancel()
+    await system.settle()
+    storage.held.set()
+
+    assert await polls[2] is None
+    assert storage.count == 2
+
+
+async def test_look_that_fails_fails_for_all_that_wait_for_it(looks: tuple[System, Looks]) -> None:
+    """Polls must not try one after the other, each for as long as a storage that is away takes to fail."""
+    system, storage = looks
+    storage.held, storage.error = asyncio.Event(), StorageError("away")
+    polls = [asyncio.create_task(system.dispatcher.next_task(a_worker(f"w{number}"), 0)) for number in range(3)]
+    await system.settle()
+
+    storage.held.set()
+
+    assert await asyncio.gather(*polls, return_exceptions=True) == [storage.error] * 3
+    assert storage.count == 1
+    storage.error = None
+    assert await system.dispatcher.next_task(a_worker("w1"), 0) is None

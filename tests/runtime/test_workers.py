@@ -11,12 +11,12 @@ from avtomatika.blueprints import StateMachineBlueprint
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.errors import StorageError
-from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage, WorkerProfile
+from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerEventMessage
 from avtomatika.protocol.polls import Poll
 from avtomatika.runtime.stop_orders import StopOrders
 from avtomatika.storage.base import TaskClaim
 
-from .conftest import System, a_worker, task_flow
+from .conftest import System, task_flow
 
 WORDS = {"success": "done", "failure": "broken"}
 
@@ -560,32 +560,6 @@ async def test_poll_of_a_stranger_ends_when_its_time_is_over(system: System) -> 
     await system.clock.advance(1)
 
     assert await poll is None
-
-
-async def test_worker_that_polls_again_is_known_for_a_moment(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Polls one after the other look the worker up once a second, but never miss what it tells this engine itself."""
-    await system.register("w1", "work")
-    looks: list[str] = []
-    find = system.storage.find_worker
-
-    async def counted(worker_id: str) -> WorkerProfile | None:
-        looks.append(worker_id)
-        return await find(worker_id)
-
-    monkeypatch.setattr(system.storage, "find_worker", counted)
-
-    async def skills() -> tuple[str, ...]:
-        profile = await system.workers.poller("w1", Poll(), 0.0)
-        return profile.skill_names if profile is not None else ()
-
-    assert [await skills() for _ in range(3)] == [("work",)] * 3
-    assert len(looks) == 1
-    await system.register("w1", "rest")
-    assert await skills() == ("rest",)
-    await system.storage.put_worker(a_worker("w1", "play"), 60.0)
-    await system.clock.advance(1.0)
-    assert await skills() == ("play",)
-    assert len(looks) == 3
 
 
 async def test_poll_that_names_skills_introduces_the_worker(system: System) -> None:

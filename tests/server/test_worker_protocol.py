@@ -227,10 +227,10 @@ async def test_poll_in_trouble_is_held_and_answered_204(
     """A storage that is away must not make old workers ask a hundred times a second."""
     await api.register()
 
-    async def fail(worker_id: str) -> None:
+    async def fail() -> None:
         raise StorageError("down")
 
-    monkeypatch.setattr(api.engine.app[STORAGE_KEY], "find_worker", fail)
+    monkeypatch.setattr(api.engine.app[STORAGE_KEY], "list_queues", fail)
     poll = asyncio.create_task(api.poll())
     await until(lambda: "a poll failed" in caplog.text)
     assert not poll.done()

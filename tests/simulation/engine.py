@@ -99,6 +99,7 @@ class SimulatedEngine:
         self.runner.start()
         self.watcher.start()
         self.postman.start()
+        self.workers.start()
 
     def crash(self) -> None:
         """Ends everything where it stands, as ``kill -9`` does."""
@@ -118,6 +119,7 @@ class SimulatedEngine:
         self.jobs.close()
         await self.watcher.stop()
         await asyncio.gather(self.runner.stop(5.0), self.postman.stop(5.0))
+        await self.workers.stop()
         await self.historian.stop()
 
     async def results(self, results: Sequence[Result], worker_id: str) -> list[dict[str, Any] | None]:

@@ -123,3 +123,4 @@ async def test_what_is_kept_for_a_time_goes_when_other_things_come(redis_server:
             assert client.hlen(f"{{{prefix}}}:{kind}") == client.zcard(f"{{{prefix}}}:{kind[:-1]}_ends") == 3
         assert client.zcard(f"{{{prefix}}}:record_names") == 3
         assert client.hlen(f"{{{prefix}}}:workers") == client.zcard(f"{{{prefix}}}:worker_ends") == 3
+        assert client.hlen(f"{{{prefix}}}:worker_seen") == 3

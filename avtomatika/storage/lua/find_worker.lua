@@ -1,6 +1,5 @@
 -- A worker whose time has not run out.
--- keys: workers worker_ends
+-- parts: workers
 
 local ends = redis.call('ZSCORE', K.worker_ends, B.id)
-local raw = ends and tonumber(ends) > NOW and redis.call('HGET', K.workers, B.id)
-return cmsgpack.pack({raw or false, {}})
+return cmsgpack.pack({ends and tonumber(ends) > NOW and read_worker(B.id), {}})

@@ -1,9 +1,9 @@
 -- Forgets jobs that ended before a moment, with all that they left. Which ones is known only here, so their keys are
 -- made here too.
--- parts: numbers jobs wakes tasks messages records
--- keys: workers worker_ends counters counter_ends dedupe dedupe_ends timers progress purged
+-- parts: numbers jobs wakes tasks messages records workers
+-- keys: counters counter_ends dedupe dedupe_ends timers progress purged
 
-prune(K.workers, K.worker_ends, 1000)
+prune_workers(1000)
 prune(K.dedupe, K.dedupe_ends, 1000)
 prune(K.counters, K.counter_ends, 1000)
 prune_kept(1000)

@@ -1,7 +1,8 @@
 -- Remembers a worker for a time.
--- keys: workers worker_ends
+-- parts: workers
 
-prune(K.workers, K.worker_ends, 100)
+prune_workers(100)
 redis.call('HSET', K.workers, B.id, B.raw)
+redis.call('HSET', K.worker_seen, B.id, B.seen)
 redis.call('ZADD', K.worker_ends, NOW + B.ttl, B.id)
 return cmsgpack.pack({false, {}})

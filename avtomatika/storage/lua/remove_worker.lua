@@ -1,6 +1,5 @@
 -- Forgets a worker.
--- keys: workers worker_ends
+-- parts: workers
 
-redis.call('HDEL', K.workers, B.id)
-redis.call('ZREM', K.worker_ends, B.id)
+forget_worker(B.id)
 return cmsgpack.pack({false, {}})
