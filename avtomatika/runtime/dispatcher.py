@@ -25,7 +25,7 @@ from avtomatika.runtime.elsewhere import MOST_TOLD, Elsewhere, Waiting
 from avtomatika.runtime.outgoing import Outgoing
 from avtomatika.runtime.recent import REMEMBERED_BYTES, Recent
 from avtomatika.runtime.reputations import Reputations
-from avtomatika.storage.base import Queue, Signal, Storage, TaskClaim
+from avtomatika.storage.base import Queue, Signal, Storage, TakenTasks, TaskClaim
 
 log = logging.getLogger(__name__)
 
@@ -289,19 +289,27 @@ class Dispatcher:
         others = self._others({queue.task_type for queue in queues})
         # What was left a moment ago says how much to ask for; where it was too little, a second look takes the rest.
         share = fair_share(self._left.get(names, 0), others, poll.limit)
-        taken = await self._storage.claim_tasks(worker_id, names, lease, share)
+        taken = await self._take_many(worker_id, names, lease, share)
         tasks, left = list(taken.tasks), taken.left
         more = fair_share(len(tasks) + left, others, poll.limit) - len(tasks)
         if left and more > 0:
             # What is claimed already goes out whatever happens here.
             with contextlib.suppress(StorageError):
-                taken = await self._storage.claim_tasks(worker_id, names, lease, more)
+                taken = await self._take_many(worker_id, names, lease, more)
                 tasks += taken.tasks
                 left = taken.left
         if len(self._left) >= _GUESSES:
             self._left.clear()
         self._left[names] = left
         return tasks
+
+    async def _take_many(self, worker_id: str, names: Sequence[str], lease: float, limit: int) -> TakenTasks:
+        taken = await self._storage.claim_tasks(worker_id, names, lease, limit, REMEMBERED_BYTES)
+        for task in taken.tasks:
+            job = taken.jobs.get(task.job_id)
+            if job is not None:
+                self._recent.hand_out(task, job)
+        return taken
 
     async def _take_one(self, worker_id: str, names: Sequence[str], lease: float) -> Sequence[Task]:
         taken = await self._storage.claim_task_and_job(worker_id, names, lease, REMEMBERED_BYTES)

@@ -5,50 +5,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
-from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
 from avtomatika.blueprints.graph import Graph
 from avtomatika.core.decide import IllegalTransitionError, decide
 from avtomatika.core.document import DocumentAwayError
-from avtomatika.core.effects import (
-    CancelOpenTasks,
-    ClearTimer,
-    Decision,
-    DispatchTask,
-    FinishJob,
-    RecordHistory,
-    RunHandler,
-    SaveTask,
-    SendMessage,
-    SetTimer,
-)
+from avtomatika.core.effects import Decision
 from avtomatika.core.events import Event, HandlerFailed, HandlerReturned, HandlerStarted, JobSubmitted
-from avtomatika.core.job import Job, Task, job_fields
+from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Limits
-from avtomatika.errors import DataSizeError, JobNotFoundError, StorageError
+from avtomatika.errors import AvtomatikaError, DataSizeError, JobNotFoundError, StorageError
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
+from avtomatika.runtime.batches import batch_of, joined
 from avtomatika.runtime.depot import Depot
 from avtomatika.runtime.recent import Recent
 from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.reputations import Reputations
+from avtomatika.runtime.turns import FindEvent, Report, Turns
 from avtomatika.storage.base import (
     Batch,
     Committed,
     Dedupe,
     Hold,
     JobClaim,
-    Message,
     Outcome,
-    Ready,
     RecordWrite,
     Storage,
     TaskClaim,
-    Timer,
 )
 
 log = logging.getLogger(__name__)
@@ -56,82 +43,6 @@ log = logging.getLogger(__name__)
 # Each lost race means that another commit on the same job succeeded; more than this in a row is no race any more.
 _MAX_RACES = 100
 _SUBMITTED, _STARTED = JobSubmitted(), HandlerStarted()
-
-FindEvent = Callable[[Job, Task | None], Awaitable[tuple[Event, Task | None]]]
-"""Says what happens to a job, given as stored with the task that was asked for, and whose claim must still hold."""
-
-
-def batch_of(
-    old: Job,
-    decision: Decision,
-    at: float,
-    *,
-    claim: str = "",
-    go_on: bool = False,
-    task_claim: TaskClaim | None = None,
-    dedupe: Dedupe | None = None,
-    records: Sequence[RecordWrite] = (),
-) -> Batch:
-    """Returns what a decision writes.
-
-    Args:
-        old: the job that was decided on.
-        decision: what came of it.
-        at: the moment of the decision.
-        claim: token of the job claim that the step consumes, or empty.
-        go_on: the caller runs the next handler itself if it is due at once: then the claim holds the new wake-up.
-        task_claim: the claim that a result came from, if one did.
-        dedupe: for a creation that must happen once.
-        records: what is written beside the job.
-    """
-    job, events, queue, save = decision.job, [], [], []
-    set_timers, clear_timers = [], []
-    messages: list[Message] = []
-    ready: Ready | None = None
-    cancel_open = finish = False
-    for effect in decision.effects:
-        match effect:
-            case RecordHistory():
-                events.append(effect)
-            case RunHandler(_, due):
-                ready = Ready(due)
-            case DispatchTask(task):
-                queue.append(task)
-            case SaveTask(task):
-                save.append(task)
-            case SetTimer(kind, due, task_id):
-                set_timers.append(Timer(job.id, kind, due, task_id))
-            case ClearTimer(kind, task_id):
-                clear_timers.append(Timer(job.id, kind, 0.0, task_id))
-            case CancelOpenTasks():
-                cancel_open = True
-            case SendMessage(topic, body, key, due):
-                # The id is derived: a commit that is repeated makes the same message.
-                message_id = f"{job.id}:{job.version}:{len(messages)}"
-                messages.append(Message(message_id, topic, job.id, key, body, at, at if due is None else due))
-            case FinishJob():
-                finish = True
-    created = old.version == 0
-    return Batch(
-        job=job,
-        changed=frozenset(job_fields()) if created else decision.changed,
-        at=at,
-        claim=claim,
-        # A handler that has just begun keeps the claim as well: the step that consumes it is its return.
-        keep_claim=(go_on and ready is not None and ready.at <= at) or (claim != "" and not decision.effects),
-        task_claim=task_claim,
-        ready=ready,
-        queue_tasks=queue,
-        save_tasks=save,
-        cancel_open_tasks=cancel_open,
-        set_timers=set_timers,
-        clear_timers=clear_timers,
-        finish=finish,
-        events=events,
-        dedupe=dedupe,
-        messages=messages,
-        records=records,
-    )
 
 
 class Handlers(Protocol):
@@ -187,9 +98,7 @@ class Performer:
         self._storage = storage
         self._registry = registry
         self._limits = limits
-        # The results of a fan-out come all at once; without turns all but one would lose the race and begin again, and
-        # again. The state is protected by its version, not by these. A turn lives as long as somebody has it or waits.
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     async def submit(
         self,
@@ -266,13 +175,7 @@ class Performer:
         return decision.job, batch.keep_claim
 
     async def happen(
-        self,
-        job_id: str,
-        find_event: FindEvent,
-        task_id: str = "",
-        *,
-        remembers: bool = False,
-        records: Sequence[RecordWrite] = (),
+        self, job_id: str, find_event: FindEvent, task_id: str = "", *, records: Sequence[RecordWrite] = ()
     ) -> Decision:
         """Lets an event happen to a job, whatever else happens to it at the same time.
 
@@ -281,8 +184,6 @@ class Performer:
             find_event: called with the job and the task as stored, again after each lost race; returns the event, and
                 the task whose claim must still be the stored one when the event is a result.
             task_id: the task that the event concerns, read together with the job; empty for none.
-            remembers: whether to begin with what this engine remembers of both. It may be older than what is stored, so
-                no event is ignored because of it; what it says of the task's lease must not matter.
             records: what is written beside the job; ``find_event`` is called again if one was written meanwhile.
 
         Returns:
@@ -292,30 +193,121 @@ class Performer:
             JobNotFoundError: no such job.
             StorageError: the storage does not answer.
         """
-        turn = self._turns.get(job_id)
-        if turn is None:
-            self._turns[job_id] = turn = asyncio.Lock()
-        async with turn:
-            # Inside the turn: what happened before it is remembered as well.
-            known = self.recent.take(job_id, task_id) if remembers else None
-            return await self._happen(job_id, find_event, task_id, known, records)
+        async with self._turns.of(job_id).lock:
+            return await self._happen(job_id, find_event, task_id, records)
+
+    async def report(self, job_id: str, find_event: FindEvent, task_id: str) -> Decision:
+        """Does what ``happen`` does, for the result of a task; results that come together share a commit if they can.
+
+        It begins with what this engine remembers of job and task. That may be older than what is stored, so no event is
+        ignored because of it; what it says of the task's lease must not matter.
+
+        Args:
+            job_id: the job.
+            find_event: as for ``happen``; returns the result, and the task whose claim must still be the stored one.
+            task_id: the task.
+
+        Returns:
+            The decision that was committed, or one whose ``ignored`` says why nothing was.
+
+        Raises:
+            JobNotFoundError: no such job.
+            StorageError: the storage does not answer.
+        """
+        turn, mine = self._turns.of(job_id), Report(task_id, find_event)
+        turn.waiting[mine] = None
+        async with turn.lock:
+            if mine in turn.waiting:
+                # A moment later all those are there that came in the same request.
+                await asyncio.sleep(0)
+                await self._report_together(job_id, turn.take())
+            if mine.decision is None:
+                # It came late, twice or from the wrong place, or with one that could not be taken.
+                mine.decision = await self._happen(job_id, find_event, task_id, ())
+            return mine.decision
+
+    async def _report_together(self, job_id: str, reports: Sequence[Report]) -> None:
+        """Writes as many of the results as go into one commit.
+
+        Whose turn it is does this for all that wait. What is left undecided is tried alone when whoever brought it has
+        the turn.
+        """
+        try:
+            await self._report(job_id, list({report.task_id: report for report in reversed(reports)}.values())[::-1])
+        except AvtomatikaError:
+            # Any of them may be to blame.
+            if len(reports) == 1:
+                raise
+
+    async def _report(self, job_id: str, reports: Sequence[Report]) -> None:
+        """Decides on results one after the other, on the job as it becomes, and writes that if it still can be."""
+        job, tasks = await self._look_up(job_id, reports)
+        if job is None:
+            return
+        now = await self._storage.now()
+        steps: list[tuple[Report, Job, Decision, TaskClaim]] = []
+        for report, stored in zip(reports, tasks, strict=True):
+            step = await self._decide_report(report, job, stored, now)
+            if step is None:
+                continue
+            steps.append((report, *step))
+            after = step[1].job
+            if after.status is not job.status:
+                # It waits for no other any more: those are late, as they will find when they look alone.
+                break
+            # What is decided next becomes part of the same version.
+            job = replace(after, version=job.version)
+        if not steps:
+            return
+        whole = joined([decision for _, _, decision, _ in steps])
+        batch = batch_of(steps[0][1], whole, now, task_claims=[claim for *_, claim in steps])
+        if not isinstance(await self._commit(batch), Committed):
+            self._meter.conflict()
+            return
+        self.recent.note(whole.job)
+        for report, old, decision, _ in steps:
+            report.decision = decision
+            self._tell(old, decision)
+        for _, _, decision, _ in steps:
+            await self._learn(decision)
+
+    async def _decide_report(
+        self, report: Report, job: Job, stored: Task | None, now: float
+    ) -> tuple[Job, Decision, TaskClaim] | None:
+        """Decides on one result of several; None if it has to be looked at alone.
+
+        The job is remembered as it is now, the task as it was handed out: if it was given up since then, the two
+        contradict each other.
+        """
+        event, task = await report.find_event(job, stored)
+        if task is None:
+            return None
+        with contextlib.suppress(IllegalTransitionError):
+            old, decision = await self._decide_whole(job, event, now)
+            if not decision.ignored:
+                return old, decision, _claim_of(task)
+        return None
+
+    async def _look_up(self, job_id: str, reports: Sequence[Report]) -> tuple[Job | None, list[Task | None]]:
+        """Returns a job and tasks of it: what is remembered, and of the others what is stored."""
+        job, tasks, missing = None, dict[str, Task | None](), []
+        for report in reports:
+            known = self.recent.take(job_id, report.task_id)
+            if known is None:
+                missing.append(report.task_id)
+            else:
+                job, tasks[report.task_id] = known
+        found = await asyncio.gather(*(self._storage.find_job_and_task(job_id, task_id) for task_id in missing))
+        for task_id, (stored, task) in zip(missing, found, strict=True):
+            tasks[task_id] = task
+            # They were read one after the other; what is older than the job that is decided on, the commit finds out.
+            if stored is not None and (job is None or stored.version > job.version):
+                job = stored
+        return job, [tasks[report.task_id] for report in reports]
 
     async def _happen(
-        self,
-        job_id: str,
-        find_event: FindEvent,
-        task_id: str,
-        known: tuple[Job, Task] | None,
-        records: Sequence[RecordWrite],
+        self, job_id: str, find_event: FindEvent, task_id: str, records: Sequence[RecordWrite]
     ) -> Decision:
-        if known is not None:
-            # The job is remembered as it is now, the task as it was handed out: if it was given up since then, the two
-            # contradict each other.
-            decision = None
-            with contextlib.suppress(IllegalTransitionError):
-                decision = await self._try(*known, find_event, records)
-            if decision is not None and not decision.ignored:
-                return decision
         for _ in range(_MAX_RACES):
             stored: Task | None = None
             if task_id:
@@ -340,19 +332,25 @@ class Performer:
         job, decision = await self._decide_whole(job, event, now)
         if decision.ignored:
             return decision
-        claim = TaskClaim(task.id, task.attempt, task.worker_id) if task else None
-        outcome = await self._commit(batch_of(job, decision, now, task_claim=claim, records=records))
+        claims = [_claim_of(task)] if task else []
+        outcome = await self._commit(batch_of(job, decision, now, task_claims=claims, records=records))
         if not isinstance(outcome, Committed):
             return None
         self._written(job, decision)
-        if self._reputations is not None:
-            await self._reputations.learn(decision)
+        await self._learn(decision)
         return decision
 
     def _written(self, old: Job, decision: Decision) -> None:
         self.recent.note(decision.job)
+        self._tell(old, decision)
+
+    def _tell(self, old: Job, decision: Decision) -> None:
         self._meter.committed(old, decision)
         self._tracer.committed(old, decision)
+
+    async def _learn(self, decision: Decision) -> None:
+        if self._reputations is not None:
+            await self._reputations.learn(decision)
 
     def _decide_from_start(self, job: Job, event: Event, now: float) -> Decision:
         if job.status is JobStatus.RUNNING or not isinstance(event, HandlerReturned | HandlerFailed):
@@ -379,3 +377,7 @@ class Performer:
     def _decide(self, job: Job, event: Event, now: float) -> Decision:
         graph = self.graph_of(job)
         return decide(job, event, graph, now, self._limits)
+
+
+def _claim_of(task: Task) -> TaskClaim:
+    return TaskClaim(task.id, task.attempt, task.worker_id)

@@ -241,7 +241,7 @@ class Workers:
             return await self._reported(found[0], attempt, result, worker_id), found[0]
 
         try:
-            decision = await self._performer.happen(result.job_id, find_event, task_id, remembers=True)
+            decision = await self._performer.report(result.job_id, find_event, task_id)
         except JobNotFoundError:
             self._meter.result(IgnoredReason.JOB_NOT_FOUND)
             return ignored(IgnoredReason.JOB_NOT_FOUND)

@@ -190,7 +190,7 @@ class Batch(Struct, frozen=True):
         claim: token of the job claim that this step consumes, or empty. A step without one leaves a claim alone, unless
             it brings a new wake-up or ends the job.
         keep_claim: the claim stays, for a handler that is called next in the same breath.
-        task_claim: the task must still be claimed so, else Stale; None if no result is involved.
+        task_claims: each of these tasks must still be claimed so, else Stale; none if no result is involved.
         ready: the job's new wake-up in place of any other, or None. With ``keep_claim`` it is not queued: the claim
             holds it from the start, as its first delivery, and it comes forth when the claim ends by itself.
         hold: the same for a step that consumes no claim: ``ready``, due at once, is held by this new one. None to queue
@@ -215,7 +215,7 @@ class Batch(Struct, frozen=True):
     at: float
     claim: str = ""
     keep_claim: bool = False
-    task_claim: TaskClaim | None = None
+    task_claims: Sequence[TaskClaim] = ()
     ready: Ready | None = None
     hold: Hold | None = None
     queue_tasks: Sequence[Task] = ()
@@ -370,10 +370,12 @@ class TakenTasks(Struct, frozen=True):
     Args:
         tasks: as claimed, in the order in which they were taken.
         left: how many still wait in the queues that were asked for.
+        jobs: those jobs of theirs that came along, by id, as they are then.
     """
 
     tasks: Sequence[Task]
     left: int
+    jobs: Mapping[str, Job] = field(default_factory=dict)
 
 
 class Sighting(Struct, frozen=True):
@@ -561,8 +563,19 @@ class Storage(Protocol):
         """
         ...
 
-    async def claim_tasks(self, worker_id: str, queues: Sequence[str], lease: float, limit: int) -> TakenTasks:
-        """Takes up to ``limit`` tasks, each as ``claim_task`` would take it after the one before, in one step."""
+    async def claim_tasks(
+        self, worker_id: str, queues: Sequence[str], lease: float, limit: int, job_limit: int = 0
+    ) -> TakenTasks:
+        """Takes tasks, each as ``claim_task`` would take it after the one before, in one step.
+
+        Args:
+            worker_id: who takes them.
+            queues: names of queues.
+            lease: seconds.
+            limit: how many at most.
+            job_limit: jobs whose data have no more bytes than this come along where that is no other way to the
+                storage; none with 0.
+        """
         ...
 
     async def claim_task_and_job(

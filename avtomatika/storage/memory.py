@@ -195,7 +195,7 @@ class MemoryStorage(Storage):
             return False
         if batch.records and not all(self._records.is_expected(write, self._clock.now()) for write in batch.records):
             return False
-        return batch.task_claim is None or self._tasks.is_held(batch.task_claim)
+        return all(map(self._tasks.is_held, batch.task_claims))
 
     def _prepare(self, row: _JobRow | None, batch: Batch) -> _Prepared:
         """Encodes all that the batch writes."""
@@ -423,13 +423,16 @@ class MemoryStorage(Storage):
         self._tell(Signal("timer", at=until), Signal("event"))
         return task
 
-    async def claim_tasks(self, worker_id: str, queues: Sequence[str], lease: float, limit: int) -> TakenTasks:
+    async def claim_tasks(
+        self, worker_id: str, queues: Sequence[str], lease: float, limit: int, job_limit: int = 0
+    ) -> TakenTasks:
         """Takes the first tasks of the queues."""
         tasks: list[Task] = []
         # None of these calls waits for anything, so they are one step.
         while len(tasks) < limit and (task := await self.claim_task(worker_id, queues, lease)) is not None:
             tasks.append(task)
-        return TakenTasks(tasks, self._tasks.count_waiting(queues))
+        jobs = {task.job_id: self._jobs[task.job_id].load() for task in tasks} if job_limit else {}
+        return TakenTasks(tasks, self._tasks.count_waiting(queues), jobs)
 
     async def claim_task_and_job(
         self,

@@ -292,10 +292,14 @@ class RedisStorage(Storage):
         rows, _ = await self._claim(worker_id, queues, lease, 1, counts=False)
         return read_task(*rows[0]) if rows else None
 
-    async def claim_tasks(self, worker_id: str, queues: Sequence[str], lease: float, limit: int) -> TakenTasks:
+    async def claim_tasks(
+        self, worker_id: str, queues: Sequence[str], lease: float, limit: int, job_limit: int = 0
+    ) -> TakenTasks:
         """Takes the first tasks of the queues."""
-        rows, left = await self._claim(worker_id, queues, lease, limit, counts=True)
-        return TakenTasks([read_task(*row) for row in rows], left)
+        rows, left = await self._claim(worker_id, queues, lease, limit, counts=True, job_limit=job_limit)
+        tasks = [read_task(*row[:2]) for row in rows]
+        found = (read_job(row[2]) for row in rows if len(row) > 2)
+        return TakenTasks(tasks, left, {job.id: job for job in found if job is not None})
 
     async def _claim(
         self, worker_id: str, queues: Sequence[str], lease: float, limit: int, *, counts: bool, job_limit: int = 0

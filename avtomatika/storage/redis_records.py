@@ -137,6 +137,7 @@ def commit_arguments(batch: Batch, signals: Sequence[Signal]) -> dict[str, Any]:
         # Their numbers are known to the script alone, which makes the id of the step from the first one.
         "rows": encode_rows(job.blueprint, batch.at, batch.events) if batch.events else b"",
         "row_count": len(batch.events),
+        "task_claims": [claim_arguments(claim) for claim in batch.task_claims],
         "messages": [_message_row(message) for message in batch.messages],
         "records": [write_arguments(write) for write in batch.records],
     }
@@ -150,8 +151,6 @@ def commit_arguments(batch: Batch, signals: Sequence[Signal]) -> dict[str, Any]:
         arguments["ready"] = {"at": batch.ready.at, "priority": batch.ready.priority}
     if batch.hold is not None:
         arguments["hold"] = {"owner": batch.hold.owner, "token": batch.hold.token, "lease": batch.hold.lease}
-    if batch.task_claim is not None:
-        arguments["task_claim"] = claim_arguments(batch.task_claim)
     if batch.dedupe is not None:
         dedupe = batch.dedupe
         arguments["dedupe"] = {"key": dedupe.key, "fingerprint": dedupe.fingerprint, "ttl": dedupe.ttl}

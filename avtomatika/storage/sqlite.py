@@ -213,7 +213,14 @@ class SQLiteStorage(Storage):
         taken = await self.claim_tasks(worker_id, queues, lease, 1)
         return taken.tasks[0] if taken.tasks else None
 
-    async def claim_tasks(self, worker_id: str, queues: Sequence[str], lease: float, limit: int) -> TakenTasks:
+    async def claim_tasks(
+        self,
+        worker_id: str,
+        queues: Sequence[str],
+        lease: float,
+        limit: int,
+        job_limit: int = 0,  # noqa: ARG002 - a job is read beside the writer, and that is quick
+    ) -> TakenTasks:
         """Takes the first tasks of the queues."""
         if not self._read(sqlite_reads.has_tasks, queues):
             return TakenTasks([], 0)

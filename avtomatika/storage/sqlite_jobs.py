@@ -11,7 +11,18 @@ from msgspec.structs import replace
 from avtomatika.core.job import Job
 from avtomatika.core.states import TaskStatus
 from avtomatika.errors import StorageError
-from avtomatika.storage.base import Batch, Committed, Duplicate, JobClaim, Outcome, Progress, Signal, Stale, Timer
+from avtomatika.storage.base import (
+    Batch,
+    Committed,
+    Duplicate,
+    JobClaim,
+    Outcome,
+    Progress,
+    Signal,
+    Stale,
+    TaskClaim,
+    Timer,
+)
 from avtomatika.storage.codec import decode_task, encode_job_fields
 from avtomatika.storage.records import is_held, signals_of
 from avtomatika.storage.rows import HistoryStep, encode_rows, parse_step_id
@@ -69,10 +80,12 @@ def _is_current(step: Step, stored: Row | None, batch: Batch) -> bool:
         return False
     if batch.records and not all(is_expected(step, write) for write in batch.records):
         return False
-    if batch.task_claim is None:
-        return True
-    task = step.row("find_task_row", task_id=batch.task_claim.task_id)
-    return task is not None and is_held(batch.task_claim, *task[1:4])
+    return all(_is_held(step, claim) for claim in batch.task_claims)
+
+
+def _is_held(step: Step, claim: TaskClaim) -> bool:
+    task = step.row("find_task_row", task_id=claim.task_id)
+    return task is not None and is_held(claim, *task[1:4])
 
 
 def _create(step: Step, batch: Batch) -> None:

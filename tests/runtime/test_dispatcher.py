@@ -270,12 +270,14 @@ class _FailingStorage(MemoryStorage):
 
     claims = 0
 
-    async def claim_tasks(self, worker_id: str, queues: Sequence[str], lease: float, limit: int) -> TakenTasks:
+    async def claim_tasks(
+        self, worker_id: str, queues: Sequence[str], lease: float, limit: int, job_limit: int = 0
+    ) -> TakenTasks:
         """Claims, or fails."""
         self.claims += 1
         if self.claims > 1:
             raise StorageError("gone")
-        return await super().claim_tasks(worker_id, queues, lease, limit)
+        return await super().claim_tasks(worker_id, queues, lease, limit, job_limit)
 
 
 class _GatedStorage(MemoryStorage):

@@ -15,7 +15,7 @@ from avtomatika.core.effects import Decision, RunHandler, SendMessage
 from avtomatika.core.job import Job, job_fields
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import StorageError
-from avtomatika.runtime.performer import batch_of
+from avtomatika.runtime.batches import batch_of
 from avtomatika.runtime.postman import Postman
 from avtomatika.storage.base import Batch, Committed, Message, Ready
 from avtomatika.storage.memory import MemoryStorage

@@ -53,7 +53,7 @@ def any_job_claim(self: MemoryStorage, row: Any, batch: Batch) -> bool:
 
 def any_task_claim(self: MemoryStorage, row: Any, batch: Batch) -> bool:
     """Applies a result although the task was handed on meanwhile."""
-    return _is_current(self, row, replace(batch, task_claim=None))
+    return _is_current(self, row, replace(batch, task_claims=()))
 
 
 async def any_creation(self: MemoryStorage, batch: Batch) -> Outcome:

@@ -128,7 +128,7 @@ class Model:
         if (
             job.version != version + 1
             or (batch.claim and self.owner_of(batch.claim) != job.id)
-            or (batch.task_claim and not self.holds(batch.task_claim))
+            or not all(map(self.holds, batch.task_claims))
             or not all(map(self.is_expected, batch.records))
         ):
             return Stale(version)
@@ -429,38 +429,46 @@ class StorageMachine(RuleBasedStateMachine):
         pick=PICK,
         outcome=st.sampled_from(["again", "again", "done", "delayed", "next attempt"]),
         cancel=st.sampled_from([False, False, True]),
+        others=st.integers(0, 2),
     )
-    def report(self, pick: int, outcome: str, cancel: bool) -> None:
-        """Commits what came of a claim that was made at some time: a result, a lost lease, a retry."""
+    def report(self, pick: int, outcome: str, cancel: bool, others: int = 0) -> None:
+        """Commits what came of claims that were made at some time: a result, a lost lease, a retry, or some of them."""
         if not self.claims:
             return
         claim = self.claims[pick % len(self.claims)]
-        task, now = self.model.tasks[claim.task_id], self.model.now
-        job = self.model.jobs[task.job_id]
+        job = self.model.jobs[self.model.tasks[claim.task_id].job_id]
+        claims = {claim.task_id: claim}
+        for other in self.claims if others else ():
+            if self.model.tasks[other.task_id].job_id == job.id and len(claims) <= others:
+                claims.setdefault(other.task_id, other)
+        reports = [self.after(self.model.tasks[task_id], outcome) for task_id in claims]
         if job.is_terminal:
             # Whoever brings a result to a job that has ended read it before the end.
             job = replace(job, version=job.version - 1)
-        after = {
-            "done": replace(task, status=TaskStatus.SUCCEEDED, ended_at=now, lease_until=None),
-            "again": replace(task, status=TaskStatus.QUEUED, lease_until=None),
-            "delayed": replace(task, status=TaskStatus.DELAYED, lease_until=None),
-            "next attempt": replace(
-                task, status=TaskStatus.QUEUED, attempt=task.attempt + 1, deliveries=0, lease_until=None
-            ),
-        }[outcome]
-        queue = after.status is TaskStatus.QUEUED
+        queue = outcome in {"again", "next attempt"}
         self.commit(
             Batch(
                 replace(job, version=job.version + 1),
                 FIELDS,
-                now,
-                task_claim=claim,
-                queue_tasks=[after] if queue else [],
-                save_tasks=[] if queue else [after],
+                self.model.now,
+                task_claims=list(claims.values()),
+                queue_tasks=reports if queue else [],
+                save_tasks=[] if queue else reports,
                 cancel_open_tasks=cancel,
-                events=[RecordHistory("task_finished", "start")],
+                events=[RecordHistory("task_finished", "start")] * len(reports),
             )
         )
+
+    def after(self, task: Task, outcome: str) -> Task:
+        """Returns what has become of a task."""
+        match outcome:
+            case "done":
+                return replace(task, status=TaskStatus.SUCCEEDED, ended_at=self.model.now, lease_until=None)
+            case "delayed":
+                return replace(task, status=TaskStatus.DELAYED, lease_until=None)
+            case "again":
+                return replace(task, status=TaskStatus.QUEUED, lease_until=None)
+        return replace(task, status=TaskStatus.QUEUED, attempt=task.attempt + 1, deliveries=0, lease_until=None)
 
     @rule(owner=st.sampled_from(["e1", "e2"]), limit=st.integers(0, 3), lease=LEASES)
     def claim_jobs(self, owner: str, limit: int, lease: int) -> None:

@@ -68,7 +68,7 @@ async def run_a_life(storage: RedisStorage, clock: FakeClock, number: int) -> No
         a_batch(
             ended,
             claim=claim.token,
-            task_claim=TaskClaim(held.id, 1, "w"),
+            task_claims=[TaskClaim(held.id, 1, "w")],
             cancel_open_tasks=True,
             save_tasks=[done],
             finish=True,

@@ -51,6 +51,22 @@ async def test_claim_task_may_bring_its_job_along(storage: Storage) -> None:
     assert await storage.claim_task_and_job("w1", ["render"], 10, 1000) is None
 
 
+async def test_claim_tasks_may_bring_their_jobs_along(storage: Storage) -> None:
+    """Each job once, as it is then, unless it is too large, elsewhere or not asked for."""
+    one = await create(storage, queue_tasks=[a_task("t1"), a_task("t2"), a_task("t3"), a_task("t4")])
+    other = await create(storage, a_job("j2"), queue_tasks=[a_task("t5", "j2"), a_task("t6", "j2")])
+
+    not_asked_for = await storage.claim_tasks("w1", ["render"], 10, 1)
+    with_a_large_job = await storage.claim_tasks("w1", ["render"], 10, 1, 1)
+    taken = await storage.claim_tasks("w1", ["render"], 10, 3, 1000)
+
+    assert (not_asked_for.jobs, with_a_large_job.tasks[0].id) == ({}, "t2")
+    assert [task.id for task in taken.tasks] == ["t3", "t4", "t5"]
+    assert taken.tasks == [await storage.find_task(task_id) for task_id in ("t3", "t4", "t5")]
+    assert taken.jobs in [{"j1": one, "j2": other}, {}]
+    assert taken.left == 1
+
+
 async def test_claim_task_lasts_no_longer_than_its_timeout(storage: Storage) -> None:
     """A lease is never longer than the time that the task has."""
     claimed = await claimed_task(storage, a_task(timeout_seconds=5.0), lease=30)

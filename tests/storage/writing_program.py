@@ -38,7 +38,9 @@ async def write_jobs(storage: Storage, writer: int) -> None:
         claim = TaskClaim(taken.id, taken.attempt, taken.worker_id)
         done = replace(taken, status=TaskStatus.SUCCEEDED, ended_at=now, lease_until=None)
         job = replace(job, version=3, status=JobStatus.FINISHED)
-        await write(storage, Batch(job, _FIELDS, now, task_claim=claim, save_tasks=[done], finish=True, events=_EVENTS))
+        await write(
+            storage, Batch(job, _FIELDS, now, task_claims=[claim], save_tasks=[done], finish=True, events=_EVENTS)
+        )
 
 
 async def write(storage: Storage, batch: Batch) -> None:

@@ -1,6 +1,6 @@
 -- Takes the first tasks of some queues, records their starts in the jobs' histories, and counts what still waits if
--- that is asked for. Tells of the jobs as well if it is asked to, as far as their data are no larger than the limit; the
--- keys of their fields are made here, as in claim_jobs.
+-- that is asked for. Tells of the jobs as well if it is asked to, of each with the first of its tasks, as far as their
+-- data are no larger than the limit; the keys of their fields are made here, as in claim_jobs.
 -- parts: numbers tasks jobs outbox signals
 
 local function is_before(one, other)
@@ -83,10 +83,15 @@ if ends then
 end
 local found = read_tasks(taken)
 if B.job_limit > 0 then
+  local is_told = {}
   for place, job_id in ipairs(jobs) do
-    local key = B.job_prefix .. job_id
-    local size = redis.call('HSTRLEN', key, 'initial_data') + redis.call('HSTRLEN', key, 'state_history')
-    found[place][3] = size <= B.job_limit and redis.call('HGETALL', key) or {}
+    local key, fields = B.job_prefix .. job_id, {}
+    if not is_told[job_id] then
+      is_told[job_id] = true
+      local size = redis.call('HSTRLEN', key, 'initial_data') + redis.call('HSTRLEN', key, 'state_history')
+      fields = size <= B.job_limit and redis.call('HGETALL', key) or {}
+    end
+    found[place][3] = fields
   end
 end
 return cmsgpack.pack({{found, left}, signals})

@@ -124,6 +124,15 @@ local function change_status(id, facts)
   count(facts.status, 1)
 end
 
+local function are_held(claims)
+  for _, claim in each(claims) do
+    if not is_held(read_record(K.task_facts, claim.id), claim) then
+      return false
+    end
+  end
+  return true
+end
+
 local function apply()
   local id = B.id
   local facts = read_record(K.facts, id)
@@ -142,7 +151,7 @@ local function apply()
   local is_current = B.version == stored + 1
     and (not B.claim or (wake and wake.token == B.claim))
     and (not B.records or are_expected(B.records))
-    and (not B.task_claim or is_held(read_record(K.task_facts, B.task_claim.id), B.task_claim))
+    and are_held(B.task_claims)
   if not is_current then
     return {'stale', stored}
   end
