@@ -162,6 +162,10 @@ class Depot:
 
     async def fetch_tasks(self, tasks: Iterable[Task]) -> list[Task]:
         """As ``fetch_task``, for several."""
+        tasks = list(tasks)
+        if not any(task.params.is_away or task.data.is_away for task in tasks):
+            # As most are; a thousand branches need no thousand tasks of the loop.
+            return tasks
         return list(await asyncio.gather(*map(self.fetch_task, tasks)))
 
     async def fetch_events(self, events: Sequence[HistoryEvent]) -> list[HistoryEvent]:

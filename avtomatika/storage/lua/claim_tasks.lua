@@ -39,18 +39,24 @@ local function next_queue()
   return best
 end
 
+-- The facts of the jobs whose tasks are taken, each read and written once.
+local owners = {}
+
+local function owner_of(task)
+  owners[task.job] = owners[task.job] or read_record(K.facts, task.job)
+  return owners[task.job]
+end
+
 local function take(id, task)
   withdraw_task(id, task)
   task.status, task.worker, task.confirmed = 'claimed', B.worker, false
   task.claimed_at, task.lease_until = NOW, NOW + math.min(B.lease, task.timeout)
   task.deliveries = task.deliveries + 1
   hold_task(id, task)
-  local job = read_record(K.facts, task.job)
+  local job = owner_of(task)
   -- The one row that is made here: what storage/rows.py encodes, with the first fields of RecordHistory.
   local started = {'task_started', job.state, B.worker, task.attempt, id}
   append_rows(task.job, job, cmsgpack.pack({job.blueprint, NOW, {started}}), 1)
-  settle(task.job, job)
-  write_record(K.facts, task.job, job)
 end
 
 local taken, jobs, ends = {}, {}, nil
@@ -67,6 +73,11 @@ while #taken < B.limit do
   if #taken < B.limit then
     heads[queue] = head_of(queue)
   end
+end
+
+for id, job in pairs(owners) do
+  settle(id, job)
+  write_record(K.facts, id, job)
 end
 
 local left = 0
