@@ -89,7 +89,7 @@ def busy_blueprint(done: asyncio.Event) -> StateMachineBlueprint:
 
 
 async def start_bare() -> web.AppRunner:
-    """Starts a server that reads JSON and answers JSON, and tells what the process has used."""
+    """Starts a server that reads JSON and answers JSON, holds polls, and tells what the process has used."""
 
     async def reply(request: web.Request) -> web.Response:
         await request.json()
@@ -98,10 +98,19 @@ async def start_bare() -> web.AppRunner:
     async def tell(_request: web.Request) -> web.Response:
         return web.json_response({"processor": time.process_time(), "memory": Process().memory_info().rss})
 
+    async def hold(request: web.Request) -> web.Response:
+        await asyncio.sleep(float(request.query["timeout"]))
+        return web.Response(status=204)
+
     app = web.Application()
     app.router.add_post("/", reply)
     app.router.add_get("/", tell)
-    runner = web.AppRunner(app, access_log=None)
+    # What idle workers ask for.
+    app.router.add_post("/_worker/workers/register", reply)
+    app.router.add_patch("/_worker/workers/{worker_id}", reply)
+    app.router.add_get("/_worker/workers/{worker_id}/tasks/next", hold)
+    # A poll whose worker has hung up must not keep the server from ending.
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     return runner

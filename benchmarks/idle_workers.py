@@ -5,7 +5,9 @@
 Each worker does as the SDK does when there is nothing to do: a poll of 30 seconds is always open on one connection, and
 a heartbeat goes over another one every 15 seconds. Memory is what the engine's process has more with them than before,
 the share of a core is processor time. Then jobs begin at a steady rate, and the time counts from the handler that
-dispatches a task to the worker that has its whole answer; both read the clock of one machine.
+dispatches a task to the worker that has its whole answer; both read the clock of one machine. At last the same workers
+come to a bare aiohttp server in the same process, which holds polls, and reads and answers heartbeats: the ratio of the
+shares is the figure to compare between machines.
 """
 
 from __future__ import annotations
@@ -114,19 +116,23 @@ async def submit(port: int, number: int, rate: float) -> None:
     line.close()
 
 
+async def idle_share(ports: dict[str, int], seconds: float) -> float:
+    """Returns the share of a core that the engine's process uses, once all that is made once is there."""
+    await asyncio.sleep(min(seconds, _POLL_SECONDS))
+    first, began = await http_lines.usage(ports), time.perf_counter()
+    await asyncio.sleep(seconds)
+    last = await http_lines.usage(ports)
+    return (last.processor - first.processor) / (time.perf_counter() - began)
+
+
 async def measure(ports: dict[str, int], options: argparse.Namespace) -> str:
     """Returns what was measured, as a sentence."""
     before = await http_lines.usage(ports)
     herd = Herd(ports["engine"], options.workers)
     await herd.start()
     try:
-        # One round of heartbeats and polls first, so that all that is made once is there.
-        await asyncio.sleep(min(options.seconds, _POLL_SECONDS))
-        first, began = await http_lines.usage(ports), time.perf_counter()
-        await asyncio.sleep(options.seconds)
-        last = await http_lines.usage(ports)
-        share = (last.processor - first.processor) / (time.perf_counter() - began)
-        memory = (last.memory - before.memory) / options.workers / 1024
+        share = await idle_share(ports, options.seconds)
+        memory = ((await http_lines.usage(ports)).memory - before.memory) / options.workers / 1024
         await submit(ports["engine"], options.tasks, options.rate)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(herd.arrive(options.tasks), 30)
@@ -134,10 +140,17 @@ async def measure(ports: dict[str, int], options: argparse.Namespace) -> str:
             raise SystemExit(f"only {len(herd.starts)} of {options.tasks} tasks reached a worker.")
     finally:
         await herd.stop()
+    bare = Herd(ports["bare"], options.workers)
+    await bare.start()
+    try:
+        bare_share = await idle_share(ports, options.seconds)
+    finally:
+        await bare.stop()
     starts = sorted(herd.starts)
     middle, p99, worst = statistics.median(starts), starts[min(len(starts) - 1, int(len(starts) * 0.99))], starts[-1]
     return (
-        f"{memory:.1f} KiB for each, {share:.2%} of a core while idle; a task starts after "
+        f"{memory:.1f} KiB for each, {share:.2%} of a core while idle, {share / bare_share:.1f} times "
+        f"the bare server's; a task starts after "
         f"{middle * 1000:.1f} ms (median), {p99 * 1000:.1f} ms (p99), {worst * 1000:.1f} ms (worst)"
     )
 

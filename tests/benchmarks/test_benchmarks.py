@@ -69,7 +69,7 @@ def run(module: str, *options: str) -> str:
         (
             "idle_workers",
             ["--workers", "3", "--seconds", "0.2", "--tasks", "3", "--storage", "memory"],
-            "of a core while idle",
+            "times the bare server's",
         ),
     ],
 )
