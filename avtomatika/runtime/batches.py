@@ -20,6 +20,18 @@ from avtomatika.core.job import Job, job_fields
 from avtomatika.storage.base import Batch, Dedupe, Message, Ready, RecordWrite, TaskClaim, Timer
 
 
+def can_join(earlier: Sequence[Decision], decision: Decision) -> bool:
+    """Whether a decision can be written together with those before it.
+
+    One that closes the job's open tasks closes them as they are stored, not as a decision before it leaves them: a task
+    that one means to try again would stay open for ever.
+    """
+    if not any(isinstance(effect, CancelOpenTasks) for effect in decision.effects):
+        return True
+    effects = (effect for one in earlier for effect in one.effects)
+    return not any(isinstance(effect, SaveTask | DispatchTask) and effect.task.status.is_open for effect in effects)
+
+
 def joined(decisions: Sequence[Decision]) -> Decision:
     """Returns several decisions as one, each made on the job that the one before left, at the version of the first."""
     effects = tuple(effect for decision in decisions for effect in decision.effects)

@@ -20,7 +20,7 @@ from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Limits
 from avtomatika.errors import AvtomatikaError, DataSizeError, JobNotFoundError, StorageError
 from avtomatika.observability.base import SILENT, UNTRACED, Meter, Tracer
-from avtomatika.runtime.batches import batch_of, joined
+from avtomatika.runtime.batches import batch_of, can_join, joined
 from avtomatika.runtime.depot import Depot
 from avtomatika.runtime.recent import Recent
 from avtomatika.runtime.registry import Registry
@@ -250,6 +250,8 @@ class Performer:
             step = await self._decide_report(report, job, stored, now)
             if step is None:
                 continue
+            if not can_join([decision for _, _, decision, _ in steps], step[1]):
+                break
             steps.append((report, *step))
             after = step[1].job
             if after.status is not job.status:

@@ -184,6 +184,24 @@ async def test_result_behind_the_one_that_decides_is_late(system: System, noted:
     assert (await noted.find_task(tasks[2].id)).status is TaskStatus.CANCELLED
 
 
+async def test_failure_that_ends_a_job_leaves_no_task_of_one_before_it_open(
+    system: System, noted: NotedStorage
+) -> None:
+    """A task that is to be tried again is closed with the others when a failure behind it ends the job."""
+    tasks = await fan_out(system, "fail_fast")
+
+    await asyncio.gather(
+        system.answer(tasks[0], "failure", error_code="TRANSIENT_ERROR"),
+        system.answer(tasks[1], "failure", error_code="PERMANENT_ERROR"),
+    )
+
+    job = await system.ended(tasks[0].job_id)
+    assert job.status is JobStatus.QUARANTINED
+    assert (await noted.find_wake_up(job.id)).tasks == ()
+    assert (await noted.find_wake_up(job.id)).timers == ()
+    assert (await noted.find_task(tasks[0].id)).status is TaskStatus.CANCELLED
+
+
 async def test_result_that_nobody_waits_for_any_more_is_not_decided_on(
     system: System, noted: NotedStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
