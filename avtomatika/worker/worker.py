@@ -272,7 +272,11 @@ class Worker:
         self._heat(lambda hot: hot.union(names))
 
     def mark_cold(self, *names: str) -> None:
-        """Tells the engines that something is loaded no more."""
+        """Tells the engines that something is loaded no more.
+
+        Args:
+            names: what ``mark_hot`` was told.
+        """
         self._heat(lambda hot: hot.difference(names))
 
     def _heat(self, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
