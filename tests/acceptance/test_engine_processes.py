@@ -60,9 +60,14 @@ async def known(request):
     return web.json_response(sorted(worker.worker_id for worker in waiting))
 
 
+async def parked(request):
+    return web.json_response(len(engine.app[DISPATCHER_KEY]._parked.get("work", ())))
+
+
 engine = OrchestratorEngine()
 engine.register_blueprint(bp)
 engine.app.router.add_get("/known", known)
+engine.app.router.add_get("/parked", parked)
 """
 
 
@@ -98,6 +103,14 @@ class Pair:
         while True:
             async with self._http.get(f"{self._urls[at]}/known") as response:
                 if await response.json() == sorted(worker_ids):
+                    return
+            await asyncio.sleep(0.01)
+
+    async def parks(self, at: int) -> None:
+        """Returns when a worker waits at an engine."""
+        while True:
+            async with self._http.get(f"{self._urls[at]}/parked") as response:
+                if await response.json():
                     return
             await asyncio.sleep(0.01)
 
@@ -158,7 +171,7 @@ async def test_strategies_choose_among_the_workers_of_both_engines(pair: Pair) -
     async def chosen(strategy: str) -> list[str]:
         who = []
         for at in (0, 1, 0, 1):
-            await asyncio.gather(pair.knows(0, "cheap"), pair.knows(1, "dear"))
+            await asyncio.gather(pair.parks(0), pair.parks(1), pair.knows(0, "cheap"), pair.knows(1, "dear"))
             who.append((await pair.run(at, strategy=strategy))["result"]["by"])
         return who
 
