@@ -40,7 +40,7 @@ from avtomatika.history.base import History
 from avtomatika.history.noop import NoopHistory
 from avtomatika.history.uris import parse_history_uri
 from avtomatika.holon import Holon
-from avtomatika.observability.base import Meter
+from avtomatika.observability.base import UNTRACED, Meter
 from avtomatika.observability.logging import setup_logging
 from avtomatika.protocol.files import store_fingerprint
 from avtomatika.runtime.approvals import Approvals
@@ -223,6 +223,7 @@ class OrchestratorEngine:
                 public_url=config.PUBLIC_URL,
                 file_store=file_store,
                 max_file=config.FILE_MAX_BYTES,
+                traced=self._tracer is not UNTRACED,
             )
         )
         app = self.app

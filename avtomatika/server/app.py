@@ -25,11 +25,8 @@ from avtomatika.server import (
 )
 from avtomatika.server.headers import add_headers
 from avtomatika.server.keys import SETTINGS_KEY, Settings
-from avtomatika.server.middleware.auth import auth
-from avtomatika.server.middleware.calm import calm
 from avtomatika.server.middleware.cors import cors
-from avtomatika.server.middleware.encoding import encoding
-from avtomatika.server.middleware.errors import errors
+from avtomatika.server.middleware.passage import passage
 from avtomatika.server.middleware.tracing import tracing
 from avtomatika.server.openapi.document import document
 
@@ -39,7 +36,10 @@ def build_app(settings: Settings) -> web.Application:
 
     Bodies are limited by the handlers, each with its own limit, so the framework's is off.
     """
-    app = web.Application(middlewares=[encoding, tracing, errors, cors, calm, auth], client_max_size=0)
+    # The outermost first. Nobody passes through what this engine has no use for.
+    optional = {tracing: settings.traced, cors: bool(settings.cors_origins)}
+    middlewares = [one for one, is_used in optional.items() if is_used]
+    app = web.Application(middlewares=[*middlewares, passage], client_max_size=0)
     app[SETTINGS_KEY] = settings
     app.on_response_prepare.append(add_headers)
     app.router.add_get("/_public/status", overview.status)

@@ -53,6 +53,7 @@ class Settings:
         public_url: address at which others reach the engine, without a slash at its end; empty if not known.
         file_store: the fingerprint of the object store, or empty.
         max_file: largest file of a client, bytes.
+        traced: whether requests are followed by a tracer.
     """
 
     api_prefix: str
@@ -67,6 +68,7 @@ class Settings:
     public_url: str = ""
     file_store: str = ""
     max_file: int = 5 * 1024**3
+    traced: bool = False
 
 
 @dataclass(slots=True)

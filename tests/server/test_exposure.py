@@ -5,13 +5,13 @@ from __future__ import annotations
 from unittest import mock
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 from aiohttp.test_utils import make_mocked_request
 
 from avtomatika import Config, OrchestratorEngine
 from avtomatika.server.bodies import RequestError
 from avtomatika.server.keys import EXPOSURE_KEY
-from avtomatika.server.middleware.auth import auth
+from avtomatika.server.middleware.auth import let_in
 
 
 async def reach(engine: OrchestratorEngine, address: object) -> str:
@@ -20,11 +20,8 @@ async def reach(engine: OrchestratorEngine, address: object) -> str:
     transport.get_extra_info.side_effect = lambda name, default=None: address if name == "sockname" else default
     request = make_mocked_request("GET", "/_public/status", app=engine.app, transport=transport)
 
-    async def handler(_request: web.Request) -> web.StreamResponse:
-        return web.Response()
-
     try:
-        await auth(request, handler)
+        await let_in(request)
     except RequestError as error:
         return error.code
     return "served"

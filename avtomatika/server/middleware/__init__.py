@@ -1,1 +1,1 @@
-"""What every request passes through; one file for each concern."""
+"""What requests pass through; one file for each concern."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from avtomatika.errors import AuthError
 from avtomatika.server.access import TokenExpiredError, certificate_of
@@ -26,20 +25,23 @@ TOKEN_PATH, REFRESH_PATH = "/_worker/auth/token", "/_worker/auth/token/refresh"
 WORKER_HEADER = "X-Worker-Token"
 
 
-@web.middleware
-async def auth(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Lets a request through to its handler if its token is right."""
-    path = request.path
-    refusal = request.app[EXPOSURE_KEY].refusal
+async def let_in(request: web.Request) -> None:
+    """Checks the token of a request, and keeps whose it is.
+
+    Raises:
+        RequestError: it is refused, or whoever sent it calls too often.
+        AuthError: it has no token that a client has.
+    """
+    path, app = request.path, request.app
+    refusal = app[EXPOSURE_KEY].refusal
     if refusal and (was_forwarded(request) or not _came_by_loopback(request)):
         raise RequestError(403, "default_token", refusal)
     if path.startswith("/_public/"):
-        return await handler(request)
+        return
     if path.startswith(("/_worker/", "//_worker/")):
         await _let_worker_in(request, path.removeprefix("/") if path.startswith("//") else path)
-    elif request.app[SETTINGS_KEY].client_api:
+    elif app[SETTINGS_KEY].client_api:
         await _let_client_in(request)
-    return await handler(request)
 
 
 async def _let_client_in(request: web.Request) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from avtomatika.errors import AvtomatikaError
 from avtomatika.server.bodies import RequestError
@@ -13,13 +12,7 @@ HELD_SECONDS = 5.0
 """How long; no longer than any other poll."""
 
 
-@web.middleware
-async def calm(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Delays what refuses a poll, whatever the reason."""
-    if not request.path.endswith("/tasks/next"):
-        return await handler(request)
-    try:
-        return await handler(request)
-    except (AvtomatikaError, RequestError):
+async def hold_back(request: web.Request, error: Exception) -> None:
+    """Delays the answer to a poll that is refused, whatever the reason."""
+    if request.path.endswith("/tasks/next") and isinstance(error, AvtomatikaError | RequestError):
         await request.app[WORKERS_KEY].pause(min(HELD_SECONDS, request.app[SETTINGS_KEY].poll_timeout))
-        raise

@@ -7,7 +7,6 @@ import math
 import uuid
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from avtomatika.errors import (
     AuthError,
@@ -53,42 +52,47 @@ _STATUSES: tuple[tuple[type[AvtomatikaError], int], ...] = (
 )
 
 
-@web.middleware
-async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers every error in the contract's form."""
-    try:
-        return await handler(request)
-    except RequestError as error:
-        response = answer({"error": error.message, "code": error.code, **error.facts}, error.status)
-        if "retry_after" in error.facts:
-            response.headers["Retry-After"] = str(math.ceil(error.facts["retry_after"]))
-        return response
-    except AvtomatikaError as error:
-        status = status_of(error)
-        facts = {"action": "request_failed", "path": request.path}
-        if status == 503:
-            # One line each: while a storage is away there are many, and where it was called from says nothing.
-            log.warning("a request was refused: %s", error, extra=facts)
-        elif status >= 500:
-            log.exception("a request failed", extra=facts)
-        where = {"path": error.path} if isinstance(error, ContractError) else {}
-        response = answer({"error": str(error), "code": error.code, **where}, status)
-        if status == 503:
-            response.headers["Retry-After"] = "5"
-        return response
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        return _http_error(request, error)
-    except Exception:
-        reference = uuid.uuid4().hex[:12]
-        log.exception(
-            "a request failed (reference %s)",
-            reference,
-            extra={"action": "request_failed", "path": request.path, "reference": reference},
-        )
-        message = f"the server failed to answer; its log says why, under reference {reference}."
-        return answer({"error": message, "code": "internal_error", "reference": reference}, 500)
+def answer_to(request: web.Request, error: Exception) -> web.Response:
+    """Returns the answer to a request that failed; called where the error is handled.
+
+    Raises:
+        web.HTTPException: the error itself, if it is none: a redirection is an answer already.
+    """
+    match error:
+        case RequestError():
+            response = answer({"error": error.message, "code": error.code, **error.facts}, error.status)
+            if "retry_after" in error.facts:
+                response.headers["Retry-After"] = str(math.ceil(error.facts["retry_after"]))
+            return response
+        case AvtomatikaError():
+            return _failure(request, error)
+        case web.HTTPException() if error.status < 400:
+            raise error
+        case web.HTTPException():
+            return _http_error(request, error)
+    reference = uuid.uuid4().hex[:12]
+    log.exception(
+        "a request failed (reference %s)",
+        reference,
+        extra={"action": "request_failed", "path": request.path, "reference": reference},
+    )
+    message = f"the server failed to answer; its log says why, under reference {reference}."
+    return answer({"error": message, "code": "internal_error", "reference": reference}, 500)
+
+
+def _failure(request: web.Request, error: AvtomatikaError) -> web.Response:
+    status = status_of(error)
+    facts = {"action": "request_failed", "path": request.path}
+    if status == 503:
+        # One line each: while a storage is away there are many, and where it was called from says nothing.
+        log.warning("a request was refused: %s", error, extra=facts)
+    elif status >= 500:
+        log.exception("a request failed", extra=facts)
+    where = {"path": error.path} if isinstance(error, ContractError) else {}
+    response = answer({"error": str(error), "code": error.code, **where}, status)
+    if status == 503:
+        response.headers["Retry-After"] = "5"
+    return response
 
 
 def status_of(error: AvtomatikaError) -> int:

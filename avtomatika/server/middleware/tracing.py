@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -24,9 +24,8 @@ async def tracing(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
 
 
-@contextlib.contextmanager
-def followed(request: web.Request, carrier: Mapping[str, str]) -> Iterator[Callable[[int], None]]:
-    """Lets the tracer follow a request, or a part of one; yields what takes the status of the answer.
+def followed(request: web.Request, carrier: Mapping[str, str]) -> AbstractContextManager[Callable[[int], None]]:
+    """Lets the tracer follow a request, or a part of one; returns what yields a function for the answer's status.
 
     Args:
         request: of a client or a worker.
@@ -35,12 +34,10 @@ def followed(request: web.Request, carrier: Mapping[str, str]) -> Iterator[Calla
     path = request.path
     # A published worker sends no context with its heartbeats and polls: each would be a trace of its own.
     if not carrier and path.lstrip("/").startswith("_worker/"):
-        yield lambda _status: None
-        return
+        return nullcontext(lambda _status: None)
     resource = request.match_info.route.resource
     name = f"{request.method} {resource.canonical if resource is not None else '(nothing)'}"
-    with request.app[TRACER_KEY].request(name, path, carrier) as answered:
-        yield answered
+    return request.app[TRACER_KEY].request(name, path, carrier)
 
 
 def trace_context(request: web.Request) -> dict[str, str]:
