@@ -43,8 +43,8 @@ _GUESSES = 1000
 # that worker has gone.
 HOLD = 0.05
 # A look for queues serves all polls for so long. Between two looks the signals tell of every task that is queued: those
-# of this engine always and at once; those of others may be lost with a connection, and then a task is found by the
-# first poll after this time.
+# of this engine always and at once; those of others may be lost with a connection. Then a task is found by the first
+# poll after this time, and by those that wait once the storage says that signals were missed.
 _LOOK_SECONDS = 1.0
 # After so many looks that find nobody waiting, an engine takes back what it has told others of those who wait at it.
 _LOOKS_ALONE = 2
@@ -108,7 +108,7 @@ class Dispatcher:
         self._elsewhere = Elsewhere(storage, clock, owner)
         self._exchanges = False
         self._choosing: set[asyncio.Task[None]] = set()
-        self._unsubscribe = storage.subscribe(self._on_signal, "task", "slot")
+        self._unsubscribe = storage.subscribe(self._on_signal, "task", "slot", "missed")
 
     @property
     def parked(self) -> int:
@@ -354,7 +354,9 @@ class Dispatcher:
         """Wakes one poll for one queued task, chosen by the task's strategy, or for one place under a limit."""
         if signal.queue is not None:
             self._queues[signal.queue.name] = self._heard[signal.queue.name] = signal.queue
-        if signal.kind == "slot":
+        if signal.kind == "missed":
+            self._soon(self._wake_for_missed())
+        elif signal.kind == "slot":
             self._wake_next(signal.key)
         elif signal.preferred and signal.patience:
             self._soon(self._wake_preferred(signal))
@@ -478,6 +480,25 @@ class Dispatcher:
         share = min(_CANDIDATES, MOST_TOLD // max(1, len(self._parked)) or 1)
         polls = {poll: None for skill in self._parked.values() for poll in islice(skill, share)}
         return [(poll.worker, poll.skills) for poll in polls if not poll.is_gone()]
+
+    async def _wake_for_missed(self) -> None:
+        """Looks which tasks wait, and wakes polls for them: other engines queued them, and nobody heard of it here."""
+        while not await self._looks_now():
+            await self._clock.sleep(_LOOK_SECONDS)
+        for queue in list(self._queues.values()):
+            for _ in range(min(queue.length, len(self._parked.get(queue.task_type, ())))):
+                # No other engine is waited for: had one a worker for it, the task would be gone.
+                self._wake(Signal("task", queue.name, queue=queue), holds=False)
+
+    async def _looks_now(self) -> bool:
+        """Looks whatever was found a moment ago; returns whether the storage answered."""
+        with contextlib.suppress(StorageError):
+            while self._look is not None:
+                # Not this one: it may have begun before the tasks were queued.
+                await asyncio.shield(self._look)
+            self._looks_at = float("-inf")
+            return await self._look_again()
+        return False
 
     def _wake_next(self, skill: str) -> None:
         """Wakes the poll that has slept longest."""

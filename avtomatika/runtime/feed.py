@@ -205,7 +205,7 @@ class Feed:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._reading: asyncio.Task[None] | None = None
         self._is_closed = False
-        self._unsubscribe = storage.subscribe(self._on_signal, "job", "progress")
+        self._unsubscribe = storage.subscribe(self._on_signal, "job", "progress", "missed")
 
     def count(self, client: str) -> int:
         """Returns how many followers a client has at this engine."""

@@ -50,7 +50,7 @@ class Historian:
         # Presence of workers is no job state: what does not fit while the history is down is dropped, oldest first.
         self._worker_events: deque[WorkerEvent] = deque(maxlen=_MAX_WORKER_EVENTS)
         self._loop: asyncio.Task[None] | None = None
-        self._unsubscribe = storage.subscribe(self._on_signal, "event")
+        self._unsubscribe = storage.subscribe(self._on_signal, "event", "missed")
 
     def start(self) -> None:
         """Begins to carry."""

@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from avtomatika.blueprints import CompiledBlueprint
@@ -29,6 +30,14 @@ log = logging.getLogger(__name__)
 _HANDLERS, _HANDLER_SECONDS = 5, 5.0
 # How often it is looked whether a handler has returned, should the signal of that be lost.
 _NOTE_SECONDS = 30.0
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """Somebody who waits for a job; is answered once told, and looks whether there is an answer at any news."""
+
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    is_told: bool = False
 
 
 class Jobs:
@@ -55,8 +64,8 @@ class Jobs:
         self._storage = storage
         self._performer = performer
         self._clock = clock
-        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
-        self._unsubscribe = storage.subscribe(self._on_signal, "job", "progress")
+        self._waiting: dict[str, set[_Waiter]] = defaultdict(set)
+        self._unsubscribe = storage.subscribe(self._on_signal, "job", "progress", "missed")
         self._notes: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
@@ -64,9 +73,8 @@ class Jobs:
         self._unsubscribe()
         for note in self._notes:
             note.cancel()
-        for events in self._waiting.values():
-            for event in events:
-                event.set()
+        for job_id in self._waiting:
+            self._tell(job_id)
 
     async def create(
         self,
@@ -315,23 +323,37 @@ class Jobs:
         Raises:
             JobNotFoundError: no such job.
         """
-        changed = asyncio.Event()
-        self._waiting[job_id].add(changed)
+        waiter = _Waiter()
+        self._waiting[job_id].add(waiter)
+        ends_at = self._clock.now() + seconds
         try:
-            # Looked up after joining: a change in between is either seen here or sets the event.
-            job = await self.get(job_id)
-            if job.version > version or job.is_terminal or seconds <= 0:
-                return job
-            try:
-                await self._clock.wait_for(changed.wait(), seconds)
-            except TimeoutError:
-                return job
-            return await self.get(job_id)
+            while True:
+                # Looked up after joining: a change in between is either seen here or brings news.
+                is_told = waiter.is_told
+                waiter.news.clear()
+                job = await self.get(job_id)
+                left = ends_at - self._clock.now()
+                if job.version > version or job.is_terminal or is_told or left <= 0:
+                    return job
+                try:
+                    await self._clock.wait_for(waiter.news.wait(), left)
+                except TimeoutError:
+                    return await self.get(job_id)
         finally:
-            self._waiting[job_id].discard(changed)
+            self._waiting[job_id].discard(waiter)
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 
     def _on_signal(self, signal: Signal) -> None:
-        for event in self._waiting.get(signal.key, ()):
-            event.set()
+        if signal.kind != "missed":
+            self._tell(signal.key)
+            return
+        # Any of these jobs may have changed: all look, and those whose jobs have not changed wait on.
+        for waiters in self._waiting.values():
+            for waiter in waiters:
+                waiter.news.set()
+
+    def _tell(self, job_id: str) -> None:
+        for waiter in self._waiting.get(job_id, ()):
+            waiter.is_told = True
+            waiter.news.set()

@@ -80,7 +80,7 @@ class Postman:
             if carrier.topic in self._rounds:
                 raise ValueError(f"each topic has one carrier; got two for '{carrier.topic}'")
             self._rounds[carrier.topic] = _Round(storage, clock, carrier)
-        self._unsubscribe = storage.subscribe(self._on_signal, "message")
+        self._unsubscribe = storage.subscribe(self._on_signal, "message", "missed")
 
     def start(self) -> None:
         """Begins to carry."""

@@ -121,7 +121,11 @@ class Runner:
         self._drain = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         performer.handlers = self
-        self._subscriptions = (storage.subscribe(self._on_ready, "ready"), storage.subscribe(self._on_job, "job"))
+        self._subscriptions = (
+            storage.subscribe(self._on_ready, "ready", "missed"),
+            # An end that was missed is seen when the claims are extended.
+            storage.subscribe(self._on_job, "job"),
+        )
 
     @property
     def active(self) -> int:

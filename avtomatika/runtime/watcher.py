@@ -69,7 +69,7 @@ class Watcher:
         self._told_of = float("inf")
         self._stumbled = False
         self._loop: asyncio.Task[None] | None = None
-        self._unsubscribe = storage.subscribe(self._on_signal, "timer", "ready")
+        self._unsubscribe = storage.subscribe(self._on_signal, "timer", "ready", "missed")
 
     def start(self) -> None:
         """Begins to watch."""
@@ -84,7 +84,7 @@ class Watcher:
 
     def _on_signal(self, signal: Signal) -> None:
         # A wake-up that is due already is the runners' business, who hear of it too.
-        if signal.kind != "timer" and signal.at <= self._clock.now():
+        if signal.kind == "ready" and signal.at <= self._clock.now():
             return
         self._told_of = min(self._told_of, signal.at)
         if signal.at < self._looks_at:

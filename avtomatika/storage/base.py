@@ -399,7 +399,8 @@ class Signal(Struct, frozen=True):
         kind: ``ready`` (a wake-up was queued or given back), ``task`` (a task was queued; one signal for each),
             ``slot`` (a claimed task that counts against a limit has ended), ``timer`` (timers or leases were set),
             ``job`` (a job was committed), ``progress``, ``event`` (rows wait in the outbox), ``message`` (messages wait
-            in the outbox), ``loss`` (the backend has lost what it had acknowledged).
+            in the outbox), ``missed`` (signals of other engines may have been lost: whatever one waits for has to be
+            looked for), ``loss`` (the backend has lost what it had acknowledged).
         key: the queue's name for ``task``, the task's type for ``slot``, the job's id for ``job`` and ``progress``, the
             topic for ``message`` (empty for any), ``gone`` or ``rolled_back`` for ``loss``, else empty.
         at: when the earliest ``timer`` fires, a ``ready`` job or the earliest ``message`` is due; else 0.
@@ -469,8 +470,9 @@ class Storage(Protocol):
     def subscribe(self, listener: Listener, *kinds: str) -> Callable[[], None]:
         """Calls ``listener`` in the event loop for signals of all engines; returns the function that ends it.
 
-        Of these ``kinds`` only; without any, of all. Signals come after what they tell of can be read. A listener must
-        not block nor raise; one that raises is logged, and neither the step nor the other listeners suffer.
+        Of these ``kinds`` only; without any, of all. Signals come after what they tell of can be read. A backend that
+        may lose signals of other engines says ``missed`` once it hears them again. A listener must not block nor raise;
+        one that raises is logged, and neither the step nor the other listeners suffer.
         """
         ...
 

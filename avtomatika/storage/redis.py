@@ -183,11 +183,13 @@ class RedisStorage(Storage):
 
     async def _look(self, again: bool) -> None:
         """Says that this engine listens, and sees whether the data is still there; after a loss everybody looks."""
-        await self._link.ask("SADD", self._keyspace.key("engines"), self._name)
+        is_new = await self._link.ask("SADD", self._keyspace.key("engines"), self._name)
         await self._server.check()
         if again:
             self._read_at = None
-            self._listeners.tell([Signal("ready"), Signal("timer"), Signal("event"), Signal("message")])
+        # A line may also have stood while nobody was told that this engine listens.
+        if again or (is_new and self._is_open):
+            self._listeners.tell([Signal("missed")])
 
     async def _run(self, name: str, *, job_id: str = "", repeats: bool = True, **arguments: Any) -> Any:
         """Runs a script, tells its signals, and returns its result."""

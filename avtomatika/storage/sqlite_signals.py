@@ -11,8 +11,6 @@ from avtomatika.core.document import Document
 from avtomatika.storage.base import Signal
 from avtomatika.storage.records import queue_of
 from avtomatika.storage.sqlite_queries import QUERIES
-from avtomatika.storage.sqlite_reads import list_queues
-from avtomatika.storage.sqlite_step import Step
 
 _KEPT = 1024  # entries; each is what one group of steps told
 _TRIMMED_EACH = 256
@@ -47,12 +45,8 @@ class SignalLog:
         if self._appended == self._seen + 1:
             self._seen = self._appended
 
-    def hear(self, now: float) -> list[Signal]:
-        """Returns what other processes told since the last time; outside a transaction.
-
-        Args:
-            now: the moment.
-        """
+    def hear(self) -> list[Signal]:
+        """Returns what other processes told since the last time; outside a transaction."""
         version = self._data_version()
         if version == self._version:
             return []
@@ -62,21 +56,15 @@ class SignalLog:
         ).fetchall()
         if not entries:
             return []
-        missed = entries[0][0] > self._seen + 1
+        # Part of the log was forgotten before it was read.
+        missed = [Signal("missed")] if entries[0][0] > self._seen + 1 else []
         self._seen = entries[-1][0]
-        signals = [_unpack(plain) for _, raw in entries if raw is not None for plain in Document(raw).value()]
-        return [*signals, *self._anything(now)] if missed else signals
+        return [_unpack(plain) for _, raw in entries if raw is not None for plain in Document(raw).value()] + missed
 
     def _data_version(self) -> int:
         """Returns a number that changes when another connection has written to the file."""
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         return int(version)
-
-    def _anything(self, now: float) -> list[Signal]:
-        """Returns signals that make everybody look: part of the log was forgotten before it was read."""
-        queues = list_queues(Step(self._connection, now))
-        tasks = [Signal("task", queue.name, queue=queue) for queue in queues for _ in range(min(queue.length, _KEPT))]
-        return [Signal("ready", at=now), Signal("timer", at=now), Signal("event"), Signal("message"), *tasks]
 
 
 def _pack(signal: Signal) -> list[Any]:

@@ -133,7 +133,7 @@ class Writer:
     def _listen(self) -> None:
         self._listened_at = time.monotonic()
         try:
-            signals = self._signals.hear(self._clock.now())
+            signals = self._signals.hear()
         except sqlite3.Error as error:
             log.warning("%s", failure(self._path, error), extra={"action": "listen_failed"})
             return

@@ -12,6 +12,7 @@ from avtomatika.blueprints import ActionFactory, StateMachineBlueprint
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Limits
+from avtomatika.errors import StorageError
 from avtomatika.history.sqlite import SQLiteHistory
 from avtomatika.payloads.base import PayloadStore
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerProfile
@@ -30,7 +31,8 @@ from avtomatika.runtime.runner import Runner
 from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.watcher import Watcher
 from avtomatika.runtime.workers import Workers
-from avtomatika.storage.base import Storage
+from avtomatika.storage.base import Listener, Queue, Signal, Storage
+from avtomatika.storage.listeners import Listeners
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.testing import FakeClock
 
@@ -163,6 +165,47 @@ class System:
         """Returns the types of the job's rows in the history."""
         await self.historian.flush()
         return [row["event_type"] for row in await self.history.job_events(job_id)]
+
+
+class Line:
+    """A storage as one engine has it, whose connection for signals can break.
+
+    Args:
+        storage: what the engines share.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._listeners = Listeners()
+        self._is_broken = False
+        self.errors: list[StorageError] = []
+        storage.subscribe(self._hear)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def subscribe(self, listener: Listener, *kinds: str) -> Callable[[], None]:
+        """Lets a listener hear what comes over the line."""
+        return self._listeners.add(listener, kinds)
+
+    def _hear(self, signal: Signal) -> None:
+        if not self._is_broken:
+            self._listeners.tell([signal])
+
+    def cut(self) -> None:
+        """Loses all signals from now on."""
+        self._is_broken = True
+
+    def mend(self) -> None:
+        """Hears again, and says that it has missed some."""
+        self._is_broken = False
+        self._listeners.tell([Signal("missed")])
+
+    async def list_queues(self) -> list[Queue]:
+        """Fails as often as the test wants."""
+        if self.errors:
+            raise self.errors.pop()
+        return await self._storage.list_queues()
 
 
 def a_worker(worker_id: str, *skills: str, **facts: Any) -> WorkerProfile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,8 +14,9 @@ from avtomatika.errors import StorageError
 from avtomatika.history.sqlite import SQLiteHistory
 from avtomatika.runtime import historian
 from avtomatika.runtime.historian import Historian
+from avtomatika.storage.base import Storage
 
-from .conftest import System, chain
+from .conftest import Line, System, chain
 
 
 class FlakyHistory(SQLiteHistory):
@@ -84,6 +85,26 @@ async def test_rows_arrive_by_themselves(system: System, history: FlakyHistory) 
 
     await system.historian.stop()
     assert len(history.writes) == ROWS
+
+
+async def test_rows_of_a_signal_that_was_missed_arrive_when_the_line_is_back(
+    system: System, history: FlakyHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another engine has written is carried without waiting for the next look."""
+    monkeypatch.setattr(historian, "_GATHER_SECONDS", 0)
+    line = Line(system.storage)
+    carrier = Historian(cast("Storage", line), history, system.clock)
+    carrier.start()
+    await system.settle()
+    line.cut()
+    await system.ended(await system.create())
+    await system.settle()
+    assert not history.writes
+
+    line.mend()
+
+    await asyncio.wait_for(history.wrote.wait(), 30)
+    await carrier.stop()
 
 
 async def test_rows_that_come_soon_after_others_are_carried_together(

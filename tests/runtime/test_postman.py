@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -17,9 +17,11 @@ from avtomatika.core.states import JobStatus
 from avtomatika.errors import StorageError
 from avtomatika.runtime.batches import batch_of
 from avtomatika.runtime.postman import Postman
-from avtomatika.storage.base import Batch, Committed, Message, Ready
+from avtomatika.storage.base import Batch, Committed, Message, Ready, Storage
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.testing import FakeClock
+
+from .conftest import Line
 
 FIELDS = frozenset(job_fields())
 
@@ -93,9 +95,9 @@ class Office:
         self.postmen: list[Postman] = []
         self._jobs = 0
 
-    def hire(self, *carriers: Bag) -> Postman:
-        """Starts a postman, as another engine would."""
-        postman = Postman(self.storage, self.clock, carriers)
+    def hire(self, *carriers: Bag, line: Line | None = None) -> Postman:
+        """Starts a postman, as another engine would; one whose signals come over a line if there is one."""
+        postman = Postman(cast("Storage", line or self.storage), self.clock, carriers)
         postman.start()
         self.postmen.append(postman)
         return postman
@@ -322,6 +324,22 @@ async def test_signal_lost_costs_time_only(office: Office) -> None:
 
     sent = await office.send("x")
     await office.settle(20)
+
+    assert bag.brought == sent
+
+
+async def test_message_of_a_signal_that_was_missed_is_carried_when_the_line_is_back(office: Office) -> None:
+    """No time passes from then on."""
+    bag, line = Bag(), Line(office.storage)
+    office.hire(bag, line=line)
+    await office.settle()
+    line.cut()
+    sent = await office.send("x")
+    await office.settle()
+    assert bag.brought == []
+
+    line.mend()
+    await office.settle()
 
     assert bag.brought == sent
 

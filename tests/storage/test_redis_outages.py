@@ -36,8 +36,7 @@ async def test_killed_server_comes_back_with_everything_that_was_acknowledged(
             claims = await storage.claim_jobs("e", 100, 60)
             assert {claim.job.id for claim in claims} == set(ids)
             # The other engine hears again, and was told to look at what it may have missed.
-            await ear.wait_for("ready")
-            await ear.wait_for("timer")
+            await ear.wait_for("missed")
             ear.signals.clear()
             await create(storage, a_job(f"r{round_}-news"))
             assert (await ear.wait_for("job")).key == f"r{round_}-news"
@@ -137,6 +136,20 @@ async def test_claim_whose_answer_is_lost_is_not_asked_for_again(
     assert len(await storage.claim_jobs("e", 10, 60)) == 1
 
 
+async def test_line_that_nobody_speaks_to_says_that_signals_were_missed(
+    pair: tuple[RedisStorage, RedisStorage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that has fallen off the list of listeners though its line stands is put back, and told."""
+    monkeypatch.setattr(redis_line, "_QUIET", 0.05)
+    storage, ear = pair[0], Ear(pair[0])
+    engines = storage._keyspace.key("engines")
+
+    await storage._link.ask("SREM", engines, storage._name)
+
+    await ear.wait_for("missed")
+    assert await storage._link.ask("SISMEMBER", engines, storage._name)
+
+
 async def test_silent_line_is_tried_and_given_up(
     start_redis: MakeServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -159,6 +172,6 @@ async def test_silent_line_is_tried_and_given_up(
         with plain_client(server) as client:
             client.execute_command("CLIENT", "PAUSE", 600)
 
-        await ear.wait_for("ready")
+        await ear.wait_for("missed")
 
     assert "lost the signals of other engines" in caplog.text
