@@ -33,15 +33,14 @@ class Listeners:
     def tell(self, signals: Iterable[Signal]) -> None:
         """Lets each listener hear what it wants of these; one that raises is logged and harms nobody."""
         for signal in signals:
-            for listener in self._who_hears(signal.kind):
+            listeners = self._of_kind.get(signal.kind)
+            for listener in self._find(signal.kind) if listeners is None else listeners:
                 try:
                     listener(signal)
                 except Exception:
                     log.exception("a listener raised", extra={"action": "listener_failed", "signal": signal.kind})
 
-    def _who_hears(self, kind: str) -> tuple[Listener, ...]:
-        found = self._of_kind.get(kind)
-        if found is None:
-            found = tuple(listener for listener, kinds in self._subscriptions.values() if not kinds or kind in kinds)
-            self._of_kind[kind] = found
+    def _find(self, kind: str) -> tuple[Listener, ...]:
+        found = tuple(listener for listener, kinds in self._subscriptions.values() if not kinds or kind in kinds)
+        self._of_kind[kind] = found
         return found

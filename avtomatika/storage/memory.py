@@ -71,8 +71,8 @@ from avtomatika.storage.records import (
     first_position,
     message_signals,
     next_position,
-    slot_signals,
-    wake_signals,
+    signals_of,
+    task_signal,
 )
 from avtomatika.storage.rows import HistoryStep, encode_rows, parse_step_id
 
@@ -109,13 +109,19 @@ class _JobRow:
 
 
 class _Prepared(Struct, frozen=True):
-    """What a batch writes, in values of the storage's own: all that can fail has been done, nothing is written."""
+    """What a batch writes, in values of the storage's own: all that can fail has been done, nothing is written.
+
+    Args:
+        plain: fields of the job as they are.
+        encoded: fields of the job as bytes.
+        tasks: in order, each with its bytes and whether it is handed out.
+        rows: of the history, or None.
+        change: for the log of changes.
+    """
 
     plain: dict[str, Any]
     encoded: dict[str, bytes]
-    cancelled: Sequence[tuple[Task, bytes]]
-    saved: Sequence[tuple[Task, bytes]]
-    queued: Sequence[tuple[Task, bytes]]
+    tasks: Sequence[tuple[Task, bytes, bool]]
     rows: bytes | None
     change: bytes
 
@@ -166,9 +172,6 @@ class MemoryStorage(Storage):
         """Returns the moment on the clock."""
         return self._clock.now()
 
-    def _tell(self, *signals: Signal) -> None:
-        self._listeners.tell(signals)
-
     # --- jobs ---
 
     async def commit(self, batch: Batch) -> Outcome:
@@ -184,7 +187,7 @@ class MemoryStorage(Storage):
         self._apply(self._write_job(row, batch, prepared), batch, prepared)
         self._last_position = next_position(self._last_position, self._clock.now())
         self._changes.append((self._last_position, prepared.change))
-        self._tell(*self._signals(batch))
+        self._listeners.tell(signals_of(batch))
         return Committed(batch.job.version)
 
     def _is_current(self, row: _JobRow | None, batch: Batch) -> bool:
@@ -200,19 +203,26 @@ class MemoryStorage(Storage):
     def _prepare(self, row: _JobRow | None, batch: Batch) -> _Prepared:
         """Encodes all that the batch writes."""
         job = batch.job
-        closed = [] if row is None or not batch.cancel_open_tasks else [self._load_task(t) for t in row.open_tasks]
         for message in batch.messages:
             encode_message(message)  # never changes, so it is kept as it is; but no storage takes what another cannot
         for write in batch.records:
             check_name(write.space, write.key)
+        has_tasks = batch.cancel_open_tasks or batch.save_tasks or batch.queue_tasks
         return _Prepared(
             *split_job_fields(job, job_fields() if row is None else batch.changed),
-            [_encoded(replace(task, status=TaskStatus.CANCELLED, ended_at=batch.at)) for task in closed],
-            [_encoded(task) for task in batch.save_tasks],
-            [_encoded(task) for task in batch.queue_tasks],
+            self._prepare_tasks(row, batch) if has_tasks else (),
             encode_rows(job.blueprint, batch.at, batch.events) if batch.events else None,
             encode_change(job),
         )
+
+    def _prepare_tasks(self, row: _JobRow | None, batch: Batch) -> list[tuple[Task, bytes, bool]]:
+        closed: list[Task] = []
+        if row is not None and batch.cancel_open_tasks:
+            held = map(self._load_task, row.open_tasks)
+            closed = [replace(task, status=TaskStatus.CANCELLED, ended_at=batch.at) for task in held]
+        # A batch may close all open tasks and say more of some of them: what it says in particular comes last.
+        written = [(task, encode_task(task), False) for task in (*closed, *batch.save_tasks)]
+        return written + [(task, encode_task(task), True) for task in batch.queue_tasks]
 
     def _write_job(self, row: _JobRow | None, batch: Batch, prepared: _Prepared) -> _JobRow:
         job = batch.job
@@ -221,31 +231,30 @@ class MemoryStorage(Storage):
             self._jobs[job.id] = row
             insort(self._by_creation, (job.created_at, job.id))
             self._created += 1
+            self._count(job.status, 1)
             if batch.dedupe is not None:
                 self._remember(batch.dedupe.key, Duplicate(job.id, batch.dedupe.fingerprint), batch.dedupe.ttl)
         else:
-            self._count(row.job.status, -1)
-            prepared.plain["version"] = job.version
+            before, prepared.plain["version"] = row.job.status, job.version
             row.job = replace(row.job, **prepared.plain)
-            if row.encoded or prepared.encoded:
-                kept = {name: raw for name, raw in row.encoded.items() if name not in prepared.plain}
-                row.encoded = kept | prepared.encoded
+            for name in row.encoded.keys() & prepared.plain.keys():
+                del row.encoded[name]
+            row.encoded |= prepared.encoded
+            if row.job.status is not before:
+                self._count(before, -1)
+                self._count(row.job.status, 1)
         if job.is_terminal:
             row.ended_at = job.updated_at
             self._ended.put(job.id, (row.ended_at,))
         elif row.ended_at:
             row.ended_at = 0.0
             self._ended.discard(job.id)
-        self._count(row.job.status, 1)
         return row
 
     def _apply(self, row: _JobRow, batch: Batch, prepared: _Prepared) -> None:
         """Writes everything but the job itself."""
-        # A batch may close all open tasks and say more of some of them: what it says in particular comes last.
-        for task, raw in (*prepared.cancelled, *prepared.saved):
-            self._write_task(row, task, raw)
-        for task, raw in prepared.queued:
-            self._write_task(row, task, raw, in_queue=True)
+        for task, raw, in_queue in prepared.tasks:
+            self._write_task(row, task, raw, in_queue=in_queue)
         if batch.cancel_open_tasks:
             for key in [key for key in row.timers if key[2]]:
                 self._clear_timer(row, key)
@@ -278,30 +287,6 @@ class MemoryStorage(Storage):
                 self._ready.hold(job_id, batch.hold, self._clock.now() + batch.hold.lease)
         elif batch.claim:
             self._ready.forget(job_id)
-
-    def _signals(self, batch: Batch) -> list[Signal]:
-        """Returns what the commit of a batch tells."""
-        signals = [Signal("job", batch.job.id, final=batch.finish)]
-        signals += wake_signals(batch)
-        signals += [self._task_signal(task) for task in batch.queue_tasks]
-        signals += slot_signals(batch)
-        if batch.set_timers and not batch.finish:
-            signals.append(Signal("timer", at=min(timer.at for timer in batch.set_timers)))
-        if batch.events:
-            signals.append(Signal("event"))
-        if batch.messages:
-            signals += message_signals(batch.messages)
-        return signals
-
-    def _task_signal(self, task: Task) -> Signal:
-        return Signal(
-            "task",
-            task.queue,
-            queue=self._tasks.queues[task.queue].kind,
-            strategy=task.strategy,
-            preferred=task.preferred,
-            patience=task.affinity_seconds,
-        )
 
     def _count(self, status: JobStatus, change: int) -> None:
         self._counts[status] += change
@@ -369,7 +354,7 @@ class MemoryStorage(Storage):
         row = self._jobs.get(job_id)
         if row is not None and not row.job.is_terminal:
             self._progress[job_id] = progress
-            self._tell(Signal("progress", job_id))
+            self._listeners.tell([Signal("progress", job_id)])
 
     async def find_progress(self, job_id: str) -> Progress | None:
         """Returns the last progress."""
@@ -382,7 +367,7 @@ class MemoryStorage(Storage):
         now = self._clock.now()
         taken = self._ready.claim(owner, limit, now + lease, now)
         if taken:
-            self._tell(Signal("timer", at=now + lease))
+            self._listeners.tell([Signal("timer", at=now + lease)])
         return [JobClaim(self._jobs[w.job_id].load(), w.token, w.deliveries) for w in taken]
 
     async def extend_claims(self, tokens: Sequence[str], lease: float) -> list[str]:
@@ -390,14 +375,14 @@ class MemoryStorage(Storage):
         until = self._clock.now() + lease
         lost = [token for token in tokens if not self._ready.extend(token, until)]
         if len(lost) < len(tokens):
-            self._tell(Signal("timer", at=until))
+            self._listeners.tell([Signal("timer", at=until)])
         return lost
 
     async def release_claims(self, tokens: Sequence[str]) -> None:
         """Gives claims back."""
         now = self._clock.now()
         released = [wake_up for token in tokens if (wake_up := self._ready.release(token, now))]
-        self._tell(*(Signal("ready", at=wake_up.at) for wake_up in released))
+        self._listeners.tell(Signal("ready", at=wake_up.at) for wake_up in released)
 
     # --- tasks ---
 
@@ -420,7 +405,7 @@ class MemoryStorage(Storage):
         )
         self._hold(task, until)
         self._record_start(task, now)
-        self._tell(Signal("timer", at=until), Signal("event"))
+        self._listeners.tell([Signal("timer", at=until), Signal("event")])
         return task
 
     async def claim_tasks(
@@ -468,7 +453,7 @@ class MemoryStorage(Storage):
             else:
                 ends.append(until)
         if ends:
-            self._tell(Signal("timer", at=min(ends)))
+            self._listeners.tell([Signal("timer", at=min(ends))])
         return lost
 
     def _renew(self, claim: TaskClaim, now: float, lease: float) -> float | None:
@@ -509,7 +494,7 @@ class MemoryStorage(Storage):
             deliveries=held.deliveries - 1,
         )
         self._write_task(self._jobs[task.job_id], task, encode_task(task), in_queue=True)
-        self._tell(self._task_signal(task))
+        self._listeners.tell([task_signal(task)])
 
     def _write_task(self, job: _JobRow, task: Task, raw: bytes, *, in_queue: bool = False) -> None:
         if task.id not in self._tasks.rows:
@@ -564,7 +549,7 @@ class MemoryStorage(Storage):
         for key in keys:
             self._timers_due.put(key, (now + lease,))
         if keys:
-            self._tell(Signal("timer", at=now + lease))
+            self._listeners.tell([Signal("timer", at=now + lease)])
         return [self._timers[key] for key in keys]
 
     async def expired_tasks(self, limit: int) -> list[Task]:
@@ -772,7 +757,3 @@ class MemoryStorage(Storage):
             )
             faults += check_job(facts)
         return faults
-
-
-def _encoded(task: Task) -> tuple[Task, bytes]:
-    return task, encode_task(task)

@@ -80,9 +80,14 @@ def started(task: Task, state: str) -> RecordHistory:
 def signals_of(batch: Batch) -> list[Signal]:
     """Returns what the commit of a batch tells."""
     signals = [Signal("job", batch.job.id, final=batch.finish)]
-    signals += wake_signals(batch)
-    signals += [task_signal(task) for task in batch.queue_tasks]
-    signals += slot_signals(batch)
+    ready, hold = batch.ready, batch.hold
+    if ready is not None and not batch.finish and not (batch.claim and batch.keep_claim):
+        # Either the wake-up is queued, or a claim of this very step holds it until that ends.
+        signals.append(Signal("ready", at=ready.at) if hold is None else Signal("timer", at=batch.at + hold.lease))
+    if batch.queue_tasks:
+        signals += map(task_signal, batch.queue_tasks)
+    if batch.save_tasks:
+        signals += _slot_signals(batch.save_tasks)
     if batch.set_timers and not batch.finish:
         signals.append(Signal("timer", at=min(timer.at for timer in batch.set_timers)))
     if batch.events:
@@ -92,21 +97,12 @@ def signals_of(batch: Batch) -> list[Signal]:
     return signals
 
 
-def wake_signals(batch: Batch) -> list[Signal]:
-    """Returns what tells that a wake-up was queued, or when the claim ends that holds it."""
-    if batch.ready is None or batch.finish or (batch.claim and batch.keep_claim):
-        return []
-    if batch.hold is not None:
-        return [Signal("timer", at=batch.at + batch.hold.lease)]
-    return [Signal("ready", at=batch.ready.at)]
-
-
-def slot_signals(batch: Batch) -> list[Signal]:
+def _slot_signals(saved: Iterable[Task]) -> list[Signal]:
     """Returns what tells that tasks which count against a limit count no more, by type.
 
     Those that ``cancel_open_tasks`` closes are not known here; a dispatcher that is held up looks again by itself.
     """
-    return [Signal("slot", name) for name in dict.fromkeys(task.type for task in batch.save_tasks if task.limits)]
+    return [Signal("slot", name) for name in dict.fromkeys(task.type for task in saved if task.limits)]
 
 
 def message_signals(messages: Iterable[Message]) -> list[Signal]:
