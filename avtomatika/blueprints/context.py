@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
+
+from msgspec import Struct, field
 
 from avtomatika.blueprints.actions import ActionFactory
 
 
-@dataclass
-class JobContext:
+class JobContext(Struct, dict=True):  # a decorator of handlers may hang something of its own on it
     """Everything that a handler can ask for, in one object.
 
     Handlers usually name single fields as their arguments; a handler that names ``context`` receives the whole.

@@ -6,14 +6,14 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
 from avtomatika.blueprints.conditions import Condition
 from avtomatika.blueprints.context import JobContext
 from avtomatika.errors import ArgumentError, BlueprintError
 
-KNOWN_ARGUMENTS: Final = (*(field.name for field in fields(JobContext)), "context")
+KNOWN_ARGUMENTS: Final = (*JobContext.__struct_fields__, "context")
 """Names that a handler can always ask for."""
 
 _BY_ANNOTATION: Final = {"ActionFactory": "actions", "JobContext": "context"}

@@ -46,7 +46,7 @@ def returned(step: Step, event: HandlerReturned) -> str:
     if step.job.status is not JobStatus.RUNNING:
         return "stale_task"
     size = len(event.state_history)
-    if size > max(step.limits.max_data, len(step.job.state_history)):
+    if size > step.limits.max_data and size > len(step.job.state_history):
         error = DataSizeError("state_history", size, step.limits.max_data)
         step.quarantine(step.fault(f"left too much: {error}"))
     else:
@@ -58,18 +58,20 @@ def _took(step: Step, event: HandlerReturned) -> None:
     """What the handler asked for can be done."""
     if event.state_history != step.job.state_history:
         step.change(state_history=event.state_history)
-    step.learn(event.file_facts.values())
-    step.record_files(event.moved, attempt=step.job.attempt)
+    if event.file_facts or event.moved:
+        step.learn(event.file_facts.values())
+        step.record_files(event.moved, attempt=step.job.attempt)
+    state = step.state
     match event.action:
-        case None if step.state.is_end:
+        case None if state.is_end:
             result = event.returned if event.has_returned else event.state_history
-            step.finish(JobStatus(step.state.outcome), result)
+            step.finish(JobStatus(state.outcome), result)
         case None:
             step.quarantine(step.fault(f"returned without an action; call {_EXPECTED}, or mark it is_end=True."))
-        case _ if step.state.is_end:
+        case _ if state.is_end:
             step.quarantine(step.fault("is an end state and asked for an action; drop is_end=True or the action."))
-        case Transition(state):
-            step.enter(state)
+        case Transition():
+            step.enter(event.action.state)
         case Dispatch(spec) if step.is_aggregator(spec.transitions.get("success", "")):
             # One of several calls that lead into an aggregator, which happens to be the only one this time.
             dispatching.fan_out(step, Parallel((spec,), spec.transitions["success"]))

@@ -146,7 +146,7 @@ class Tracer:
 
     def handler(self, job: Job) -> AbstractContextManager[None]:
         """Lasts as long as a call of a handler."""
-        return nullcontext()
+        return _UNFOLLOWED
 
     def for_worker(self, task: Task) -> Mapping[str, str]:
         """Returns the carrier that a worker gets with a task."""
@@ -164,6 +164,7 @@ class Tracer:
         """Sends what is left."""
 
 
+_UNFOLLOWED = nullcontext()
 SILENT = Meter()
 """Counts nothing."""
 UNTRACED = Tracer()

@@ -70,8 +70,8 @@ def batch_of(
         match effect:
             case RecordHistory():
                 events.append(effect)
-            case RunHandler(_, due):
-                ready = Ready(due)
+            case RunHandler():
+                ready = Ready(effect.at)
             case DispatchTask(task):
                 queue.append(task)
             case SaveTask(task):

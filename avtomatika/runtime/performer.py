@@ -118,7 +118,7 @@ class Performer:
         if len(job.initial_data) > self._limits.max_data:
             raise DataSizeError("initial_data", len(job.initial_data), self._limits.max_data)
         now = await self._storage.now()
-        decision = self._decide(job, event, now)
+        decision = decide(job, event, self.graph_of(job), now, self._limits)
         outcome = await self._commit(batch_of(job, decision, now, dedupe=dedupe, records=records))
         if isinstance(outcome, Committed):
             self._written(job, decision)
@@ -355,13 +355,14 @@ class Performer:
             await self._reputations.learn(decision)
 
     def _decide_from_start(self, job: Job, event: Event, now: float) -> Decision:
+        graph, limits = self.graph_of(job), self._limits
         if job.status is JobStatus.RUNNING or not isinstance(event, HandlerReturned | HandlerFailed):
-            return self._decide(job, event, now)
-        start = self._decide(job, _STARTED, now)
+            return decide(job, event, graph, now, limits)
+        start = decide(job, _STARTED, graph, now, limits)
         if start.ignored:
             return start
         # Two decisions, but one commit and one version: what they create is named after the version that is written.
-        decision = self._decide(replace(start.job, version=job.version), event, now)
+        decision = decide(replace(start.job, version=job.version), event, graph, now, limits)
         return decision if decision.ignored else replace(decision, changed=decision.changed | start.changed)
 
     async def _decide_whole(self, job: Job, event: Event, now: float) -> tuple[Job, Decision]:
@@ -375,10 +376,6 @@ class Performer:
     def graph_of(self, job: Job) -> Graph:
         """Returns the graph that is decided by: of the job's version, or of the latest one that is loaded."""
         return self._registry.graph_of(job.blueprint, job.blueprint_version)
-
-    def _decide(self, job: Job, event: Event, now: float) -> Decision:
-        graph = self.graph_of(job)
-        return decide(job, event, graph, now, self._limits)
 
 
 def _claim_of(task: Task) -> TaskClaim:

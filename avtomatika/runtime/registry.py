@@ -62,7 +62,7 @@ class Registry:
 
     def graph_of(self, name: str, version: str) -> Graph:
         """Returns the graph to decide by: of that version, else of the latest one, else an empty one."""
-        blueprint = self.find_version(name, version) or self.find(name)
+        blueprint = self._versions.get((name, version)) or self._latest.get(name)
         return blueprint.graph if blueprint is not None else Graph(name, ())
 
     def find_endpoint(self, version: str, endpoint: str) -> CompiledBlueprint | None:

@@ -10,7 +10,7 @@ import inspect
 import itertools
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -30,7 +30,7 @@ from avtomatika.core.events import (
     StateMissing,
     StepBroke,
 )
-from avtomatika.core.job import Job
+from avtomatika.core.job import FanOut, Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import (
     BlueprintError,
@@ -428,7 +428,8 @@ class Runner:
         name = job.state
         try:
             # Apart: if the storage does not answer here, that is no failure of the handler.
-            context = await self._context(job, blueprint.data_stores)
+            branches = await self._branches(job.id, job.fan_out) if job.fan_out is not None else ()
+            context = _context_of(job, blueprint.data_stores, branches)
         except PayloadLostError as error:
             log.warning("%s", error, extra={"action": "payload_lost", "job_id": job.id, "state": job.state})
             return HandlerFailed("PAYLOAD_LOST_ERROR", str(error), self._clock.now() - began, name)
@@ -440,20 +441,22 @@ class Runner:
                 files = TaskFiles(self._payloads, job.id, context.file_facts)
                 context.task_files = files if handler.is_async else files.blocking(asyncio.get_running_loop())
             with self._tracer.handler(job):
-                returned = await self._invoke(handler, handler.arguments(context))
+                arguments = handler.arguments(context)
+                returned = await (handler.function(**arguments) if handler.is_async else _in_thread(handler, arguments))
             if isinstance(context.actions.requested, SubBlueprint):
                 # A slip is told now, with what there is.
                 child = self._registry.get(context.actions.requested.blueprint)
                 child.check_input(dict(context.actions.requested.initial_data))
             state_history = Document.of(context.state_history, "state_history")
-            result = Document.of(dict(returned), "the returned result") if isinstance(returned, Mapping) else NULL
+            has_returned = isinstance(returned, Mapping)
+            result = Document.of(dict(returned), "the returned result") if has_returned else NULL
             if blueprint.output_schema is not None and blueprint.graph.state(job.state).outcome == "finished":
-                blueprint.check_output((result if isinstance(returned, Mapping) else state_history).value())
+                blueprint.check_output((result if has_returned else state_history).value())
             return HandlerReturned(
                 context.actions.requested,
                 state_history,
                 result,
-                isinstance(returned, Mapping),
+                has_returned,
                 self._clock.now() - began,
                 name,
                 context.file_facts,
@@ -481,39 +484,48 @@ class Runner:
             if files is not None:
                 await files.close()
 
-    async def _context(self, job: Job, data_stores: Any) -> JobContext:
-        results: dict[str, dict[str, Any]] = {}
-        file_facts = dict(job.file_facts)
-        if job.fan_out is not None:
-            branches = await self._depot.fetch_tasks(await self._storage.list_tasks(job.id, job.fan_out.id))
-            results = fan_outs.results(branches)
-            file_facts |= {facts.uri: facts for task in branches for facts in task.data_metadata.values()}
-        params = job.client.params
-        return JobContext(
-            job_id=job.id,
-            current_state=job.state,
-            initial_data=job.initial_data.value(),
-            state_history=job.state_history.value(),
-            actions=ActionFactory(),
-            # A job that goes on at once has the very object of whoever created it.
-            client=replace(job.client, params=copy.deepcopy(params) if params else {}),
-            data_stores=data_stores,
-            aggregation_results=results,
-            tracing_context=dict(job.tracing_context),
-            webhook_url=job.webhook_url or None,
-            # The same for each try of this step, another one for the next step.
-            idempotency_key=f"{job.id}-{job.transitions}",
-            attempt=job.attempt,
-            file_facts=file_facts,
-        )
+    async def _branches(self, job_id: str, fan_out: FanOut) -> Sequence[Task]:
+        """Returns the parallel tasks that the next handler joins."""
+        return await self._depot.fetch_tasks(await self._storage.list_tasks(job_id, fan_out.id))
 
-    async def _invoke(self, handler: Handler, arguments: Mapping[str, Any]) -> Any:
-        if handler.is_async:
-            return await handler.function(**arguments)
-        call = ThreadCall(functools.partial(handler.function, **arguments), f"avtomatika-{handler.name}")
-        returned = await call.result
-        # A plain wrapper around an async function looks plain, and returns what is still to be awaited.
-        return await returned if inspect.isawaitable(returned) else returned
+
+def _context_of(job: Job, data_stores: Any, branches: Sequence[Task]) -> JobContext:
+    """Returns what a handler can see.
+
+    Args:
+        job: the job.
+        data_stores: of its blueprint.
+        branches: the parallel tasks that the handler joins.
+    """
+    file_facts = dict(job.file_facts)
+    for task in branches:
+        file_facts |= {facts.uri: facts for facts in task.data_metadata.values()}
+    params = job.client.params
+    return JobContext(
+        job_id=job.id,
+        current_state=job.state,
+        initial_data=job.initial_data.value(),
+        state_history=job.state_history.value(),
+        actions=ActionFactory(),
+        # A job that goes on at once has the very object of whoever created it.
+        client=replace(job.client, params=copy.deepcopy(params) if params else {}),
+        data_stores=data_stores,
+        aggregation_results=fan_outs.results(branches) if branches else {},
+        tracing_context=dict(job.tracing_context),
+        webhook_url=job.webhook_url or None,
+        # The same for each try of this step, another one for the next step.
+        idempotency_key=f"{job.id}-{job.transitions}",
+        attempt=job.attempt,
+        file_facts=file_facts,
+    )
+
+
+async def _in_thread(handler: Handler, arguments: Mapping[str, Any]) -> Any:
+    """Calls a plain function."""
+    call = ThreadCall(functools.partial(handler.function, **arguments), f"avtomatika-{handler.name}")
+    returned = await call.result
+    # A plain wrapper around an async function looks plain, and returns what is still to be awaited.
+    return await returned if inspect.isawaitable(returned) else returned
 
 
 def _moves(files: TaskFiles | None) -> tuple[FileMove, ...]:
