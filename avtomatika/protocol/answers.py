@@ -30,7 +30,12 @@ class IgnoredReason(StrEnum):
 
 
 def registered(**extra: Any) -> dict[str, Any]:
-    """Answers a registration; ``extra`` may be a ``warning``, ``batch``, or the four members of an access token."""
+    """Answers a registration.
+
+    Args:
+        extra: a ``warning``, the four members of an access token, and what this engine does beyond the protocol; None
+            stands for nothing.
+    """
     return {"status": "registered", **{key: value for key, value in extra.items() if value is not None}}
 
 

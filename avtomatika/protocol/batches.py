@@ -1,8 +1,10 @@
-"""Many tasks in one answer and many results in one request: an extension between this engine and its own SDK.
+"""Many tasks in one answer, many results in one request, and tasks in the answer to results.
 
-An engine that speaks it says so in the answer to a registration, as ``"batch": 64``; published workers pass that over.
-A worker that knows it asks for tasks with ``batch=N`` in the query of its poll, and posts results to
-``/_worker/tasks/results``. Everything else is as without it.
+This is an extension between this engine and its own SDK. An engine that speaks it says so in the answer to a
+registration, as ``"batch": 64`` and ``"tasks_with_results": true``; published workers pass that over. A worker that
+knows it asks for tasks with ``batch=N`` in the query of its poll, and posts results to ``/_worker/tasks/results``; or
+it asks in the query of a result, whose answer then brings the tasks that wait at that moment. Everything else is as
+without it.
 """
 
 from __future__ import annotations
@@ -12,9 +14,7 @@ from typing import Any
 
 from avtomatika.errors import ProtocolError
 from avtomatika.protocol.codec import dumps
-from avtomatika.protocol.messages import TaskMessage
 from avtomatika.protocol.reading import read_mapping, read_object, read_text, read_whole
-from avtomatika.protocol.tasks import parse_task
 
 MOST = 64
 """How many tasks, or results, go together at most."""
@@ -27,14 +27,14 @@ def parse_announcement(body: Any) -> int:
     return max(1, min(MOST, read_whole(read_mapping(body).get("batch")) or 1))
 
 
+def brings_tasks(body: Any) -> bool:
+    """Reads in the answer to a registration whether answers to results may bring tasks."""
+    return read_mapping(body).get("tasks_with_results") is True
+
+
 def encode_tasks(tasks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Writes the answer to a poll for many, of tasks as they are written alone."""
     return {"tasks": list(tasks)}
-
-
-def parse_tasks(body: Any) -> list[TaskMessage | ProtocolError]:
-    """Reads the answer to a poll, one task or many; in place of one that cannot be understood stands why."""
-    return [_parsed(one) for one in task_bodies(body)]
 
 
 def task_bodies(body: Any) -> list[Any]:
@@ -44,11 +44,10 @@ def task_bodies(body: Any) -> list[Any]:
     return bodies if isinstance(bodies, list) else [bodies]
 
 
-def _parsed(body: Any) -> TaskMessage | ProtocolError:
-    try:
-        return parse_task(body)
-    except ProtocolError as error:
-        return error
+def carried_tasks(body: Any) -> list[Any]:
+    """Reads the tasks in the answer to a result, as they came; most have none."""
+    bodies = read_mapping(body).get("tasks")
+    return bodies if isinstance(bodies, list) else []
 
 
 def write_results(worker_id: str, results: Iterable[str], now: float) -> str:

@@ -1,4 +1,4 @@
-"""The long poll: what a worker says when it asks for a task."""
+"""The long poll, and the wish in a result: what a worker says when it asks for a task."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ def parse_poll(query: Mapping[str, str]) -> Poll:
     )
 
 
+def parse_wish(query: Mapping[str, str]) -> Poll | None:
+    """Reads the query string of a result, which is a poll that is not held; None if no tasks are wanted."""
+    return parse_poll(query) if _limit(query.get("batch")) else None
+
+
 POLL_GRACE = 4.0
 """Seconds that every worker waits for an answer beyond what it says (it hangs up after 5)."""
 _WAITS = "1.0b11"
@@ -61,10 +66,18 @@ def encode_poll(
     """
     return {
         "timeout": str(float(timeout)),
-        "available_skills": ",".join(sorted(available)),
-        "hot_skills": ",".join(sorted(hot)),
+        **_skills(available, hot),
         **({} if limit is None else {"batch": str(limit)}),
     }
+
+
+def encode_wish(available: Iterable[str], hot: Iterable[str], limit: int) -> dict[str, str]:
+    """Writes the query string of a result that asks for tasks; arguments as of a poll."""
+    return {**_skills(available, hot), "batch": str(limit)}
+
+
+def _skills(available: Iterable[str], hot: Iterable[str]) -> dict[str, str]:
+    return {"available_skills": ",".join(sorted(available)), "hot_skills": ",".join(sorted(hot))}
 
 
 def _seconds(text: str | None) -> float | None:

@@ -121,7 +121,7 @@ class Workers:
             ", ".join(profile.skill_names) or "none",
             extra={"action": "worker_registered", "worker_id": profile.worker_id},
         )
-        return registered(batch=MOST)
+        return registered(batch=MOST, tasks_with_results=True)
 
     def _compare_files(self, profile: WorkerProfile) -> None:
         """Says once of each worker that its files are elsewhere: it will find none of the engine's, nor we its own."""

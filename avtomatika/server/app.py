@@ -19,7 +19,9 @@ from avtomatika.server import (
     pasts,
     schedules,
     tasks,
-    worker_protocol,
+    worker_messages,
+    worker_polls,
+    worker_results,
     worker_sockets,
     worker_tokens,
 )
@@ -62,13 +64,13 @@ def build_app(settings: Settings) -> web.Application:
 
 
 def _add_worker_routes(app: web.Application, root: str) -> None:
-    app.router.add_post(f"{root}/workers/register", worker_protocol.register)
-    app.router.add_patch(f"{root}/workers/{{worker_id}}", worker_protocol.heartbeat)
+    app.router.add_post(f"{root}/workers/register", worker_messages.register)
+    app.router.add_patch(f"{root}/workers/{{worker_id}}", worker_messages.heartbeat)
     # No HEAD: it would take a task and give nothing.
-    app.router.add_get(f"{root}/workers/{{worker_id}}/tasks/next", worker_protocol.next_task, allow_head=False)
-    app.router.add_post(f"{root}/tasks/result", worker_protocol.result)
-    app.router.add_post(f"{root}/tasks/results", worker_protocol.results)
-    app.router.add_post(f"{root}/events", worker_protocol.event)
+    app.router.add_get(f"{root}/workers/{{worker_id}}/tasks/next", worker_polls.next_task, allow_head=False)
+    app.router.add_post(f"{root}/tasks/result", worker_results.result)
+    app.router.add_post(f"{root}/tasks/results", worker_results.results)
+    app.router.add_post(f"{root}/events", worker_messages.event)
     app.router.add_post(f"{root}/auth/token", worker_tokens.issue)
     app.router.add_post(f"{root}/auth/token/refresh", worker_tokens.refresh)
     app.router.add_get(f"{root}/ws", worker_sockets.connect)

@@ -6,12 +6,14 @@ If there are enough for a whole one, they do not wait for it: results of differe
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from avtomatika.clock import Clock
 from avtomatika.protocol.batches import AGAIN, REFUSED, parse_answers, with_trace, write_results
+from avtomatika.worker.intake import Ask
 from avtomatika.worker.lifecycle import Reply
 from avtomatika.worker.transport import Transport
 
@@ -26,6 +28,7 @@ _UNAVAILABLE, _BAD_REQUEST = 503, 400
 class _Waiting:
     text: str
     carrier: Mapping[str, str]
+    number: int
     answer: asyncio.Future[Reply]
 
 
@@ -36,24 +39,27 @@ class Bundles:
         transport: the connection; it knows how many results the engine takes at a time.
         worker_id: the sender.
         clock: for time stamps.
+        ask: makes a call that brings results, and asks for tasks with it.
     """
 
-    def __init__(self, transport: Transport, worker_id: str, clock: Clock) -> None:
+    def __init__(self, transport: Transport, worker_id: str, clock: Clock, ask: Ask) -> None:
         self._transport = transport
+        self._ask = ask
         self._worker_id = worker_id
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
         self._senders: set[asyncio.Task[None]] = set()
 
-    async def send(self, text: str, carrier: Mapping[str, str]) -> Reply:
+    async def send(self, text: str, carrier: Mapping[str, str], number: int = 0) -> Reply:
         """Sends a result with whatever else waits, and returns the answer as if it had been sent alone.
 
         Args:
             text: the result in JSON.
             carrier: the trace that it belongs to, if it does.
+            number: how many tasks may be asked for with it.
         """
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(text, carrier, answer))
+        self._waiting.append(_Waiting(text, carrier, number, answer))
         if not self._senders or (len(self._senders) < _SENDERS and len(self._waiting) >= self._transport.batch):
             self._senders.add(asyncio.create_task(self._send_all(), name="worker-results"))
         return await answer
@@ -90,13 +96,19 @@ class Bundles:
     async def _send(self, bundle: list[_Waiting]) -> list[Reply]:
         if len(bundle) > 1:
             texts = [with_trace(one.text, one.carrier) for one in bundle]
-            reply = await self._transport.results(write_results(self._worker_id, texts, self._clock.now()))
+            text = write_results(self._worker_id, texts, self._clock.now())
+            reply = await self._ask(
+                lambda query: self._transport.results(text, query), sum(one.number for one in bundle)
+            )
             if reply.is_ok:
                 return [_reply(answer) for answer in parse_answers(reply.body, len(texts))]
             if reply.is_temporary or reply.is_refused:
                 return [reply] * len(texts)
             # An engine of another version has taken this one's place, or the request was too large: then one by one.
-        return [await self._transport.result(one.text, one.carrier) for one in bundle]
+        return [
+            await self._ask(functools.partial(self._transport.result, one.text, one.carrier), one.number)
+            for one in bundle
+        ]
 
 
 def _reply(answer: dict[str, object]) -> Reply:

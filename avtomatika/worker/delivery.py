@@ -17,6 +17,7 @@ from avtomatika.protocol.messages import Result
 from avtomatika.protocol.reading import read_mapping
 from avtomatika.protocol.results import encode_result
 from avtomatika.worker.bundles import Bundles
+from avtomatika.worker.intake import Ask, Intake
 from avtomatika.worker.lifecycle import Backoff, Reply, ResultStep, after_result, why_ignored
 from avtomatika.worker.meter import Meter
 from avtomatika.worker.outcome import failed_like
@@ -38,13 +39,26 @@ class Delivery:
         clock: measures them.
         tracing: tells which trace a result is part of.
         meter: counts what became of them.
+        intake: keeps places for what results bring.
+        ask: makes a call that brings results, and asks for tasks with it.
     """
 
-    def __init__(self, transport: Transport, settings: Settings, clock: Clock, tracing: Tracing, meter: Meter) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        settings: Settings,
+        clock: Clock,
+        tracing: Tracing,
+        meter: Meter,
+        intake: Intake,
+        ask: Ask,
+    ) -> None:
+        self._intake = intake
         self._meter = meter
+        self._ask = ask
         self._transport = transport
         self._tracing = tracing
-        self._bundles = Bundles(transport, settings.worker_id, clock)
+        self._bundles = Bundles(transport, settings.worker_id, clock, ask)
         self._worker_id = settings.worker_id
         self._timeout = settings.delivery_timeout
         self._attempts = settings.result_attempts
@@ -100,8 +114,11 @@ class Delivery:
             await self._pause(delay)
 
     async def _post(self, text: str) -> Reply:
-        send = self._bundles.send if self._transport.batch > 1 else self._transport.result
-        return await send(text, self._tracing.headers())
+        carrier = self._tracing.headers()
+        with self._intake.place(self._transport.brings) as number:
+            if self._transport.batch > 1:
+                return await self._bundles.send(text, carrier, number)
+            return await self._ask(lambda query: self._transport.result(text, carrier, query), number)
 
     async def _detour(self, text: str) -> Reply | None:
         """Offers a result to the other engines; returns the answer of one that knows the job."""

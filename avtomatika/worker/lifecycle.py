@@ -165,8 +165,9 @@ def room(limits: Mapping[str, int | None], running: Iterable[str], concurrency: 
         concurrency: how many tasks may run at once in all.
     """
     count = Counter(running)
-    free = [limit - count[name] for name, limit in limits.items() if limit is not None and count[name] < limit]
-    return max(0, min([concurrency - count.total(), *free]))
+    places = (concurrency if limit is None else limit - count[name] for name, limit in limits.items())
+    free = [place for place in places if place > 0]
+    return max(0, min([concurrency - count.total(), *free])) if free else 0
 
 
 def status_word(available: frozenset[str], running: int, concurrency: int, is_leaving: bool) -> str:

@@ -10,6 +10,8 @@ from avtomatika.protocol.messages import Result, TaskMessage, WorkerProfile
 from avtomatika.worker.delivery import Delivery
 from avtomatika.worker.engines import EngineAddress
 from avtomatika.worker.event_feed import EventFeed
+from avtomatika.worker.intake import Intake, Question
+from avtomatika.worker.lifecycle import Reply
 from avtomatika.worker.meter import Meter
 from avtomatika.worker.presence import Presence
 from avtomatika.worker.progress import ProgressFeed
@@ -34,6 +36,7 @@ class Line:
         settles: takes a result that reaches the engine another way, and returns whether it is one.
         meter: counts calls and results.
         gauges: measure the machine.
+        intake: starts the tasks that come with answers to results.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Line:
         settles: Callable[[Result], Awaitable[bool]],
         meter: Meter,
         gauges: Gauges,
+        intake: Intake,
     ) -> None:
         self.address = address
         self.transport = Transport(settings, clock, address, meter)
@@ -54,7 +58,8 @@ class Line:
         self.socket = Socket(self.transport, settings, work, clock) if settings.websockets else None
         self.progress = ProgressFeed(self.transport, settings.worker_id, clock, self.socket)
         self.events = EventFeed(self.transport, settings, clock)
-        self.delivery = Delivery(self.transport, settings, clock, tracing, meter)
+        self.delivery = Delivery(self.transport, settings, clock, tracing, meter, intake, self._ask_with)
+        self._intake = intake
         self._settles = settles
         self._clock = clock
         self.failures = 0
@@ -93,6 +98,9 @@ class Line:
         """Returns when the engine has the result, or it was given up."""
         if not await self._settles(result):
             await self.delivery.deliver(result)
+
+    async def _ask_with(self, send: Question, number: int) -> Reply:
+        return await self._intake.ask_with(send, number, self)
 
     async def close(self) -> None:
         """Closes the connection."""

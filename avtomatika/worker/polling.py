@@ -7,16 +7,14 @@ import logging
 from collections.abc import Sequence
 
 from avtomatika.clock import Clock
-from avtomatika.errors import ProtocolError
 from avtomatika.protocol.batches import task_bodies
 from avtomatika.protocol.polls import encode_poll
-from avtomatika.protocol.tasks import parse_task
 from avtomatika.worker.engines import Mode
+from avtomatika.worker.intake import Intake
 from avtomatika.worker.lifecycle import SHORT_POLL, TOO_MANY, Backoff, Reply, after_heartbeat
 from avtomatika.worker.line import Line
 from avtomatika.worker.rota import Rota
 from avtomatika.worker.settings import Settings
-from avtomatika.worker.trust import Trust
 from avtomatika.worker.work import Work
 
 logger = logging.getLogger("avtomatika.worker")
@@ -31,11 +29,12 @@ class Polling:
     Args:
         lines: to the engines, in the order in which they are asked.
         settings: delays.
-        work: where tasks are started.
+        work: says what there is room for.
+        intake: starts what comes.
         clock: measures delays.
     """
 
-    def __init__(self, lines: Sequence[Line], settings: Settings, work: Work, clock: Clock) -> None:
+    def __init__(self, lines: Sequence[Line], settings: Settings, work: Work, intake: Intake, clock: Clock) -> None:
         self._lines = lines
         self._rota = Rota([line.address.weight for line in lines], settings.mode)
         self._takes_turns = settings.mode is not Mode.FAILOVER
@@ -43,7 +42,7 @@ class Polling:
         self._idle_delay = settings.idle_delay
         self._refused_delay = settings.refused_poll_delay
         self._backoff = Backoff(settings.poll_retry_initial, settings.poll_retry_max, settings.poll_retry_factor)
-        self._trust = Trust(settings.task_key, required=settings.require_task_signature)
+        self._intake = intake
         self._work = work
         self._clock = clock
 
@@ -58,8 +57,10 @@ class Polling:
                 continue
             line = self._lines[place]
             started = self._clock.now()
-            reply = await self._poll(line, others=sum(usable) > 1)
-            brought = reply.is_ok and self._take(reply, line)
+            limit = max(1, min(line.transport.batch, self._work.room))
+            with self._work.promised(limit):
+                reply = await self._poll(line, limit, others=sum(usable) > 1)
+                brought = self._take(reply, line)
             self._rota.note(place, brought=brought)
             if brought:
                 line.failures = 0
@@ -80,31 +81,21 @@ class Polling:
             for one in waiting:
                 one.cancel()
 
-    async def _poll(self, line: Line, *, others: bool) -> Reply:
+    async def _poll(self, line: Line, limit: int, *, others: bool) -> Reply:
         available = self._work.available
         timeout = self._timeout
         if others and self._takes_turns:
             timeout = min(timeout, _TURN)
         if self._work.has_busy_skill:
             timeout = min(timeout, SHORT_POLL)
-        batch = line.transport.batch
-        limit = min(batch, self._work.room) if batch > 1 else None
-        return await line.transport.poll(encode_poll(timeout, available, self._work.hot, limit), timeout)
+        told = limit if line.transport.batch > 1 else None
+        return await line.transport.poll(encode_poll(timeout, available, self._work.hot, told), timeout)
 
     def _take(self, reply: Reply, line: Line) -> bool:
         """Starts the tasks of an answer; returns whether there were some that can be understood."""
-        started = False
-        for body in task_bodies(reply.body) if reply.body else ():
-            try:
-                task = parse_task(body)
-            except ProtocolError as error:
-                # No bug of ours, so without the place in our code.
-                logger.error("the engine sent a task that cannot be understood: %s", error)  # noqa: TRY400
-                continue
-            logger.info("task %s (%s) starts", task.task_id, task.type)
-            self._work.start(task, line, self._trust.refusal(body))
-            started = True
-        return started
+        bodies = task_bodies(reply.body) if reply.is_ok and reply.body else []
+        started = [self._intake.start(body, line) for body in bodies]
+        return any(started)
 
     def _delay(self, line: Line, reply: Reply, held: float) -> float:
         """Returns seconds to leave an engine alone after a poll that brought no task."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from avtomatika.clock import Clock
 from avtomatika.errors import AuthError
-from avtomatika.protocol.batches import parse_announcement
+from avtomatika.protocol.batches import brings_tasks, parse_announcement
 from avtomatika.protocol.heartbeats import encode_heartbeat
 from avtomatika.protocol.messages import Heartbeat, WorkerProfile
 from avtomatika.protocol.reading import read_mapping, read_text
@@ -128,6 +128,7 @@ class Presence:
         if warning:
             logger.warning("the engine warns: %s", warning)
         self._transport.batch = min(parse_announcement(reply.body), self._settings.batch)
+        self._transport.brings = self._transport.batch if brings_tasks(reply.body) else 0
         self.registered.set()
 
     def _note_refused(self, reply: Reply) -> None:

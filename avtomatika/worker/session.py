@@ -10,6 +10,7 @@ from typing import Any
 
 from avtomatika.clock import Clock
 from avtomatika.protocol.messages import Result, WorkerProfile
+from avtomatika.worker.intake import Intake
 from avtomatika.worker.line import Line
 from avtomatika.worker.meter import SILENT, Meter
 from avtomatika.worker.polling import Polling
@@ -55,14 +56,15 @@ class Session:
         self._settings = settings
         self._work = Work(calls, settings.concurrency, clock, tracing, meter)
         self._work.set_hot(hot)
+        self._intake = Intake(settings, self._work)
         gauges = Gauges(clock)
         self._lines = [
-            Line(settings, address, self._work, profile, clock, tracing, settles, meter, gauges)
+            Line(settings, address, self._work, profile, clock, tracing, settles, meter, gauges, self._intake)
             for address in settings.engines
         ]
         for line in self._lines:
             line.know(self._lines)
-        polling = Polling(self._lines, settings, self._work, clock)
+        polling = Polling(self._lines, settings, self._work, self._intake, clock)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._keeping = [self._begin(line.presence.keep(), "presence") for line in self._lines]
@@ -114,6 +116,7 @@ class Session:
     async def stop(self) -> None:
         """Ends everything in good order: no new tasks, goodbye, the tasks, their results, the connections."""
         self._stop.set()
+        self._intake.close()
         await _end(self._polling)
         with contextlib.suppress(TimeoutError):
             goodbyes = asyncio.gather(*(line.presence.leave() for line in self._lines))

@@ -10,6 +10,7 @@ import contextlib
 import email.utils
 import logging
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -34,6 +35,35 @@ _POLL_GRACE = 10.0
 """Seconds that a poll may outlast what was asked for: the answer needs its way."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request to be made.
+
+    Args:
+        method: of HTTP.
+        path: behind that of the worker protocol.
+        text: the body in JSON, or None.
+        kind: how the body is signed; None if it never is.
+        query: parameters in the address.
+        seconds: how long to wait for the answer.
+        carrier: the trace that it belongs to, if it does.
+    """
+
+    method: str
+    path: str
+    text: str | None = None
+    kind: Kind | None = None
+    query: Mapping[str, str] | None = None
+    seconds: float = _TIMEOUT
+    carrier: Mapping[str, str] | None = None
+
+    @property
+    def word(self) -> str:
+        """What it is for, such as ``register``, ``heartbeat`` or ``poll``."""
+        last = self.path.rsplit("/", 1)[-1]
+        return "heartbeat" if self.method == "PATCH" else _WORDS.get(last, last)
+
+
 class Transport:
     """The connection to one engine. Must be made while an event loop runs.
 
@@ -54,6 +84,8 @@ class Transport:
         address = address or settings.engines[0]
         self.batch = 1
         """How many tasks or results go together: what the engine has announced, and the settings allow."""
+        self.brings = 0
+        """How many tasks the engine gives at most with its answer to results."""
         self._url = address.url
         self._signs = settings.sign_messages
         self._keys: tuple[str, Key] | None = None
@@ -75,7 +107,7 @@ class Transport:
 
     async def register(self, body: Mapping[str, Any]) -> Reply:
         """Introduces the worker; tokens in the answer are used from then on."""
-        reply = await self._request("POST", "workers/register", dumps(body), Kind.REGISTER)
+        reply = await self._request(_Request("POST", "workers/register", dumps(body), Kind.REGISTER))
         if reply.is_ok and not self._credentials.learn(reply.body, self._clock.now()) and self._exchanges:
             await self._exchange()
         return reply
@@ -83,7 +115,7 @@ class Transport:
     async def heartbeat(self, body: Mapping[str, Any]) -> Reply:
         """Gives a sign of life; now and then is also the time to look whether the certificate was renewed."""
         self._certificates.look()
-        return await self._request("PATCH", f"workers/{self._worker_id}", dumps(body), Kind.HEARTBEAT)
+        return await self._request(_Request("PATCH", f"workers/{self._worker_id}", dumps(body), Kind.HEARTBEAT))
 
     async def poll(self, query: Mapping[str, str], seconds: float) -> Reply:
         """Asks for a task; an answer of 204 means that there is none.
@@ -93,24 +125,25 @@ class Transport:
             seconds: how long the server may hold the question.
         """
         path = f"workers/{self._worker_id}/tasks/next"
-        return await self._request("GET", path, query=query, seconds=seconds + _POLL_GRACE)
+        return await self._request(_Request("GET", path, query=query, seconds=seconds + _POLL_GRACE))
 
-    async def result(self, text: str, carrier: Mapping[str, str]) -> Reply:
+    async def result(self, text: str, carrier: Mapping[str, str], query: Mapping[str, str] | None = None) -> Reply:
         """Delivers a result.
 
         Args:
             text: the result in JSON.
             carrier: the trace that it belongs to, if it does.
+            query: what tasks are wanted with the answer; None for none.
         """
-        return await self._request("POST", "tasks/result", text, Kind.RESULT, carrier=carrier)
+        return await self._request(_Request("POST", "tasks/result", text, Kind.RESULT, query, carrier=carrier))
 
-    async def results(self, text: str) -> Reply:
-        """Delivers many results, given as JSON."""
-        return await self._request("POST", "tasks/results", text, Kind.RESULT)
+    async def results(self, text: str, query: Mapping[str, str] | None = None) -> Reply:
+        """Delivers many results, given as JSON; ``query`` as with one."""
+        return await self._request(_Request("POST", "tasks/results", text, Kind.RESULT, query))
 
     async def event(self, text: str) -> Reply:
         """Tells of an event, given as JSON."""
-        return await self._request("POST", "events", text, Kind.EVENT)
+        return await self._request(_Request("POST", "events", text, Kind.EVENT))
 
     def frame(self, event: str) -> str:
         """Returns an event, given as JSON, as it goes over a WebSocket."""
@@ -140,7 +173,7 @@ class Transport:
         """Gets a pair of short-lived tokens, unless it has one, or this engine has none."""
         if not self._credentials.is_issued:
             token = self._credentials.token
-            reply = await self._once("POST", "auth/token", token=token)
+            reply = await self._once(_Request("POST", "auth/token"), token)
             if not self._credentials.learn(reply.body, self._clock.now()):
                 logger.debug("%s gives no short-lived tokens: %s", self._url, reply)
 
@@ -159,9 +192,9 @@ class Transport:
             for token, refresh in credentials.ways():
                 if refresh:
                     body = dumps({"refresh_token": refresh})
-                    reply = await self._once("POST", "auth/token/refresh", body, token=token)
+                    reply = await self._once(_Request("POST", "auth/token/refresh", body), token)
                 else:
-                    reply = await self._once("POST", "auth/token", token=token)
+                    reply = await self._once(_Request("POST", "auth/token"), token)
                 if reply.is_ok and credentials.learn(reply.body, self._clock.now()):
                     logger.info("%s has given a new token", self._url)
                     return True
@@ -181,73 +214,43 @@ class Transport:
         security = dumps({"signature": signature, "signer_id": self._worker_id})
         return f'{text[:-1]},"security":{security}}}'
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        text: str | None = None,
-        kind: Kind | None = None,
-        query: Mapping[str, str] | None = None,
-        seconds: float = _TIMEOUT,
-        carrier: Mapping[str, str] | None = None,
-    ) -> Reply:
+    async def _request(self, request: _Request) -> Reply:
         """Makes a call, with a new token if the present one has ended."""
         if self._credentials.is_due(self._clock.now()):
             await self._renew(self._credentials.token)
         token = self._credentials.token
-        reply = await self._once(method, path, text, kind, query, seconds, carrier, token=token)
+        reply = await self._once(request, token)
         if reply.status == UNAUTHORIZED and await self._renew(token):
-            token = self._credentials.token
-            reply = await self._once(method, path, text, kind, query, seconds, carrier, token=token)
+            reply = await self._once(request, self._credentials.token)
         return reply
 
-    async def _once(
-        self,
-        method: str,
-        path: str,
-        text: str | None = None,
-        kind: Kind | None = None,
-        query: Mapping[str, str] | None = None,
-        seconds: float = _TIMEOUT,
-        carrier: Mapping[str, str] | None = None,
-        *,
-        token: str,
-    ) -> Reply:
+    async def _once(self, request: _Request, token: str) -> Reply:
         began = self._clock.now()
-        reply = await self._answer(method, path, text, kind, query, seconds, carrier, token)
-        self._meter.called(_call(method, path), reply.status, max(0.0, self._clock.now() - began))
+        reply = await self._answer(request, token)
+        self._meter.called(request.word, reply.status, max(0.0, self._clock.now() - began))
         return reply
 
-    async def _answer(
-        self,
-        method: str,
-        path: str,
-        text: str | None,
-        kind: Kind | None,
-        query: Mapping[str, str] | None,
-        seconds: float,
-        carrier: Mapping[str, str] | None,
-        token: str,
-    ) -> Reply:
-        url = f"{self._url}/_worker/{path}"
+    async def _answer(self, request: _Request, token: str) -> Reply:
+        url = f"{self._url}/_worker/{request.path}"
+        text, kind = request.text, request.kind
         try:
             async with self._session.request(
-                method,
+                request.method,
                 url,
                 data=text if text is None or kind is None else self._signed(text, kind, token),
                 headers={
                     _TOKEN: token,
-                    **(carrier or {}),
+                    **(request.carrier or {}),
                     **({} if text is None else {"Content-Type": "application/json"}),
                 },
-                params=query,
-                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT),
+                params=request.query,
+                timeout=aiohttp.ClientTimeout(total=request.seconds, sock_connect=_CONNECT_TIMEOUT),
             ) as response:
                 answer = await response.read()
                 wait = self._seconds(response.headers.get("Retry-After"))
                 return _reply(response.status, answer, wait)
         except TimeoutError:
-            return Reply(0, reason=f"{url} did not answer within {seconds:g} s")
+            return Reply(0, reason=f"{url} did not answer within {request.seconds:g} s")
         except (aiohttp.ClientError, OSError) as error:
             return Reply(0, reason=f"{url}: {error or type(error).__name__}")
 
@@ -264,12 +267,6 @@ class Transport:
         except ValueError:
             return None
         return max(0.0, moment.timestamp() - self._clock.now())
-
-
-def _call(method: str, path: str) -> str:
-    """Returns what a call is for, in a word such as ``register``, ``heartbeat`` or ``poll``."""
-    last = path.rsplit("/", 1)[-1]
-    return "heartbeat" if method == "PATCH" else _WORDS.get(last, last)
 
 
 def _reply(status: int, text: bytes, retry_after: float | None) -> Reply:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -69,7 +70,7 @@ class Work:
         self._calls = calls
         self._functions = calls.functions
         self._limits = {name: function.concurrency for name, function in calls.functions.items()}
-        self._has_unlimited = None in self._limits.values()
+        self._has_limits = any(limit is not None for limit in self._limits.values())
         self._concurrency = concurrency
         self._clock = clock
         self._hot: frozenset[str] = frozenset()
@@ -78,6 +79,7 @@ class Work:
         self._whole: dict[str, asyncio.Task[None]] = {}
         self._undelivered: dict[str, None] = {}
         self._deliveries: set[asyncio.Task[None]] = set()
+        self._promised = 0
         self._has_room = asyncio.Event()
         self._watchers: list[asyncio.Event] = []
         self._note_change()
@@ -106,8 +108,8 @@ class Work:
 
     @property
     def room(self) -> int:
-        """How many more tasks can be started, whichever of the available skills they are of."""
-        return room(self._limits, self._slots.values(), self._concurrency)
+        """How many more tasks can be asked for, whichever of the available skills they are of."""
+        return room(self._limits, self._slots.values(), self._concurrency) - self._promised
 
     @property
     def has_busy_skill(self) -> bool:
@@ -125,8 +127,24 @@ class Work:
         self._note_change()
 
     async def wait_for_room(self) -> None:
-        """Returns when at least one more task can be started."""
-        await self._has_room.wait()
+        """Returns when at least one more task can be asked for."""
+        while True:
+            await self._has_room.wait()
+            # Where several tasks end in one moment, their results ask with the places first.
+            await asyncio.sleep(0)
+            if self._has_room.is_set():
+                return
+
+    @contextlib.contextmanager
+    def promised(self, number: int) -> Iterator[None]:
+        """Keeps so much room for the tasks that a question may bring; they are started before this ends."""
+        self._promised += number
+        self._note_room()
+        try:
+            yield
+        finally:
+            self._promised -= number
+            self._note_room()
 
     def start(self, task: TaskMessage, origin: Origin, refusal: str = "") -> None:
         """Starts a task; one that this worker has already is not started twice.
@@ -161,7 +179,7 @@ class Work:
         self.cancel(tuple(self._running))
 
     async def drain(self, seconds: float) -> bool:
-        """Waits until no function runs.
+        """Waits until no function runs, nor any can come with the answer to a result that is on its way.
 
         Args:
             seconds: how long to wait at most.
@@ -169,7 +187,13 @@ class Work:
         Returns:
             Whether they all ended in time.
         """
-        return await self._wait([running.call for running in self._running.values()], seconds)
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        while self._running or self._promised:
+            ends = [running.call for running in self._running.values()] or self._deliveries
+            if not await self._wait(ends, max(0.0, ends_at - loop.time())):
+                return False
+        return True
 
     async def wait_for_deliveries(self, seconds: float) -> bool:
         """Waits until the engine has all results.
@@ -253,13 +277,18 @@ class Work:
         return failed(task, "PERMANENT_ERROR", message)
 
     def _has_some_room(self) -> bool:
-        """Whether ``available`` has anything; most workers have a skill without a limit, and then that is quick."""
-        return self.running < self._concurrency if self._has_unlimited else bool(self.available)
+        """Whether there is any room; most workers have a skill without a limit, and then that is quick."""
+        if not self._has_limits:
+            return self.running + self._promised < self._concurrency
+        return self.room > 0
 
-    def _note_change(self) -> None:
+    def _note_room(self) -> None:
         if self._has_some_room():
             self._has_room.set()
         else:
             self._has_room.clear()
+
+    def _note_change(self) -> None:
+        self._note_room()
         for changed in self._watchers:
             changed.set()

@@ -10,15 +10,17 @@ import pytest
 from avtomatika.errors import ProtocolError
 from avtomatika.protocol.batches import (
     MOST,
+    brings_tasks,
+    carried_tasks,
     encode_tasks,
     parse_announcement,
     parse_answers,
     parse_results,
-    parse_tasks,
+    task_bodies,
     write_results,
 )
 from avtomatika.protocol.messages import TaskMessage
-from avtomatika.protocol.tasks import encode_task
+from avtomatika.protocol.tasks import encode_task, parse_task
 
 TASK = TaskMessage("j", "t", "work")
 
@@ -40,19 +42,40 @@ def test_announcement_is_read_as_far_as_it_makes_sense(body: Any, number: int) -
     assert parse_announcement(body) == number
 
 
+@pytest.mark.parametrize(
+    ("body", "brings"),
+    [({"tasks_with_results": True}, True), ({"tasks_with_results": "yes"}, False), ({"batch": 64}, False), (7, False)],
+)
+def test_engine_brings_tasks_with_results_only_if_it_says_so(body: Any, brings: bool) -> None:
+    """Any other value may mean something else one day."""
+    assert brings_tasks(body) is brings
+
+
 def test_tasks_survive_the_wire_alone_and_together() -> None:
     """A worker reads both shapes."""
     body = encode_task(TASK)
 
-    assert parse_tasks(body) == [TASK]
-    assert parse_tasks(encode_tasks([body, body])) == [TASK, TASK]
-    assert parse_tasks({"tasks": []}) == []
+    assert task_bodies(body) == [body]
+    assert [parse_task(one) for one in task_bodies(encode_tasks([body, body]))] == [TASK, TASK]
+    assert task_bodies({"tasks": []}) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "carried"),
+    [({"status": "accepted"}, []), ({"tasks": [{"n": 1}, 3]}, [{"n": 1}, 3]), ({"tasks": {}}, []), (None, [])],
+)
+def test_answer_to_a_result_carries_a_list_of_tasks_or_none(body: Any, carried: list[Any]) -> None:
+    """Without the member, the answer itself is no task, as it is in a poll."""
+    assert carried_tasks(body) == carried
 
 
 @pytest.mark.parametrize("body", [{"tasks": [3]}, {"tasks": None}, {"tasks": 3}, {}, 7])
 def test_odd_tasks_are_errors_in_their_places(body: Any) -> None:
-    """One that cannot be understood raises nothing."""
-    assert [type(one) for one in parse_tasks(body)] == [ProtocolError]
+    """One that cannot be understood is one of the tasks that came."""
+    (one,) = task_bodies(body)
+
+    with pytest.raises(ProtocolError):
+        parse_task(one)
 
 
 def test_results_are_written_as_one_json_object() -> None:

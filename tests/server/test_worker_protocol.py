@@ -86,7 +86,7 @@ async def test_worker_of_each_generation_does_a_task(api: Api, generation: str, 
     task = (await send(api, "GET", f"{root}/workers/w1/tasks/next", **headers)).body
     accepted = await send(api, "POST", f"{root}/tasks/result", result_of(generation, task, "w1"), **headers)
 
-    assert registered.body == {"status": "registered", "batch": 64}
+    assert registered.body == {"status": "registered", "batch": 64, "tasks_with_results": True}
     assert heard.body == {"status": "ok"}
     assert accepted.body == {"status": "accepted"}
     job = await api.until(job_id, "finished")

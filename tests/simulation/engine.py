@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from avtomatika.blueprints.retries import RetryPolicy
+from avtomatika.core.job import Task
 from avtomatika.core.steps import Limits
-from avtomatika.errors import JobNotFoundError, JobStateError
+from avtomatika.errors import JobNotFoundError, JobStateError, StorageError
 from avtomatika.protocol.messages import Result
+from avtomatika.protocol.polls import Poll
 from avtomatika.runtime.approvals import Approvals
 from avtomatika.runtime.children import ChildCarrier, ParentCarrier
 from avtomatika.runtime.depot import Depot
@@ -122,15 +125,33 @@ class SimulatedEngine:
         await self.workers.stop()
         await self.historian.stop()
 
-    async def results(self, results: Sequence[Result], worker_id: str) -> list[dict[str, Any] | None]:
-        """Takes many results as the server does; None for one that is to be sent again."""
+    async def results(
+        self, results: Sequence[Result], worker_id: str, wish: int
+    ) -> tuple[list[dict[str, Any] | None], Sequence[Task]]:
+        """Takes many results as the server does, and claims tasks to go with the answer.
+
+        Args:
+            results: the results.
+            worker_id: who sends them.
+            wish: how many tasks it asks for.
+
+        Returns:
+            An answer for each, None for one that is to be sent again; and the tasks.
+        """
         answers = await asyncio.gather(
             *(self.workers.result(result, worker_id) for result in results), return_exceptions=True
         )
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, Exception):
                 raise answer
-        return [None if isinstance(answer, BaseException) else answer for answer in answers]
+        told = [None if isinstance(answer, BaseException) else answer for answer in answers]
+        tasks: Sequence[Task] = ()
+        if wish and {"status": "accepted"} in told:
+            with contextlib.suppress(StorageError):
+                profile = await self.workers.poller(worker_id, Poll(), 0.0)
+                if profile is not None:
+                    tasks = await self.dispatcher.next_tasks(profile, 0.0, wish)
+        return told, tasks
 
     async def call(self, kind: str, make: Callable[[], Coroutine[Any, Any, T]], patience: float = _PATIENCE) -> T:
         """Does what a request over the network would do.

@@ -50,17 +50,21 @@ class SimulatedWorker:
         self._bundle: list[tuple[Result, asyncio.Future[dict[str, Any]]]] = []
         self._sending: asyncio.Task[None] | None = None
         self._is_leaving = False
+        self._works: set[asyncio.Task[None]] = set()
+        self._deaths = 0
 
     def start(self) -> None:
         """Begins to live."""
         self._process = Process()
         self._running = {}
+        self._works = set()
         self._is_leaving = False
         self._process.spawn(self._live())
 
     def _die(self) -> None:
         """Ends at once; a new process takes the name later."""
         self._world.note("%s dies", self.name)
+        self._deaths += 1
         self._process.kill()
         self._outside.spawn(self._come_back())
 
@@ -115,14 +119,13 @@ class SimulatedWorker:
 
     async def _poll_for_many(self) -> None:
         """As our own SDK: one poll at a time, for as many tasks as there is room for."""
-        works: set[asyncio.Task[None]] = set()
         while True:
-            if len(works) == self._world.batch:
-                _, works = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+            if len(self._works) >= self._world.batch:
+                await asyncio.wait(self._works, return_when=asyncio.FIRST_COMPLETED)
                 if self._world.faults.strikes("worker_leaves"):
                     await self._leave()
-            works = {work for work in works if not work.done()}
-            room = self._world.batch - len(works)
+            self._works = {work for work in self._works if not work.done()}
+            room = max(1, self._world.batch - len(self._works))
             try:
                 tasks = await self._call(
                     "poll", lambda engine, room=room: self._poll(engine, room), _POLL_SECONDS + 10.0
@@ -130,7 +133,10 @@ class SimulatedWorker:
             except TROUBLE:
                 await self._world.pause(2.0)
                 continue
-            works.update(await self._begin(tasks))
+            await self._take(tasks)
+
+    async def _take(self, tasks: Sequence[Task]) -> None:
+        self._works.update(await self._begin(tasks))
 
     async def _poll(self, engine: SimulatedEngine, limit: int) -> Sequence[Task]:
         ends_at = self._world.loop.time() + _POLL_SECONDS
@@ -264,11 +270,15 @@ class SimulatedWorker:
         while self._bundle:
             taken, self._bundle = self._bundle, []
             results = [result for result, _ in taken]
-            for (result, answer), told in zip(
-                taken,
-                await self._surely("results", lambda engine, results=results: engine.results(results, self.name)),
-                strict=True,
-            ):
+            # Some ask for as many tasks as have just ended.
+            wish = self._world.draw.choice((0, len(results)))
+            deaths = self._deaths
+            answers, tasks = await self._surely(
+                "results", lambda engine, results=results, wish=wish: engine.results(results, self.name, wish)
+            )
+            if deaths == self._deaths:
+                self._process.spawn(self._take(tasks))
+            for (result, answer), told in zip(taken, answers, strict=True):
                 if told is None:
                     self._bundle.append((result, answer))
                 elif not answer.done():

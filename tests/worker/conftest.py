@@ -46,12 +46,14 @@ class FakeEngine:
     """The endpoints of an engine.
 
     ``script[kind]`` is a list of answers, ``(status, body)`` or ``(status, body, headers)``, used up one by one;
-    ``None`` cuts the connection. After that every request is answered kindly. Tasks are put with ``put``.
+    ``None`` cuts the connection. After that every request is answered kindly. Tasks are put with ``put``. Requests of a
+    kind that has a gate are answered when it opens.
     """
 
     def __init__(self) -> None:
         self.heard: list[Heard] = []
         self.script: dict[str, list[Any]] = {}
+        self.gates: dict[str, asyncio.Event] = {}
         self.tasks: asyncio.Queue[Any] = asyncio.Queue()
         self.news = asyncio.Condition()
         self.sockets: list[web.WebSocketResponse] = []
@@ -147,6 +149,8 @@ class FakeEngine:
         async with self.news:
             self.heard.append(Heard(kind, body, dict(request.query), dict(request.headers), await request.read()))
             self.news.notify_all()
+        if kind in self.gates:
+            await self.gates[kind].wait()
 
     def _scripted(self, kind: str, request: web.Request) -> web.StreamResponse | None:
         answers = self.script.get(kind)

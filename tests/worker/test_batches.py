@@ -186,13 +186,13 @@ class HeldTransport:
         self.sizes: list[int] = []
         self.gate = asyncio.Event()
 
-    async def result(self, _text: str, _carrier: Any) -> Reply:
+    async def result(self, _text: str, _carrier: Any, _query: Any) -> Reply:
         """Takes one result."""
         self.sizes.append(1)
         await self.gate.wait()
         return Reply(200, {"status": "accepted"})
 
-    async def results(self, text: str) -> Reply:
+    async def results(self, text: str, _query: Any) -> Reply:
         """Takes many results."""
         number = len(json.loads(text)["results"])
         self.sizes.append(number)
@@ -203,7 +203,7 @@ class HeldTransport:
 async def test_whole_bundle_does_not_wait_for_the_one_before() -> None:
     """Fewer results gather; and what comes when all are sent goes at once."""
     transport = HeldTransport()
-    bundles = Bundles(transport, "w", FakeClock())  # type: ignore[arg-type]
+    bundles = Bundles(transport, "w", FakeClock(), lambda send, _: send(None))  # type: ignore[arg-type]
     sending = []
     sizes = []
     for _ in range(4):

@@ -22,7 +22,9 @@ from avtomatika.server import (
     pasts,
     schedules,
     tasks,
-    worker_protocol,
+    worker_messages,
+    worker_polls,
+    worker_results,
     worker_tokens,
 )
 from avtomatika.server.openapi.schemas import (
@@ -84,6 +86,7 @@ class Operation:
 
 
 _LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+_WISH = {"batch": TEXT, "available_skills": TEXT, "hot_skills": TEXT}
 _WAIT: Schema = {"type": "number", "minimum": 0, "description": "seconds to wait for the next change, at most 60"}
 _CURSOR: Schema = {"type": "string", "description": "empty for the first page, then next_cursor of the page before"}
 _LAST_ID: Schema = {"type": "string", "pattern": "^[0-9]{1,19}$", "description": "id of the last event that was seen"}
@@ -222,15 +225,17 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
     overview.dashboard: Operation("Engine", ref("Dashboard")),
     schedules.list_: Operation("Engine", {"type": "array", "items": OBJECT}),
     admin.reload_workers: Operation("Engine", record("status", "sections", sections=WHOLE)),
-    worker_protocol.register: Operation("Worker protocol", ref("Registered"), body=REGISTRATION),
-    worker_protocol.heartbeat: Operation("Worker protocol", OBJECT, body=HEARTBEAT),
-    worker_protocol.next_task: Operation(
-        "Worker protocol", ref("TaskMessages"), query={"timeout": TEXT, "batch": TEXT}
+    worker_messages.register: Operation("Worker protocol", ref("Registered"), body=REGISTRATION),
+    worker_messages.heartbeat: Operation("Worker protocol", OBJECT, body=HEARTBEAT),
+    worker_polls.next_task: Operation("Worker protocol", ref("TaskMessages"), query={"timeout": TEXT, **_WISH}),
+    worker_results.results: Operation(
+        "Worker protocol", record("answers", answers=OBJECTS, tasks=OBJECTS), body=RESULTS, query=_WISH
     ),
-    worker_protocol.results: Operation("Worker protocol", record("answers", answers=OBJECTS), body=RESULTS),
-    worker_protocol.result: Operation("Worker protocol", record("status", "reason"), body=RESULT),
+    worker_results.result: Operation(
+        "Worker protocol", record("status", "reason", tasks=OBJECTS), body=RESULT, query=_WISH
+    ),
     worker_tokens.issue: Operation("Worker protocol", OBJECT),
     worker_tokens.refresh: Operation("Worker protocol", OBJECT, body=record("refresh_token")),
-    worker_protocol.event: Operation("Worker protocol", record("status"), body=WORKER_EVENT),
+    worker_messages.event: Operation("Worker protocol", record("status"), body=WORKER_EVENT),
 }
 """Every handler whose answers are described; a route of another one is listed with its summary alone."""
