@@ -8,6 +8,7 @@ from avtomatika.blueprints import dot, graph_dict, mermaid
 from avtomatika.blueprints.drawing import svg
 from avtomatika.errors import suggest
 from avtomatika.server.bodies import RequestError, answer
+from avtomatika.server.headers import FOR_DRAWINGS
 from avtomatika.server.keys import REGISTRY_KEY, SETTINGS_KEY
 from avtomatika.server.views import blueprint_view
 
@@ -27,7 +28,7 @@ async def graph(request: web.Request) -> web.Response:
         case "dot":
             return web.Response(text=dot(drawn), content_type="text/vnd.graphviz")
         case "svg":
-            return web.Response(text=svg(drawn), content_type="image/svg+xml")
+            return web.Response(text=svg(drawn), content_type="image/svg+xml", headers=FOR_DRAWINGS)
         case "mermaid":
             return web.Response(text=mermaid(drawn), content_type="text/vnd.mermaid")
         case "json":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -11,7 +10,7 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage
 
-from avtomatika.core.document import check_depth
+from avtomatika.core.document import MAX_DEPTH, check_depth
 from avtomatika.errors import ProtocolError
 from avtomatika.protocol.codec import dumps, loads
 from avtomatika.server.encoding import ENCODINGS
@@ -48,11 +47,11 @@ def answer(value: Any, status: int = 200) -> web.Response:
 def _encode(value: Any) -> bytes:
     # Most answers are small and plain, and this is ten times as fast. What it writes otherwise than ``dumps`` (letters
     # beyond ASCII) or not at all is left to that.
-    with contextlib.suppress(TypeError, ValueError, OverflowError, RecursionError):
+    try:
         written = _encode_quickly(value)
-        if written.isascii():
-            return written
-    return dumps(value).encode()
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return dumps(value).encode()
+    return written if written.isascii() else dumps(value).encode()
 
 
 async def read_bytes(request: web.Request, limit: int) -> bytes:
@@ -66,11 +65,11 @@ async def read_bytes(request: web.Request, limit: int) -> bytes:
         RequestError: it is larger (413; noticed while reading, before it fills the memory), it is compressed in an
             unknown way (415) or badly (400), or nothing more of it comes (408).
     """
-    if (request.content_length or 0) > limit:
-        raise too_large(request.content_length or 0, limit)
     whole = read_at_once(request, limit)
     if whole is not None:
         return whole
+    if (request.content_length or 0) > limit:
+        raise too_large(request.content_length or 0, limit)
     body = bytearray()
     async for chunk in read_chunks(request):
         body += chunk
@@ -144,15 +143,6 @@ def _check_encoding(request: web.Request) -> None:
         )
 
 
-async def read_json(request: web.Request, limit: int) -> Any:
-    """Returns the decoded JSON body, or None if there is no body.
-
-    Raises:
-        RequestError: it is too large (413) or no JSON (400).
-    """
-    return decode_json(await read_bytes(request, limit))
-
-
 def decode_json(body: bytes) -> Any:
     """Returns the decoded JSON, or None if there is nothing.
 
@@ -171,10 +161,11 @@ async def read_object(request: web.Request, limit: int) -> dict[str, Any]:
     """Returns the body, a JSON object; an empty body is an empty object.
 
     Raises:
-        RequestError: it is something else.
+        RequestError: it is something else, or too large (413).
         DocumentError: it is nested too deep.
     """
-    body = await read_json(request, limit)
+    sent = await read_bytes(request, limit)
+    body = decode_json(sent)
     if body is None:
         return {}
     if not isinstance(body, dict):
@@ -183,7 +174,9 @@ async def read_object(request: web.Request, limit: int) -> dict[str, Any]:
             "invalid_body",
             f'the body is a JSON {_kind(body)}; expected an object, such as {{"initial_data": {{}}}}.',
         )
-    check_depth(body, "the body")
+    # With fewer brackets it cannot be nested deeper.
+    if sent.count(b"{") + sent.count(b"[") > MAX_DEPTH:
+        check_depth(body, "the body")
     return body
 
 

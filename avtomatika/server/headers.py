@@ -12,8 +12,10 @@ _FOR_BROWSERS = {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
-# A drawing that is opened by itself needs its styles, and no more.
-_DRAWING = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+FOR_DRAWINGS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+}
+"""What goes with a drawing: opened by itself it needs its styles, and no more."""
 # What a page of another origin may read of an answer, besides its body.
 _EXPOSED = "Allow, Retry-After"
 
@@ -32,8 +34,6 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers["X-Content-Type-Options"] = "nosniff"
     if request.path.startswith(("/_worker/", "//_worker/")):
         return  # workers are no browsers, and poll often
-    if response.content_type == "image/svg+xml":
-        headers.setdefault("Content-Security-Policy", _DRAWING)
     for name, value in _FOR_BROWSERS.items():
         headers.setdefault(name, value)
     if request.app[SETTINGS_KEY].cors_origins:

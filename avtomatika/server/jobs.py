@@ -36,25 +36,26 @@ from avtomatika.server.queries import encode_cursor, job_query, known_version, w
 from avtomatika.server.repetition import dedupe_of, refuse_conflict
 from avtomatika.server.views import job_view
 
-_OPTIONS = frozenset({"initial_data", "webhook_url", "dispatch_timeout", "result_timeout"})
+_TIMEOUTS = ("dispatch_timeout", "result_timeout")
+_OPTIONS = frozenset({"initial_data", "webhook_url", *_TIMEOUTS})
 
 
 async def create(request: web.Request) -> web.Response:
     """``POST /api/{version}{endpoint}``: creates a job of the blueprint that has this endpoint."""
-    registry, client = request.app[REGISTRY_KEY], request[CLIENT_KEY]
-    blueprint = _find_blueprint(request)
+    app, client = request.app, request[CLIENT_KEY]
+    blueprint = _find_blueprint(request, app[REGISTRY_KEY])
     if blueprint is None:
         if allowed := await _allowed_elsewhere(request):
             raise web.HTTPMethodNotAllowed(request.method, allowed)
-        raise _no_endpoint(request, registry)
-    body = await read_object(request, request.app[SETTINGS_KEY].max_body)
+        raise _no_endpoint(request, app[REGISTRY_KEY])
+    body = await read_object(request, app[SETTINGS_KEY].max_body)
     initial_data, options = _split(body)
     if "initial_data" in body and body.get("webhook_url"):
-        options["webhook_url"] = await request.app[TARGETS_KEY].check(body["webhook_url"])
-    quotas = request.app[QUOTAS_KEY]
-    taken = await quotas.take(client.name, request.app[ACCESS_KEY].monthly_attempts(client.name))
+        options["webhook_url"] = await app[TARGETS_KEY].check(body["webhook_url"])
+    quotas = app[QUOTAS_KEY]
+    taken = await quotas.take(client.name, app[ACCESS_KEY].monthly_attempts(client.name))
     try:
-        job_id, earlier = await request.app[JOBS_KEY].create(
+        job_id, earlier = await app[JOBS_KEY].create(
             blueprint,
             initial_data,
             client=client,
@@ -68,7 +69,7 @@ async def create(request: web.Request) -> web.Response:
         raise
     if earlier is not None:
         await quotas.give_back(taken)
-    refuse_conflict(job_id, earlier, blueprint.name, body)
+        refuse_conflict(job_id, earlier, blueprint.name, body)
     return answer({"status": "accepted", "job_id": job_id}, 202)
 
 
@@ -77,7 +78,7 @@ async def elsewhere(request: web.Request) -> web.Response:
 
     Endpoints of blueprints may be anywhere, so the router alone would call every misspelt path a wrong method.
     """
-    allowed = {"POST"} if _find_blueprint(request) else set()
+    allowed = {"POST"} if _find_blueprint(request, request.app[REGISTRY_KEY]) else set()
     allowed |= await _allowed_elsewhere(request)
     if allowed:
         raise web.HTTPMethodNotAllowed(request.method, allowed)
@@ -191,8 +192,7 @@ def _split(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
         initial_data = {}
     if not isinstance(initial_data, dict):
         raise RequestError(400, "invalid_body", "'initial_data' must be a JSON object.")
-    options = {name: _seconds(body, name) for name in ("dispatch_timeout", "result_timeout")}
-    return initial_data, options
+    return initial_data, {name: _seconds(body, name) for name in _TIMEOUTS if name in body}
 
 
 def _seconds(body: Mapping[str, Any], name: str) -> float | None:
@@ -208,9 +208,8 @@ def _in_zone(timestamp: str, zone: datetime.tzinfo) -> str:
     return datetime.datetime.fromisoformat(timestamp).astimezone(zone).isoformat()
 
 
-def _find_blueprint(request: web.Request) -> CompiledBlueprint | None:
+def _find_blueprint(request: web.Request, registry: Registry) -> CompiledBlueprint | None:
     """Returns the blueprint whose jobs are created at the request's path."""
-    registry = request.app[REGISTRY_KEY]
     path = "/" + request.match_info["path"].strip("/")
     version, _, rest = path[1:].partition("/")
     return registry.find_endpoint(version, f"/{rest}") or registry.find_endpoint("", path)

@@ -10,6 +10,7 @@ from importlib import resources
 from aiohttp import web
 
 from avtomatika.blueprints.drawing import svg
+from avtomatika.server.headers import FOR_DRAWINGS
 from avtomatika.server.keys import (
     CLIENT_KEY,
     HISTORIAN_KEY,
@@ -64,7 +65,7 @@ async def job_graph(request: web.Request) -> web.Response:
     drawing = svg(
         graph, current=None if job.is_terminal else job.state, visited=visited, failed=failed, edge_counts=counts
     )
-    return web.Response(text=drawing, content_type="image/svg+xml")
+    return web.Response(text=drawing, content_type="image/svg+xml", headers=FOR_DRAWINGS)
 
 
 @cache

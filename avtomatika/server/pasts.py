@@ -50,7 +50,7 @@ async def fork(request: web.Request) -> web.Response:
         raise
     if earlier is not None:
         await quotas.give_back(taken)
-    refuse_conflict(job_id, earlier, what, body)
+        refuse_conflict(job_id, earlier, what, body)
     return answer({"status": "accepted", "job_id": job_id, "forked_from": job.id}, 202)
 
 

@@ -40,19 +40,19 @@ def dedupe_of(request: web.Request, client: str, what: str, body: Mapping[str, A
     return Dedupe(f"create:{client}:{key}", _fingerprint(what, body), _SECONDS)
 
 
-def refuse_conflict(job_id: str, earlier: Duplicate | None, what: str, body: Mapping[str, Any]) -> None:
+def refuse_conflict(job_id: str, earlier: Duplicate, what: str, body: Mapping[str, Any]) -> None:
     """Refuses a request whose key was used for another one.
 
     Args:
         job_id: the job that the earlier request made.
-        earlier: what is known of that request, or None if this one is the first.
+        earlier: what is known of that request.
         what: as for ``dedupe_of``.
         body: likewise.
 
     Raises:
         RequestError: it was another one; 409.
     """
-    if earlier is not None and earlier.fingerprint != _fingerprint(what, body):
+    if earlier.fingerprint != _fingerprint(what, body):
         raise RequestError(
             409,
             "idempotency_conflict",

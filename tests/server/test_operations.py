@@ -168,5 +168,6 @@ async def test_graph_of_a_job_shows_its_way(api: Api) -> None:
     answer = await api.get(f"/api/v1/jobs/{job_id}/graph")
 
     assert answer.headers["Content-Type"].startswith("image/svg+xml")
+    assert "style-src 'unsafe-inline'" in answer.headers["Content-Security-Policy"]
     assert "taken" in answer.body
     assert (await api.get(f"/api/v1/jobs/{job_id}/graph", token=OTHER)).status == 404
