@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import parse_qsl
 
 from avtomatika.protocol.reading import read_number
 
@@ -25,19 +27,28 @@ class Poll:
     limit: int | None = None
 
 
-def parse_poll(query: Mapping[str, str]) -> Poll:
-    """Reads the query string of a poll; what cannot be read is taken as not said."""
+# A worker says the same thing in each of its polls, and many workers are alike.
+@lru_cache(maxsize=1000)
+def parse_poll(query: str) -> Poll:
+    """Reads the query string of a poll; what cannot be read is taken as not said.
+
+    Args:
+        query: as it was sent.
+    """
+    # Of what is said twice the first counts.
+    told = dict(reversed(parse_qsl(query, keep_blank_values=True)))
     return Poll(
-        _seconds(query.get("timeout")),
-        _names(query.get("available_skills")),
-        _names(query.get("hot_skills")),
-        _limit(query.get("batch")),
+        _seconds(told.get("timeout")),
+        _names(told.get("available_skills")),
+        _names(told.get("hot_skills")),
+        _limit(told.get("batch")),
     )
 
 
-def parse_wish(query: Mapping[str, str]) -> Poll | None:
+def parse_wish(query: str) -> Poll | None:
     """Reads the query string of a result, which is a poll that is not held; None if no tasks are wanted."""
-    return parse_poll(query) if _limit(query.get("batch")) else None
+    poll = parse_poll(query) if query else None
+    return None if poll is None or poll.limit is None else poll
 
 
 POLL_GRACE = 4.0

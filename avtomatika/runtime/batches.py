@@ -34,6 +34,8 @@ def can_join(earlier: Sequence[Decision], decision: Decision) -> bool:
 
 def joined(decisions: Sequence[Decision]) -> Decision:
     """Returns several decisions as one, each made on the job that the one before left, at the version of the first."""
+    if len(decisions) == 1:
+        return decisions[0]
     effects = tuple(effect for decision in decisions for effect in decision.effects)
     return Decision(decisions[-1].job, effects, frozenset[str]().union(*(one.changed for one in decisions)))
 

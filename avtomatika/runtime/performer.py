@@ -299,6 +299,8 @@ class Performer:
                 missing.append(report.task_id)
             else:
                 job, tasks[report.task_id] = known
+        if not missing:
+            return job, [tasks[report.task_id] for report in reports]
         found = await asyncio.gather(*(self._storage.find_job_and_task(job_id, task_id) for task_id in missing))
         for task_id, (stored, task) in zip(missing, found, strict=True):
             tasks[task_id] = task

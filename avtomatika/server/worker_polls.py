@@ -23,7 +23,7 @@ NO_CONTENT = 204
 async def next_task(request: web.Request) -> web.StreamResponse:
     """``GET /_worker/workers/{worker_id}/tasks/next``: a task, or 204 after the poll's time."""
     worker_id = sender(request)
-    poll = parse_poll(request.query)
+    poll = parse_poll(request.rel_url.raw_query_string)
     seconds = request.app[SETTINGS_KEY].poll_timeout
     if poll.timeout is not None:
         seconds = min(seconds, poll.timeout)

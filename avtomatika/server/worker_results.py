@@ -112,19 +112,18 @@ async def _one_of_many(request: web.Request, body: Any, worker_id: str) -> dict[
 
 async def _with_tasks(request: web.Request, worker_id: str, body: dict[str, Any], *, is_taken: bool) -> web.Response:
     """Answers results, with the tasks that wait now if the worker wants some; who has done nothing gets none here."""
-    wish = parse_wish(request.query) if is_taken and request.query_string else None
+    wish = parse_wish(request.rel_url.raw_query_string) if is_taken else None
     if wish is None:
         return answer(body)
-    with log_context(worker_id=worker_id):
-        try:
-            tasks = await _waiting_tasks(request, worker_id, wish)
-        except Exception:
-            # The results are written whatever happens here, and its next poll finds what waits.
-            log.exception("no task could go with an answer", extra={"action": "wish_failed", "worker_id": worker_id})
-            tasks = ()
-        if not tasks:
-            return answer(body)
-        return await hand_out(request, body | encode_tasks(written(request, task) for task in tasks), tasks)
+    try:
+        tasks = await _waiting_tasks(request, worker_id, wish)
+    except Exception:
+        # The results are written whatever happens here, and its next poll finds what waits.
+        log.exception("no task could go with an answer", extra={"action": "wish_failed", "worker_id": worker_id})
+        tasks = ()
+    if not tasks:
+        return answer(body)
+    return await hand_out(request, body | encode_tasks(written(request, task) for task in tasks), tasks)
 
 
 async def _waiting_tasks(request: web.Request, worker_id: str, wish: Poll) -> Sequence[Task]:

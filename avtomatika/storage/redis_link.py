@@ -46,6 +46,8 @@ _PATIENCE = 3.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 # Where the client has no limit of its own: an answer later than this will not come.
 _ANSWER_SECONDS = 10.0
+# The limit of an answer is set anew at most so often: a timer for each answer took a thirtieth of a round trip's time.
+_LIMIT_STEP = 1.0
 _LOST = (faults.ConnectionError, faults.TimeoutError, OSError)
 FAULTS = (faults.RedisError, OSError)
 """What a connection raises: the server does not answer, or it refuses."""
@@ -137,6 +139,7 @@ class Link:
         self._reading: asyncio.Task[None] | None = None
         self._is_open = False
         self._knows_scripts = False
+        self._answer_seconds = _ANSWER_SECONDS
 
     greet: Callable[[Run], Awaitable[str]] | None = None
     """Looks at a server that was connected to again, before anything else is sent to it; returns what it has lost, as a
@@ -251,6 +254,8 @@ class Link:
             await connection.disconnect(nowait=True)
             raise
         self._knows_scripts = True
+        # From here on ``_read`` has a limit for all answers together.
+        self._answer_seconds, connection.socket_timeout = connection.socket_timeout, None
         # What is written leaves at once, and not at the end of the loop's turn, as it would with uvloop.
         connection._writer.transport.set_write_buffer_limits(0)  # noqa: SLF001 - redis-py has no public name for it
         return connection
@@ -309,7 +314,8 @@ class Link:
         async def run(name: str, arguments: dict[str, Any]) -> Any:
             call = _Call(pack(arguments), asyncio.get_running_loop().create_future(), False, 0.0, name)
             await connection.send_packed_command([self._pack([call])], check_health=False)
-            return unpack(await connection.read_response())
+            async with asyncio.timeout(self._answer_seconds):
+                return unpack(await connection.read_response())
 
         try:
             return connection, "" if self.greet is None else await self.greet(run)
@@ -348,9 +354,16 @@ class Link:
 
     async def _read(self, connection: Connection) -> None:
         """Reads answers, in the order in which the commands were sent, until none is missing."""
+        loop, ends_at = asyncio.get_running_loop(), 0.0
         try:
-            while self._sent and self._connection is connection:
-                await self._read_one(connection)
+            async with asyncio.timeout(None) as limit:
+                while self._sent and self._connection is connection:
+                    if ends_at < (soonest := loop.time() + self._answer_seconds):
+                        ends_at = soonest + _LIMIT_STEP
+                        limit.reschedule(ends_at)
+                    await self._read_one(connection)
+        except TimeoutError:
+            await self._lose(connection, faults.TimeoutError(f"no answer within {self._answer_seconds:g} s"))
         except _LOST as error:
             await self._lose(connection, error)
         except Exception as error:

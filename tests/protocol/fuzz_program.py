@@ -18,6 +18,7 @@ with atheris.instrument_imports(include=["avtomatika.protocol", "avtomatika.secu
     from avtomatika.protocol.codec import dumps, loads
     from avtomatika.protocol.heartbeats import adopt, parse_heartbeat
     from avtomatika.protocol.polls import parse_poll
+    from avtomatika.protocol.reading import read_mapping
     from avtomatika.protocol.registration import encode_register, parse_register
     from avtomatika.protocol.results import encode_result, parse_result
     from avtomatika.protocol.tasks import encode_task, parse_task
@@ -31,7 +32,7 @@ DECODERS: tuple[Callable[[Any], object], ...] = (
     lambda body: progress_of(parse_event(body)),
     lambda body: dumps(encode_task(parse_task(body))),
     parse_heartbeat_answer,
-    lambda body: parse_poll({str(key): str(value) for key, value in body.items()} if isinstance(body, dict) else {}),
+    lambda body: parse_poll("&".join(f"{key}={value}" for key, value in read_mapping(body).items())),
 )
 
 

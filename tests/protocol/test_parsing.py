@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from avtomatika.errors import ProtocolError
 from avtomatika.protocol.messages import Skill
-from avtomatika.protocol.polls import parse_poll
+from avtomatika.protocol.polls import Poll, encode_wish, parse_poll, parse_wish
 from avtomatika.protocol.registration import parse_register
 from avtomatika.protocol.results import parse_result
 from avtomatika.protocol.worker_events import parse_event
@@ -119,15 +120,31 @@ def test_event_without_type_is_refused() -> None:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ({}, (None, None, None)),
-        ({"timeout": "30.0", "available_skills": "a,b", "hot_skills": ""}, (30.0, {"a", "b"}, set())),
-        ({"timeout": "soon"}, (None, None, None)),
-        ({"timeout": "nan"}, (None, None, None)),
-        ({"timeout": "-3"}, (0.0, None, None)),
+        ("", (None, None, None)),
+        ("timeout=30.0&available_skills=a,b&hot_skills=", (30.0, {"a", "b"}, set())),
+        ("available_skills=a%2Cb+c&available_skills=d", (None, {"a", "b c"}, None)),
+        ("timeout=soon", (None, None, None)),
+        ("timeout=nan", (None, None, None)),
+        ("timeout=-3&&%ff=%zz", (0.0, None, None)),
     ],
 )
-def test_poll_query_is_read(query: dict[str, str], expected: tuple[Any, Any, Any]) -> None:
-    """A missing list says nothing, an empty one says none."""
+def test_poll_query_is_read(query: str, expected: tuple[Any, Any, Any]) -> None:
+    """A missing list says nothing, an empty one says none; of what is said twice the first counts."""
     poll = parse_poll(query)
 
     assert (poll.timeout, poll.available, poll.hot) == expected
+
+
+@pytest.mark.parametrize(("query", "limit"), [("batch=3", 3), ("batch=0", None), ("batch=", None), ("timeout=1", None)])
+def test_wish_is_a_poll_that_says_how_many(query: str, limit: int | None) -> None:
+    """A result whose address says anything else wants no tasks."""
+    wish = parse_wish(query)
+
+    assert (wish and wish.limit) == limit
+
+
+def test_wish_read_after_written_is_the_same() -> None:
+    """What a worker asks for reaches the engine."""
+    wish = parse_wish(urlencode(encode_wish(["b", "a c"], ["m"], 5)))
+
+    assert wish == Poll(None, frozenset({"a c", "b"}), frozenset({"m"}), 5)

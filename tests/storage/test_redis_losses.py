@@ -26,7 +26,7 @@ async def test_server_that_lost_its_data_is_reported(start_redis: MakeServer, ca
         server.kill()
         server.forget()
         await asyncio.to_thread(server.start)
-        await ear.wait_for("ready")
+        await ear.wait_for("missed")
 
         assert "has lost its data, or is another server: jobs that were there are gone" in caplog.text
         assert await storage.find_job("j1") is None
@@ -104,7 +104,7 @@ async def test_restart_without_a_loss_is_no_loss(
         server.kill()
         await asyncio.to_thread(server.start)
         for ear in ears:
-            await ear.wait_for("ready")
+            await ear.wait_for("missed")
 
         assert await one.find_job("j2") is None
         assert not [signal for ear in ears for signal in ear.signals if signal.kind == "loss"]

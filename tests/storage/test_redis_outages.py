@@ -73,6 +73,27 @@ async def test_server_that_stays_away_is_named(start_redis: MakeServer, monkeypa
             await storage.find_job("j1")
 
 
+async def test_server_that_is_frozen_is_not_waited_for_without_end(
+    start_redis: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that stands says nothing of an answer; what may not be asked twice fails, and says so."""
+    monkeypatch.setattr(redis_link, "_LIMIT_STEP", 0.0)
+    server = start_redis()
+    storage = RedisStorage(server.client(socket_timeout=0.2, socket_connect_timeout=0.2))
+    await storage.open()
+    try:
+        await create(storage)
+        with plain_client(server) as client:
+            client.execute_command("CLIENT", "PAUSE", 1000)
+
+        async with asyncio.timeout(20):
+            with pytest.raises(StorageError, match=r"does not answer in time.*may have happened"):
+                await storage.claim_jobs("e", 1, 60)
+            assert await storage.find_job("j1") == a_job()
+    finally:
+        await storage.close()
+
+
 async def lose_answers(storage: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the connection break after the next commands were done and before their answer is read."""
     connection = storage._link._connection
