@@ -132,6 +132,21 @@ def version() -> None:
     typer.echo(__version__)
 
 
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Durable asynchronous workflows as state machines."""
+
+
 def main() -> None:
     """Runs the command; an error of ours is one sentence on standard error and exit code 2."""
     try:

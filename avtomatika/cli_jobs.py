@@ -12,6 +12,7 @@ import typer
 from avtomatika.client import Client
 from avtomatika.config import DEFAULT_CLIENT_TOKEN
 from avtomatika.errors import AvtomatikaError, ConnectionFailedError
+from avtomatika.lengths import length
 
 app = typer.Typer(help="Look at jobs of a running engine and deal with those that stopped.", no_args_is_help=True)
 
@@ -40,7 +41,7 @@ def list_(
     jobs = Client(url, token).jobs(status=status, blueprint=blueprint, limit=limit)
     typer.echo(f"{'JOB':<37} {'BLUEPRINT':<23} {'STATUS':<27} {'STATE':<23} AGE")
     for job in jobs:
-        age = f"{time.time() - job['created_at']:.0f} s"
+        age = length(time.time() - job["created_at"])
         typer.echo(f"{job['id']:<37} {job['blueprint_name']:<23} {job['status']:<27} {job['current_state']:<23} {age}")
 
 

@@ -10,6 +10,7 @@ import typer
 from avtomatika.cli_jobs import Token, Url
 from avtomatika.client import Client
 from avtomatika.config import DEFAULT_CLIENT_TOKEN
+from avtomatika.lengths import length
 
 app = typer.Typer(
     help="Look at messages of a running engine that were given up, and send them again.", no_args_is_help=True
@@ -30,7 +31,7 @@ def dead(
     """List dead letters, last given up first."""
     typer.echo(f"{'MESSAGE':<46}{'TOPIC':<12}{'ATTEMPTS':<10}{'AGE':<12}ERROR")
     for letter in Client(url, token).dead_letters(topic=topic, limit=limit):
-        age = f"{time.time() - letter['buried_at']:.0f} s"
+        age = length(time.time() - letter["buried_at"])
         typer.echo(f"{letter['id']:<46}{letter['topic']:<12}{letter['attempts']:<10}{age:<12}{letter['error']}")
 
 

@@ -65,7 +65,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 def test_version_is_printed(command: Command) -> None:
     """One line, for scripts."""
-    assert command("version") == (0, f"{__version__}\n", "")
+    assert command("version") == command("--version") == (0, f"{__version__}\n", "")
 
 
 @pytest.mark.parametrize(

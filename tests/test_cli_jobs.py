@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -74,6 +76,17 @@ async def test_jobs_are_listed_newest_first(command: Command, engine: Orchestrat
         [waiting.id, "flow", "waiting_for_worker", "start"],
     ]
     assert [line.split()[0] for line in stopped.splitlines()[1:]] == [failed.id]
+
+
+def test_engine_that_is_not_there_is_one_sentence() -> None:
+    """The calls that were made again before it are nobody's business."""
+    command = [sys.executable, "-m", "avtomatika", "jobs", "list", "--url", "http://127.0.0.1:1"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no answer from http://127.0.0.1:1: ")
+    assert done.stderr.count("\n") == 1
 
 
 async def test_job_is_shown_as_json(command: Command, engine: OrchestratorEngine) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from avtomatika.client.requests import Request
 from avtomatika.errors import ClientError, ConnectionFailedError
+
+# Where nobody has set up logging, a bare "stamina.retry_scheduled" on the screen would tell nothing.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 ATTEMPTS = 4
 """How often a call is made, at most."""

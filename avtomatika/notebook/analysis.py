@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from avtomatika.blueprints import Edge, EdgeKind, Graph
 from avtomatika.blueprints.drawing import svg
+from avtomatika.lengths import length
 from avtomatika.notebook.bars import Bar, BarKind, job_bars
-from avtomatika.notebook.charts import BAR_COLOURS, Chart, Row, bars_svg, gantt_svg, length, line_svg
+from avtomatika.notebook.charts import BAR_COLOURS, Chart, Row, bars_svg, gantt_svg, line_svg
 from avtomatika.notebook.frames import frame
 from avtomatika.notebook.moments import Event, seconds_at
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SPANS = {60.0: "minute", 3600.0: "hour", 86400.0: "day"}
 
 TASK_EVENTS = ("task_dispatched", "task_started", "task_finished", "task_failed")
 """Event types that ``tasks`` needs."""
@@ -225,8 +228,8 @@ def success_rate(events: Iterable[Event], every: float) -> Chart:
         ax.plot(table["since"], table["rate"].astype(float), marker="o", color="#15803d")
         ax.set_ylim(0, 1.05)
 
-    title = f"Jobs that finished, of those that ended, every {length(every)}"
-    return Chart(title, table, line_svg(title, values, first, last), draw)
+    title = f"Jobs that finished, of those that ended in each {_SPANS.get(every) or length(every)}"
+    return Chart(title, table, line_svg(title, values, first, last if last != first else ""), draw)
 
 
 def conformance(events: Iterable[Event], graph: Graph) -> Chart:

@@ -7,6 +7,7 @@ import html as escaping
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from avtomatika.lengths import length
 from avtomatika.notebook.badges import badge
 from avtomatika.notebook.job_book import Page, row_model
 
@@ -25,7 +26,7 @@ def jobs_html(page: Page) -> str:
             f"<code>{_text(row['state'])}</code>",
             "" if row["progress"] is None else f"{row['progress']:.0%}",
             _moment(row["created_at"]),
-            "" if row["took"] is None else f"{row['took']:,.2f} s",
+            "" if row["took"] is None else length(row["took"]),
         ]
         for row in map(row_model, page.rows)
     ]
@@ -55,7 +56,7 @@ def queues_html(queues: Sequence[Model]) -> str:
         [_text(one["name"]), f"{one['waiting']:,}", "" if one["oldest"] is None else f"{one['oldest']:.0f} s"]
         for one in queues
     ]
-    return _table("Tasks that wait for a worker", ("task type", "waiting", "the oldest since"), rows)
+    return _table("Tasks that wait for a worker", ("task type", "waiting", "the oldest for"), rows)
 
 
 def numbers_html(numbers: Model) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from avtomatika.blueprints.drawing import LIGHT
+from avtomatika.lengths import length
 from avtomatika.notebook.bars import Bar, BarKind
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 WIDTH = 760
 _LEFT, _RIGHT, _ROW, _HEAD = 170, 130, 20, 34
 _MAX_ROWS = 200
+_MAX_WORDS = 12  # points of a line; more of them would hide each other's words
 BAR_COLOURS = {
     BarKind.STATE: LIGHT["start"],
     BarKind.WAIT: LIGHT["rim"],
@@ -155,29 +157,21 @@ def line_svg(title: str, values: Sequence[float | None], first: str, last: str) 
     height, room = 6, WIDTH - _LEFT - _RIGHT
     bottom = _HEAD + height * _ROW
     step = room / max(1, len(values) - 1)
-    points = [(_LEFT + i * step, bottom - value * height * _ROW) for i, value in enumerate(values) if value is not None]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    known = [(_LEFT + i * step, value) for i, value in enumerate(values) if value is not None]
+    points = [(x, bottom - value * height * _ROW, f"{value:.0%}") for x, value in known]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
     parts = [
         _words(_LEFT - 46, _HEAD + 6, "100 %", "muted"),
         _words(_LEFT - 46, bottom, "0 %", "muted"),
         f'<polyline fill="none" stroke="{LIGHT["finished"]}" stroke-width="2" points="{line}"/>',
-        *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{LIGHT["finished"]}"/>' for x, y in points),
+        *(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{LIGHT["finished"]}"><title>{share}</title></circle>'
+            for x, y, share in points
+        ),
+        *(_words(x + 6, y + 16, share, "muted") for x, y, share in points if len(points) <= _MAX_WORDS),
         _words(_LEFT, bottom + 20, first, "muted"),
     ]
     return _picture(title, height, parts, last)
-
-
-def length(seconds: float) -> str:
-    """Returns a length of time for people."""
-    if seconds < 1:
-        return f"{seconds * 1e3:.3g} ms"
-    return (
-        f"{seconds:.3g} s"
-        if seconds < 120
-        else f"{seconds / 60:.3g} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.3g} h"
-    )
 
 
 def _picture(title: str, rows: int, parts: Sequence[str], right: str) -> str:

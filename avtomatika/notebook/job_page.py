@@ -9,6 +9,7 @@ from typing import Any
 
 from avtomatika.blueprints import Graph
 from avtomatika.blueprints.drawing import html as graph_html
+from avtomatika.lengths import length
 from avtomatika.notebook.badges import BROKEN, badge
 from avtomatika.notebook.moments import lights_at, seconds_at
 
@@ -48,7 +49,7 @@ def _head(job: Mapping[str, Any]) -> str:
     status = str(job["status"])
     icon, colour = badge(status)
     progress = float(job.get("progress") or 0.0)
-    took = _length(float(job["updated_at"]) - float(job["created_at"]))
+    took = length(float(job["updated_at"]) - float(job["created_at"]))
     message = _text(job.get("progress_message") or "")
     return (
         f'<div style="display:flex;gap:12px;align-items:baseline;flex-wrap:wrap;margin:4px 0">'
@@ -103,10 +104,6 @@ def _timeline(events: Sequence[Mapping[str, Any]]) -> str:
         f"{left_out}<table><thead><tr><th>after</th><th>event</th><th>state</th><th>worker</th><th>took</th></tr></thead>"
         f"<tbody>{rows}</tbody></table>"
     )
-
-
-def _length(seconds: float) -> str:
-    return f"{seconds:,.2f} s" if seconds >= 1 else f"{seconds * 1e3:.0f} ms"
 
 
 def _duration(event: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from avtomatika.core.job import Job, Task
 from avtomatika.core.matching import is_qualified
 from avtomatika.core.states import REQUEUABLE, JobStatus, TaskStatus
 from avtomatika.core.waits import EXPIRED, ApprovalWait, ChildWait, SleepWait
+from avtomatika.lengths import length
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import Timer, WakeUp
 
@@ -163,8 +164,8 @@ def _candidates(task: Task, workers: Sequence[WorkerProfile], is_barred: Callabl
 
 
 def _in(moment: float | None, now: float) -> str:
-    return "at once" if moment is None or moment <= now else f"in {moment - now:.1f} s"
+    return "at once" if moment is None or moment <= now else f"in {length(moment - now)}"
 
 
 def _ago(moment: float, now: float) -> str:
-    return f"{max(0.0, now - moment):.1f} s"
+    return length(now - moment)

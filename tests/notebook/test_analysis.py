@@ -73,10 +73,12 @@ def test_success_rate_counts_each_span() -> None:
     rows = [("job_completed", "a")] * 2 + [("job_failed", "a")]
     events = [*history(*rows), {**history(("job_completed", "a"))[0], "timestamp": "2026-01-01T00:05:00+00:00"}]
 
-    frame = analysis.success_rate(events, 60.0).frame
+    chart = analysis.success_rate(events, 60.0)
 
-    assert frame["ended"].tolist() == [3, 1]
-    assert frame["rate"].tolist() == [pytest.approx(2 / 3), 1.0]
+    assert chart.frame["ended"].tolist() == [3, 1]
+    assert chart.frame["rate"].tolist() == [pytest.approx(2 / 3), 1.0]
+    assert chart.title == "Jobs that finished, of those that ended in each minute"
+    assert ">67%</text>" in chart.svg
 
 
 def test_conformance_marks_missing_and_unexpected_edges() -> None:

@@ -40,7 +40,7 @@ def test_sleep_is_explained() -> None:
 
     sentence = told(job, timers=[Timer("j1", TimerKind.SLEEP, NOW + 90)])
 
-    assert sentence == "It sleeps and goes on in state 'remind' in 90.0 s."
+    assert sentence == "It sleeps and goes on in state 'remind' in 90 s."
 
 
 def test_question_to_a_person_is_explained() -> None:
@@ -53,11 +53,11 @@ def test_question_to_a_person_is_explained() -> None:
         JobStatus.WAITING_FOR_HUMAN,
         wait=ApprovalWait(3, "Ship it?", {**ways, "expired": "stop"}, NOW - 12, NOW + 60),
     )
-    question = "It waits 12.0 s for a person to decide (approved, rejected): Ship it?"
+    question = "It waits 12 s for a person to decide (approved, rejected): Ship it?"
 
     assert told(plain) == question
-    assert told(limited, timers=timers) == f"{question}\nUnless somebody decides, it fails in 60.0 s."
-    assert told(led, timers=timers) == f"{question}\nUnless somebody decides, it goes on in state 'stop' in 60.0 s."
+    assert told(limited, timers=timers) == f"{question}\nUnless somebody decides, it fails in 60 s."
+    assert told(led, timers=timers) == f"{question}\nUnless somebody decides, it goes on in state 'stop' in 60 s."
     assert not is_stuck(plain, WakeUp())
     assert is_stuck(a_job(JobStatus.WAITING_FOR_HUMAN), WakeUp())
 
@@ -71,9 +71,9 @@ def test_child_is_explained() -> None:
         (sentence,) = explain(job, WakeUp(), (), NOW, child)
         return sentence
 
-    assert said(None).endswith("which was asked for 9.0 s ago and is not created yet.")
-    assert said(child) == "It waits for job c1 of blueprint 'invoices', which is running in state 'sum' since 5.0 s."
-    assert said(replace(child, status=JobStatus.FAILED)).endswith("which is failed since 5.0 s; it hears so soon.")
+    assert said(None).endswith("which was asked for 9 s ago and is not created yet.")
+    assert said(child) == "It waits for job c1 of blueprint 'invoices', which is running in state 'sum' since 5 s."
+    assert said(replace(child, status=JobStatus.FAILED)).endswith("which is failed since 5 s; it hears so soon.")
 
 
 def test_parent_whose_child_is_silent_for_long_is_a_defect() -> None:
@@ -92,9 +92,9 @@ def test_parent_whose_child_is_silent_for_long_is_a_defect() -> None:
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        (TimerKind.DISPATCH, "Task t1 is given up in 5.0 s: its dispatch_timeout."),
-        (TimerKind.RESULT, "Task t1 is given up in 5.0 s: its result_timeout."),
-        (TimerKind.RETRY, "The next attempt of task t1 is due in 5.0 s."),
+        (TimerKind.DISPATCH, "Task t1 is given up in 5 s: its dispatch_timeout."),
+        (TimerKind.RESULT, "Task t1 is given up in 5 s: its result_timeout."),
+        (TimerKind.RETRY, "The next attempt of task t1 is due in 5 s."),
     ],
 )
 def test_timers_of_tasks_are_explained(kind: TimerKind, sentence: str) -> None:
@@ -106,7 +106,7 @@ def test_deadline_of_the_job_is_explained() -> None:
     """Whatever else it waits for, that is when it ends."""
     timers = [Timer("j1", TimerKind.JOB, NOW + 5)]
 
-    assert told(a_job(), timers=timers) == "Unless it has ended, the job fails in 5.0 s: its result_timeout."
+    assert told(a_job(), timers=timers) == "Unless it has ended, the job fails in 5 s: its result_timeout."
 
 
 def test_task_without_a_worker_is_explained() -> None:
@@ -122,19 +122,19 @@ def test_task_at_a_worker_is_explained() -> None:
     """Who has it, and until when without a sign of life."""
     claimed = a_task(TaskStatus.CLAIMED, worker_id="w1", lease_until=NOW + 7, confirmed=True)
 
-    assert "runs at worker w1; without a sign of life it is handed on in 7.0 s" in told(a_job(), tasks=[claimed])
+    assert "runs at worker w1; without a sign of life it is handed on in 7 s" in told(a_job(), tasks=[claimed])
 
 
 def test_retry_of_a_handler_is_explained() -> None:
     """When it is tried again, and after what."""
     job = a_job(JobStatus.AWAITING_RETRY, failure=Failure("TRANSIENT_ERROR", "boom"))
 
-    assert told(job, ready_at=NOW + 3) == "Its handler of state 'start' is tried again in 3.0 s after: boom"
+    assert told(job, ready_at=NOW + 3) == "Its handler of state 'start' is tried again in 3 s after: boom"
 
 
 def test_end_is_explained() -> None:
     """Nothing more happens."""
-    assert told(a_job(JobStatus.FINISHED)) == "The job is finished since 30.0 s: nothing more happens to it."
+    assert told(a_job(JobStatus.FINISHED)) == "The job is finished since 30 s: nothing more happens to it."
 
 
 def test_end_in_quarantine_is_explained() -> None:
