@@ -333,11 +333,8 @@ class StateMachineBlueprint:
     ) -> dict[str, str]:
         """Shows the graph in a notebook, complete or not."""
         del include, exclude  # the front end chooses among what is there
-        return {
-            "text/plain": repr(self),
-            "text/html": drawing.html(self.graph),
-            "image/svg+xml": drawing.svg(self.graph),
-        }
+        graph, _ = self._read()  # the drawing itself knows the states that are missing
+        return {"text/plain": repr(self), "text/html": drawing.html(graph), "image/svg+xml": drawing.svg(graph)}
 
     def _register(self, new: Registration) -> None:
         """Puts the handler into its state: in the place of the one that it supersedes, or at the end.

@@ -85,6 +85,12 @@ class BackgroundLoop:
             return future.result()
         except concurrent.futures.CancelledError:
             raise AvtomatikaError("the workbench was stopped meanwhile. Workbench() makes a new one.") from None
+        except AvtomatikaError as error:
+            # Its sentence says everything: below the cell, the engine's own lines would only bury it.
+            cause: BaseException | None = error
+            while cause is not None:
+                cause.__traceback__, cause = None, cause.__cause__
+            raise
 
     def wait(self, future: concurrent.futures.Future[Any], timeout: float | None = None) -> bool:
         """Waits for a future in slices, so that an interrupt is noticed soon.

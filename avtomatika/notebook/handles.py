@@ -103,7 +103,7 @@ class JobHandle:
         if not is_over:
             raise TimeoutError(
                 f"job {self.id} is still {self.status} in state '{self.state}' after {timeout:g} s. It goes on: wait "
-                "again, or end it with job.cancel()."
+                "again, or end it with job.cancel(). job.explain() says what it waits for."
             )
         self._check_followed()
         return self
@@ -141,6 +141,10 @@ class JobHandle:
         self._ended.add_done_callback(tell)
         await arrived.wait()
         self._check_followed()
+
+    def explain(self) -> list[str]:
+        """Returns what the job waits for, who holds it and until when, one sentence for each reason."""
+        return self._desk.background.call(self._desk.client.explain(self.id), 30.0)
 
     def cancel(self) -> JobHandle:
         """Ends the job.
@@ -363,8 +367,8 @@ class JobHandle:
         """Answers a live view; called in the workbench's loop.
 
         Args:
-            question: ``{"do": ...}`` with ``cancel``, ``requeue``, ``approve`` and a ``decision``, ``moment`` or
-                ``fork`` and a ``sequence``, or ``state`` and a ``name``.
+            question: ``{"do": ...}`` with ``cancel``, ``requeue``, ``explain``, ``approve`` and a ``decision``,
+                ``moment`` or ``fork`` and a ``sequence``, or ``state`` and a ``name``.
 
         Raises:
             ValueError: the question is none of these.
@@ -377,8 +381,8 @@ class JobHandle:
                 await self._desk.client.approve(self.id, decision)
             case {"do": "requeue"}:
                 await self._requeue()
-            case {"do": "approve", "decision": str(decision)}:
-                await self._desk.client.approve(self.id, decision)
+            case {"do": "explain"}:
+                return {"reasons": await self._desk.client.explain(self.id)}
             case {"do": "fork", "sequence": int(sequence)}:
                 return {"done": "fork", "job": await self._fork_at(sequence)}
             case {"do": "moment", "sequence": int(sequence)}:

@@ -127,10 +127,11 @@ def test_graph_tells_states_and_edges_in_order(bp: StateMachineBlueprint) -> Non
 
 
 def test_graph_of_an_unfinished_blueprint_holds_the_states_to_come(bp: StateMachineBlueprint) -> None:
-    """Every edge of a graph ends at a state of it, so that a drawing in a notebook is possible at any moment."""
+    """Every edge of a graph ends at a state of it, and a drawing in a notebook shows what nobody has defined yet."""
     bp.handler_for("start", is_start=True)(go_done)
 
     assert [(state.name, state.handlers) for state in bp.graph] == [("start", ("go_done",)), ("done", ())]
+    assert 'class="state missing" data-state="done"' in bp._repr_mimebundle_()["image/svg+xml"]
 
 
 @pytest.mark.parametrize(

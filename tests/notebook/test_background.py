@@ -53,6 +53,29 @@ def test_call_raises_what_the_coroutine_raises(background: BackgroundLoop) -> No
         background.call(fail())
 
 
+def test_call_raises_an_error_of_ours_without_the_lines_of_the_engine(background: BackgroundLoop) -> None:
+    """Below the cell stands the sentence, not the way on which it came; a defect keeps that way."""
+
+    def refuse() -> None:
+        raise OSError("in use")
+
+    async def fail(error: Exception) -> None:
+        try:
+            refuse()
+        except OSError as cause:
+            raise error from cause
+
+    with pytest.raises(AvtomatikaError) as ours:
+        background.call(fail(AvtomatikaError("a sentence")))
+    with pytest.raises(ValueError, match="a defect") as other:
+        background.call(fail(ValueError("a defect")))
+
+    assert "fail" not in [entry.name for entry in ours.traceback]
+    assert isinstance(ours.value.__cause__, OSError)
+    assert ours.value.__cause__.__traceback__ is None
+    assert "fail" in [entry.name for entry in other.traceback]
+
+
 def test_call_that_takes_too_long_cancels_the_work_and_says_what_to_do(background: BackgroundLoop) -> None:
     """Nothing goes on unseen after a timeout, and the sentence leads to the log."""
     ended = threading.Event()

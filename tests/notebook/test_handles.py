@@ -84,11 +84,21 @@ def test_wait_that_takes_too_long_says_where_the_job_stands(waiting: JobHandle) 
     """The job goes on, and the sentence says how to end it."""
     for timeout in (0, 0.01):
         with pytest.raises(
-            TimeoutError, match=rf"job {waiting.id} is still .* after {timeout} s\. It goes on: .*cancel"
+            TimeoutError, match=rf"job {waiting.id} is still .* after {timeout} s\. It goes on: .*cancel.*explain"
         ):
             waiting.result(timeout=timeout)
 
     assert not waiting.is_terminal
+
+
+def test_handle_explains_what_its_job_waits_for(waiting: JobHandle) -> None:
+    """In code as in the live view."""
+    waiting.cancel()
+
+    told = waiting._desk.background.call(waiting._ask({"do": "explain"}))
+
+    for reasons in (waiting.explain(), told["reasons"]):
+        assert reasons[0].startswith("The job is cancelled since ")
 
 
 def test_interrupt_ends_the_waiting_not_the_job(

@@ -146,6 +146,8 @@ def test_job_lights_up_takes_clicks_while_a_cell_blocks_and_is_frozen(page: Any,
     live = notebook.cell(3).locator(".avt")
     live.locator("g.state[data-state=pack]").click()
     live.locator(".avt-source", has_text="@bp.handler_for").wait_for()
+    live.locator(".avt-why", has_text="runs at worker notebook-1").wait_for()
+    assert live.locator("g.edge:not(.taken) .label .word").first.get_attribute("transform") != "translate(0 0)"
     notebook.screenshot("job-live-light")
     notebook.theme("JupyterLab Dark")
     notebook.screenshot("job-live-dark")
@@ -245,7 +247,7 @@ def test_history_can_be_gone_through_and_a_whole_engine_watched(page: Any, lab: 
     board.get_by_label("next page").click()
     board.get_by_text("2 / 3").wait_for()
     board.get_by_label("status", exact=True).select_option("finished")
-    board.get_by_text("1 jobs", exact=True).wait_for()
+    board.get_by_text("1 job", exact=True).wait_for()
     assert rows.count() == 1
     board.get_by_label("status", exact=True).select_option("")
     board.get_by_role("button", name="status").click()

@@ -1,5 +1,22 @@
 // One job: head, graph, the way through its history, and panels.
 
+// Returns what writes the count of an edge. The drawing has room for one: without it the label is a line lower, or gone,
+// so that no hole is left in the way.
+function countLabel(edge) {
+  const label = edge.querySelector(".label"), count = label?.querySelector(".count");
+  if (!count) return null;
+  const room = label.querySelector("rect"), words = [...label.querySelectorAll("text")].filter((text) => text !== count);
+  const top = Number(room.getAttribute("y")), height = Number(room.getAttribute("height"));
+  const line = height / (words.length + 1);
+  return (text) => {
+    count.textContent = text;
+    label.style.display = text || words.length ? "" : "none";
+    room.setAttribute("y", text ? top : top + line / 2);
+    room.setAttribute("height", text ? height : height - line);
+    for (const word of words) word.setAttribute("transform", `translate(0 ${text ? 0 : line / 2})`);
+  };
+}
+
 // The drawing comes as text of our own making, in which every value is escaped; it is parsed as XML, so nothing runs.
 function drawing(model, onState) {
   const frame = h("div", { class: "avt-graph" });
@@ -20,6 +37,7 @@ function drawing(model, onState) {
       select();
     });
   }
+  const labels = new Map(edges.map((edge) => [edge, countLabel(edge)]));
   const titles = new Map(edges.map((edge) => [edge, edge.querySelector("title")?.textContent.replace("; taken once", "")]));
   const light = (lit) => {
     const visited = new Set(lit.visited ?? []), failed = new Set(lit.failed ?? []);
@@ -33,8 +51,7 @@ function drawing(model, onState) {
     for (const edge of edges) {
       const count = lit.edges?.[edge.id] ?? 0;
       edge.classList.toggle("taken", count > 0);
-      const label = edge.querySelector(".count");
-      if (label) label.textContent = count ? `×${count < 1000 ? count : "999+"}` : "";
+      labels.get(edge)?.(count ? `×${count < 1000 ? count : "999+"}` : "");
       const title = edge.querySelector("title");
       if (title) title.textContent = titles.get(edge) + (count > 1 ? `; taken ${count} times` : count ? "; taken once" : "");
       if (count) edge.parentNode.insertBefore(edge, svg.querySelector("g.state"));
@@ -130,6 +147,10 @@ function statePanel(told) {
   ];
 }
 
+const WAITING = new Set(["waiting_for_worker", "waiting_for_parallel_tasks", "awaiting_retry"]);
+const WHY_AFTER = 2, WHY_EVERY = 5; // seconds
+const MAX_REASONS = 3;
+
 function jobView({ model, signal, ask, trouble }) {
   let chosen = null, told = null, moment = null, wanted = null, skew = 0;
 
@@ -138,6 +159,7 @@ function jobView({ model, signal, ask, trouble }) {
   const elapsed = h("span", { class: "avt-quiet" });
   const progress = h("div", {});
   const approval = h("div", { class: "avt-approval", role: "group", hidden: true });
+  const why = h("div", { class: "avt-quiet avt-why", hidden: true });
   const clock = () => {
     const head = model.get("head");
     elapsed.textContent = took((head.ended ? head.updated_at : Date.now() / 1000 + skew) - head.created_at);
@@ -169,6 +191,25 @@ function jobView({ model, signal, ask, trouble }) {
       approval.setAttribute("aria-label", head.approval?.message || "approval");
     }
     clock();
+  };
+
+  // --- why it waits: asked once it is more than a moment, and again from time to time ---
+  let isAsking = false, nextAsking = 0;
+  const explain = async () => {
+    const { status, updated_at: since } = model.get("head"), now = Date.now() / 1000;
+    const waits = WAITING.has(status) && now + skew - since > WHY_AFTER;
+    if (!waits) why.hidden = true;
+    if (!waits || isAsking || now < nextAsking) return;
+    isAsking = true;
+    nextAsking = now + WHY_EVERY;
+    // Nobody asked for this, so nobody hears that the kernel is gone.
+    const { reasons } = await ask({ do: "explain" }).catch(() => ({}));
+    isAsking = false;
+    // What came late, or not at all, says nothing about where the job is by now.
+    why.hidden = !reasons || model.get("head").updated_at !== since;
+    if (why.hidden) return;
+    const more = reasons.length - MAX_REASONS;
+    fill(why, [...reasons.slice(0, MAX_REASONS), more > 0 ? `And ${more} more: job.explain() lists them.` : ""].map((one) => h("div", {}, one)));
   };
 
   // --- graph and time travel ---
@@ -256,10 +297,11 @@ function jobView({ model, signal, ask, trouble }) {
   follow(model, signal, ["data", "result"], () => panels.isOpen("Data") && panels.draw());
   follow(model, signal, ["lines"], () => panels.isOpen("Log") && panels.draw());
   const ticking = setInterval(() => {
+    explain();
     if (model.get("head").ended) return;
     clock();
     if (panels.isOpen("Timeline")) panels.draw();
   }, 500);
   signal.addEventListener("abort", () => clearInterval(ticking));
-  return [top, progress, approval, picture.frame, travel, panels.list, panels.room];
+  return [top, progress, approval, why, picture.frame, travel, panels.list, panels.room];
 }

@@ -50,7 +50,7 @@ function jobTable({ model, signal, ask, trouble }) {
     if (!jobs.rows) return;
     options(status, Object.entries(jobs.statuses).map(([name, n]) => [name, `${name} (${n})`]), query().status ?? "", "every status");
     options(blueprint, jobs.blueprints.map((name) => [name, name]), query().blueprint ?? "", "every blueprint");
-    count.textContent = `${jobs.total.toLocaleString()} jobs`;
+    count.textContent = `${jobs.total.toLocaleString()} ${jobs.total === 1 ? "job" : "jobs"}`;
     place.textContent = `${jobs.page + 1} / ${jobs.pages}`;
     before.disabled = jobs.page === 0;
     after.disabled = jobs.page + 1 >= jobs.pages;
@@ -59,12 +59,12 @@ function jobTable({ model, signal, ask, trouble }) {
       const known = rows.get(job.id);
       if (known?.looks === looks) return known; // left alone: it keeps its focus and costs nothing
       const element = h("tr", {}, [
-        h("td", {}, new Date(job.created_at * 1000).toLocaleTimeString()),
-        h("td", {}, h("code", { title: job.id }, job.id.slice(0, 8))),
+        h("td", { class: "avt-whole" }, new Date(job.created_at * 1000).toLocaleTimeString()),
+        h("td", { class: "avt-whole" }, h("code", { title: job.id }, job.id.slice(0, 8))),
         h("td", {}, job.blueprint), h("td", {}, badge(job)), h("td", {}, h("code", {}, job.state)),
         h("td", {}, job.progress === null ? "" : bar(job.progress, job.colour)),
-        h("td", {}, took(job.took)),
-        h("td", {}, job.actions.map((name) => action(name, name, ask, { do: name, job: job.id }, trouble))),
+        h("td", { class: "avt-whole" }, took(job.took)),
+        h("td", { class: "avt-whole" }, job.actions.map((name) => action(name, name, ask, { do: name, job: job.id }, trouble))),
       ]);
       return { id: job.id, looks, element };
     });
@@ -75,7 +75,7 @@ function jobTable({ model, signal, ask, trouble }) {
   });
   return [
     h("div", { class: "avt-tools" }, status, blueprint, text, count, h("span", { class: "avt-pages" }, before, place, after)),
-    element,
+    h("div", { class: "avt-room" }, element),
   ];
 }
 
@@ -124,7 +124,7 @@ function queueChart({ model, signal }) {
   });
   follow(model, signal, ["queues"], () => {
     const rows = model.get("queues");
-    fill(queues, rows.length ? table(["task type", "waiting", "the oldest since"], rows.map((one) => [one.name, one.waiting.toLocaleString(), one.oldest === null ? "" : took(one.oldest)]), "queues") : []);
+    fill(queues, rows.length ? table(["task type", "waiting", "the oldest for"], rows.map((one) => [one.name, one.waiting.toLocaleString(), one.oldest === null ? "" : took(one.oldest)]), "queues") : []);
   });
   return [h("h4", {}, "Queues and rates"), chart, queues];
 }
