@@ -49,7 +49,12 @@ class TaskSettings(Group):
     WORKER_HEALTH_CHECK_INTERVAL_SECONDS: float = setting(
         60.0, "Seconds between two looks for workers that fell silent.", SECONDS, gt=0
     )
-    WORKER_TTL_SECONDS: float = setting(120.0, "How long a silent worker is still listed.", SECONDS, gt=0)
+    WORKER_TTL_SECONDS: float = setting(
+        120.0,
+        "How long a silent worker is still listed. For a third of it, a poll stands for heartbeats of our own SDK.",
+        SECONDS,
+        gt=0,
+    )
     TASK_CONCURRENCY: Annotated[str, AfterValidator(_readable_limits)] = setting(
         "",
         "How many tasks of a type may run at a time, over all workers and engines.",

@@ -54,7 +54,7 @@ class WorkerProfile(Struct, frozen=True):
         usage: what of its machine is in use: ``cpu_load_percent``, ``ram_used_gb``, ``devices_usage`` (list of maps).
         hostname: where it runs, or empty.
         address: its address as it sees it, or empty.
-        skills_hash: opaque word that changes with its skills, or empty.
+        skills_hash: opaque word that changes with its skills, or with more of what it says of itself; or empty.
         dialect: what kind of message it last sent, for people: ``G0`` to ``G4``.
         registered_at: Unix seconds.
         seen_at: Unix seconds of its last message.

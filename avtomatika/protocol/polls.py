@@ -19,12 +19,15 @@ class Poll:
         available: hand out only these skills; None if it does not say.
         hot: names of what it has loaded; None if it does not say.
         limit: how many tasks it takes at a time; None if it does not know that there may be many in an answer.
+        quiet: the ``skills_hash`` of its registration if it leaves heartbeats out that the poll stands for, and reads
+            in the answer that it was forgotten; else empty.
     """
 
     timeout: float | None = None
     available: frozenset[str] | None = None
     hot: frozenset[str] | None = None
     limit: int | None = None
+    quiet: str = ""
 
 
 # A worker says the same thing in each of its polls, and many workers are alike.
@@ -42,6 +45,7 @@ def parse_poll(query: str) -> Poll:
         _names(told.get("available_skills")),
         _names(told.get("hot_skills")),
         _limit(told.get("batch")),
+        told.get("quiet", ""),
     )
 
 
@@ -65,7 +69,11 @@ def waits_when_refused(headers: Mapping[str, str]) -> bool:
 
 
 def encode_poll(
-    timeout: float, available: Iterable[str], hot: Iterable[str] = (), limit: int | None = None
+    timeout: float,
+    available: Iterable[str],
+    hot: Iterable[str] = (),
+    limit: int | None = None,
+    quiet: str = "",
 ) -> dict[str, str]:
     """Writes the query string of a poll.
 
@@ -74,11 +82,13 @@ def encode_poll(
         available: names of the skills that can be started now.
         hot: names of what is loaded.
         limit: how many tasks to take at a time; None for the one of the protocol.
+        quiet: the ``skills_hash`` of the registration, if heartbeats are left out that the poll stands for.
     """
     return {
         "timeout": str(float(timeout)),
         **_skills(available, hot),
         **({} if limit is None else {"batch": str(limit)}),
+        **({"quiet": quiet} if quiet else {}),
     }
 
 

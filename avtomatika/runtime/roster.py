@@ -10,6 +10,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from avtomatika.clock import Clock
 from avtomatika.errors import StorageError
 from avtomatika.protocol.heartbeats import OFFLINE
@@ -29,10 +31,16 @@ _LOOKED_UP_SECONDS = 1.0
 # written from what is stored, and a heartbeat that moves no more than a moment is refused by the storage if somebody
 # has written since (see ``Storage.refresh_workers``), so that the next one is read as of a worker that is not known.
 _HEARD_SECONDS = 20.0
+# So long after its poll a quiet worker is known: its next one follows within half a second, but for the way through the
+# network. What a poll does not say itself changes with a registration, and that another engine had one is seen by its
+# word; engines that hear the polls of one worker in turn find out as above that the moment was moved by another one.
+_POLLED_SECONDS = 5.0
 # Moments go to the storage so often, and at least so many times within the time that a worker is remembered.
 _PAUSE = 5.0
 _WRITES_PER_TTL = 8
 _MOST = 1000
+# How long a worker that was only looked up is remembered is not known.
+_UNSURE = float("-inf")
 
 
 @dataclass(eq=False, slots=True)
@@ -92,8 +100,39 @@ class Roster:
     def see(self, worker: WorkerProfile) -> None:
         """Takes note of a heartbeat that changed nothing of a worker that ``recall`` returned but its ``seen_at``."""
         known = self._known[worker.worker_id]
+        self._see(known, worker, _HEARD_SECONDS)
+
+    async def see_poll(self, worker_id: str, skills_hash: str, seconds: float) -> WorkerProfile | None:
+        """Takes a poll for a sign of life; returns the worker as it is known here, or else as it is stored.
+
+        Args:
+            worker_id: whose poll.
+            skills_hash: as of its registration; who is known otherwise has told another engine something new.
+            seconds: how long it will be held at most.
+
+        Raises:
+            StorageError: the storage does not answer.
+        """
+        known = self._known.get(worker_id)
+        if known is not None and known.worker.skills_hash != skills_hash:
+            self._forget(worker_id)
+        worker = await self.find(worker_id)
+        known = self._known.get(worker_id)
+        # One that was introduced a moment ago beats soon, and its first heartbeat must be seen to be the first.
+        if worker is None or known is None or known.worker.seen_at == known.worker.registered_at:
+            return worker
+        now = await self._storage.now()
+        if known.safe_until == _UNSURE:
+            # What is stored was written when the worker was seen, or later.
+            known.safe_until = self._safe(self._clock.now() - (now - known.stored_at))
+        self._see(known, replace(known.worker, seen_at=now), seconds + _POLLED_SECONDS)
+        if self._clock.now() >= known.safe_until:
+            await self.flush()
+        return known.worker
+
+    def _see(self, known: _Known, worker: WorkerProfile, seconds: float) -> None:
         known.worker = worker
-        known.until = self._clock.now() + _HEARD_SECONDS
+        known.until = max(known.until, self._clock.now() + seconds)
         self._seen[worker.worker_id] = known
 
     async def find(self, worker_id: str) -> WorkerProfile | None:
@@ -109,7 +148,7 @@ class Roster:
         # Heard from meanwhile: then that counts.
         if worker is not None and worker.status != OFFLINE and self._known.get(worker_id) is known:
             until = self._clock.now() + _LOOKED_UP_SECONDS
-            self._known[worker_id] = _Known(worker, until, worker.seen_at, float("-inf"))
+            self._known[worker_id] = _Known(worker, until, worker.seen_at, _UNSURE)
         return worker
 
     async def put(self, worker: WorkerProfile) -> None:

@@ -14,7 +14,7 @@ from avtomatika.core.document import NULL, Document, check_depth
 from avtomatika.core.events import Event, TaskReported
 from avtomatika.core.history import WorkerEvent
 from avtomatika.core.job import Failure, Job, Task, parse_wire_id
-from avtomatika.errors import ContractError, DocumentError, JobNotFoundError
+from avtomatika.errors import ContractError, DocumentError, JobNotFoundError, StorageError
 from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.answers import IgnoredReason, accepted, heartbeat_answer, ignored, registered, ttl_refreshed
 from avtomatika.protocol.batches import MOST
@@ -23,6 +23,7 @@ from avtomatika.protocol.files import is_same_store
 from avtomatika.protocol.heartbeats import IDLE, OFFLINE, adopt, apply_heartbeat
 from avtomatika.protocol.messages import Heartbeat, Result, Skill, WorkerProfile
 from avtomatika.protocol.polls import Poll
+from avtomatika.protocol.quiet import quiet_seconds
 from avtomatika.protocol.results import SUCCESS
 from avtomatika.runtime.herd import Herd
 from avtomatika.runtime.historian import Historian
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 # Workers that read nothing in the answer to a heartbeat; only a socket reaches them.
 _DEAF = frozenset({G0, G1})
+# So long the poll of a quiet worker that nobody knows waits for its registration, which may be on its way.
+_INTRODUCTION_SECONDS = 1.0
 
 
 class Workers:
@@ -85,6 +88,7 @@ class Workers:
         self._historian = historian
         self.events = WorkerEvents(storage, performer, historian)
         self._roster = Roster(storage, clock, ttl)
+        self._quiet_seconds = quiet_seconds(ttl)
         self._lease = lease
         self._unknown: dict[str, asyncio.Event] = {}
         self._orders = StopOrders()
@@ -121,7 +125,7 @@ class Workers:
             ", ".join(profile.skill_names) or "none",
             extra={"action": "worker_registered", "worker_id": profile.worker_id},
         )
-        return registered(batch=MOST, tasks_with_results=True)
+        return registered(batch=MOST, tasks_with_results=True, quiet=self._quiet_seconds)
 
     def _compare_files(self, profile: WorkerProfile) -> None:
         """Says once of each worker that its files are elsewhere: it will find none of the engine's, nor we its own."""
@@ -177,34 +181,47 @@ class Workers:
         """Returns the worker that polls.
 
         One that the engine forgot is known by the skills in its poll, or has to be waited for: its next heartbeat
-        tells them. An immediate answer would make old workers poll a hundred times a second.
+        tells them. An immediate answer would make old workers poll a hundred times a second. A quiet worker may have
+        no heartbeat on its way; it is told soon that it was forgotten.
 
         Args:
             worker_id: who polls.
             poll: what it said.
             seconds: how long to wait at most.
         """
-        profile = await self._roster.find(worker_id)
+        profile = await self._polling(worker_id, poll, seconds)
         if profile is not None:
             self._promises.hear(profile)
         if profile is not None and profile.status == OFFLINE:
             # It said goodbye and is back; the oldest workers do not register again to say so.
             profile = replace(profile, status=IDLE, available=None)
             await self._put(profile)
-        if profile is None and poll.available:
+        if profile is None and poll.available and not poll.quiet:
             profile = WorkerProfile(worker_id, skills=tuple(Skill(name) for name in sorted(poll.available)))
         if profile is None:
             known = self._unknown.setdefault(worker_id, asyncio.Event())
             try:
-                await self._clock.wait_for(known.wait(), seconds)
+                await self._clock.wait_for(known.wait(), min(seconds, _INTRODUCTION_SECONDS) if poll.quiet else seconds)
             except TimeoutError:
                 return None
             finally:
                 self._unknown.pop(worker_id, None)
-            profile = await self._roster.find(worker_id)
+            profile = await self._polling(worker_id, poll, seconds)
         if profile is not None and poll.hot is not None:
             profile = replace(profile, hot=poll.hot)
         return profile
+
+    async def _polling(self, worker_id: str, poll: Poll, seconds: float) -> WorkerProfile | None:
+        if poll.quiet:
+            return await self._roster.see_poll(worker_id, poll.quiet, seconds)
+        return await self._roster.find(worker_id)
+
+    async def is_forgotten(self, worker_id: str) -> bool:
+        """Whether a quiet worker, whose poll ends, has to introduce itself again; not while nobody can say so."""
+        try:
+            return await self._roster.find(worker_id) is None
+        except StorageError:
+            return False
 
     async def pause(self, seconds: float) -> None:
         """Holds a worker off for a while."""

@@ -27,8 +27,6 @@ from avtomatika.server.signed import require_signature
 
 log = logging.getLogger(__name__)
 
-NO_CONTENT = 204
-
 
 async def register(request: web.Request) -> web.Response:
     """``POST /_worker/workers/register``: introduces a worker."""

@@ -9,15 +9,14 @@ from aiohttp import web
 from avtomatika.log_context import log_context
 from avtomatika.protocol.batches import MOST, encode_tasks
 from avtomatika.protocol.polls import POLL_GRACE, Poll, parse_poll, waits_when_refused
-from avtomatika.server.bodies import RequestError
+from avtomatika.protocol.quiet import forgotten
+from avtomatika.server.bodies import RequestError, answer
 from avtomatika.server.handing_out import hand_out, is_gone, written
 from avtomatika.server.keys import DISPATCHER_KEY, LIMITER_KEY, SETTINGS_KEY, STORAGE_KEY, WORKERS_KEY
 from avtomatika.server.middleware.calm import HELD_SECONDS
 from avtomatika.server.senders import sender
 
 log = logging.getLogger(__name__)
-
-NO_CONTENT = 204
 
 
 async def next_task(request: web.Request) -> web.StreamResponse:
@@ -30,10 +29,7 @@ async def next_task(request: web.Request) -> web.StreamResponse:
     try:
         with log_context(worker_id=worker_id), request.app[LIMITER_KEY].poll(worker_id):
             seconds = await _held_off(request, worker_id, seconds, poll.timeout)
-            response = await _hold(request, worker_id, poll, seconds)
-            if response.status == NO_CONTENT:
-                await request.app[LIMITER_KEY].empty_poll(worker_id)
-            return response
+            return await _hold(request, worker_id, poll, seconds)
     except (RequestError, web.HTTPException):
         raise
     except Exception:
@@ -64,12 +60,20 @@ async def _hold(request: web.Request, worker_id: str, poll: Poll, seconds: float
     began = await request.app[STORAGE_KEY].now()
     worker = await workers.poller(worker_id, poll, seconds)
     if worker is None:
-        return web.Response(status=204)
+        return await _nothing(request, worker_id, poll)
     # What was spent on finding out who asks is not granted twice: the worker hangs up when its own time is over.
     seconds -= await request.app[STORAGE_KEY].now() - began
     limit = min(poll.limit or 1, MOST)
     tasks = await dispatcher.next_tasks(worker, seconds, limit, skills=poll.available, is_gone=lambda: is_gone(request))
     if not tasks:
-        return web.Response(status=204)
+        return await _nothing(request, worker_id, poll)
     bodies = [written(request, task) for task in tasks]
     return await hand_out(request, bodies[0] if poll.limit is None else encode_tasks(bodies), tasks)
+
+
+async def _nothing(request: web.Request, worker_id: str, poll: Poll) -> web.Response:
+    """Answers a poll that brought no task."""
+    await request.app[LIMITER_KEY].empty_poll(worker_id)
+    if poll.quiet and await request.app[WORKERS_KEY].is_forgotten(worker_id):
+        return answer(forgotten())
+    return web.Response(status=204)

@@ -88,8 +88,13 @@ class Polling:
             timeout = min(timeout, _TURN)
         if self._work.has_busy_skill:
             timeout = min(timeout, SHORT_POLL)
-        told = limit if line.transport.batch > 1 else None
-        return await line.transport.poll(encode_poll(timeout, available, self._work.hot, told), timeout)
+        told, quiet = limit if line.transport.batch > 1 else None, line.presence.quiet
+        query = encode_poll(timeout, available, self._work.hot, told, quiet.word)
+        quiet.poll_begins(self._clock.now())
+        reply = await line.transport.poll(query, timeout)
+        if not reply.is_ok:
+            quiet.poll_failed()
+        return reply
 
     def _take(self, reply: Reply, line: Line) -> bool:
         """Starts the tasks of an answer; returns whether there were some that can be understood."""
@@ -99,12 +104,12 @@ class Polling:
 
     def _delay(self, line: Line, reply: Reply, held: float) -> float:
         """Returns seconds to leave an engine alone after a poll that brought no task."""
+        if after_heartbeat(reply).register:
+            line.presence.check()
         if reply.is_ok:
             line.failures = 0
             return 0.0 if held >= min(_QUICK, self._timeout) else min(self._idle_delay, self._timeout)
         line.failures += 1
-        if after_heartbeat(reply).register:
-            line.presence.check()
         told = reply.retry_after
         if told is None and reply.status == TOO_MANY:
             told = self._refused_delay

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from avtomatika.clock import Clock
 from avtomatika.errors import AuthError
-from avtomatika.protocol.batches import brings_tasks, parse_announcement
+from avtomatika.protocol import batches, quiet
 from avtomatika.protocol.heartbeats import encode_heartbeat
 from avtomatika.protocol.messages import Heartbeat, WorkerProfile
 from avtomatika.protocol.reading import read_mapping, read_text
@@ -25,6 +25,7 @@ from avtomatika.worker.lifecycle import (
     after_register,
     status_word,
 )
+from avtomatika.worker.quiet import Quiet
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.transport import Transport
 from avtomatika.worker.usage import Gauges, Reading, UsageReport
@@ -48,6 +49,9 @@ class Presence:
         profile: what the engine is told of this worker.
         clock: measures intervals.
         gauges: measure the machine.
+
+    Attributes:
+        quiet: which heartbeats can be left out.
     """
 
     def __init__(
@@ -68,12 +72,15 @@ class Presence:
         self._changed = work.watch()
         self._gauges = gauges
         self._usage = UsageReport(settings.load_deadband, settings.load_interval)
+        self.quiet = Quiet(profile.skills_hash)
         self._profile = profile
         self._clock = clock
         self._backoff = Backoff(settings.retry_initial, settings.retry_max)
         self._is_leaving = False
         self._forgotten = 0
         self._beat_at = 0.0
+        # The next heartbeat is sent, also if it says nothing new.
+        self._is_asked = False
         self.registered = asyncio.Event()
         """The engine knows this worker."""
 
@@ -88,12 +95,13 @@ class Presence:
             if not self.registered.is_set():
                 await self._register()
                 # What changed before is told by the registration; the first heartbeat tells the rest at once.
-                self._changed.set()
-            await self._until_next_beat(jitter)
-            jitter = await self._beat()
+                self.check()
+            await self._until_next_look(jitter)
+            jitter = await self._beat() if self._has_to_beat() else 0.0
 
     def check(self) -> None:
         """Sends a heartbeat soon, to find out whether the engine still knows this worker."""
+        self._is_asked = True
         self._changed.set()
 
     async def leave(self) -> None:
@@ -127,8 +135,10 @@ class Presence:
         warning = read_text(read_mapping(reply.body).get("warning"))
         if warning:
             logger.warning("the engine warns: %s", warning)
-        self._transport.batch = min(parse_announcement(reply.body), self._settings.batch)
-        self._transport.brings = self._transport.batch if brings_tasks(reply.body) else 0
+        self._transport.batch = min(batches.parse_announcement(reply.body), self._settings.batch)
+        self._transport.brings = self._transport.batch if batches.brings_tasks(reply.body) else 0
+        self.quiet.begin(quiet.parse_announcement(reply.body))
+        self._usage.forget()
         self.registered.set()
 
     def _note_refused(self, reply: Reply) -> None:
@@ -141,9 +151,11 @@ class Presence:
             raise AuthError(sentence)
         logger.error("%s Next try in %.0f s.", sentence, REFUSED_DELAY)
 
-    async def _until_next_beat(self, jitter: float) -> None:
+    async def _until_next_look(self, jitter: float) -> None:
         interval = self._settings.heartbeat_interval
         pause = min(interval, _WORKING_INTERVAL) if self._work.task_ids else interval
+        # A heartbeat that is left out is due as soon as nothing stands for it any more.
+        pause = min(pause, self.quiet.seconds_left(self._heartbeat(), self._clock.now()) or pause)
         with contextlib.suppress(TimeoutError):
             await self._clock.wait_for(self._changed.wait(), pause + jitter)
             since = self._clock.now() - self._beat_at
@@ -152,16 +164,30 @@ class Presence:
         self._changed.clear()
         self._beat_at = self._clock.now()
 
+    def _has_to_beat(self) -> bool:
+        """Whether a heartbeat would say something that the engine does not know by now."""
+        if self._is_asked or self._is_leaving or self._usage.has_changed(self._gauges.read()):
+            return True
+        return not self.quiet.seconds_left(self._heartbeat(), self._clock.now())
+
     async def _beat(self) -> float:
         """Sends one heartbeat and does what the answer asks; returns the jitter for the next interval."""
-        reply = await self._transport.heartbeat(encode_heartbeat(self._heartbeat(), self._clock.now()))
+        # Whoever asks while it is on its way wants another one.
+        self._is_asked = False
+        heartbeat, reading, began = self._heartbeat(), self._news(), self._clock.now()
+        said = heartbeat if reading is None else replace(heartbeat, load=reading.load, usage=reading.usage)
+        reply = await self._transport.heartbeat(encode_heartbeat(said, began))
         step = after_heartbeat(reply)
         self._work.cancel(step.answer.cancel_task_ids)
         if step.register:
             await self._note_forgotten(reply)
         elif reply.is_ok:
             self._forgotten = 0
+            self.quiet.told(heartbeat, began)
+            if reading is not None:
+                self._usage.told(reading, began)
         else:
+            self.quiet.doubt()
             logger.warning("the heartbeat failed: %s", reply)
         return step.answer.jitter
 
@@ -176,9 +202,6 @@ class Presence:
     def _heartbeat(self) -> Heartbeat:
         available: frozenset[str] = frozenset() if self._is_leaving else self._work.available
         running = self._work.running
-        reading = self._gauges.read()
-        if not self._usage.is_news(reading, self._clock.now()):
-            reading = Reading(None)
         return Heartbeat(
             worker_id=self._settings.worker_id,
             status=status_word(available, running, self._settings.concurrency, self._is_leaving),
@@ -186,6 +209,9 @@ class Presence:
             available=available,
             skills_hash=self._profile.skills_hash,
             hot=self._work.hot,
-            load=reading.load,
-            usage=reading.usage,
         )
+
+    def _news(self) -> Reading | None:
+        """Returns what the machine's use is now, if the engine is to hear of it."""
+        reading = self._gauges.read()
+        return reading if self._usage.is_news(reading, self._clock.now()) else None

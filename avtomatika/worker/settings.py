@@ -29,11 +29,11 @@ class Settings:
         engines: all engines that it works for, in the order in which they are asked; by default the one of ``url``.
         mode: how it shares itself out among them.
         concurrency: how many tasks run at once.
-        heartbeat_interval: seconds between two signs of life.
+        heartbeat_interval: seconds between two signs of life; with nothing to do, a poll may be one.
         heartbeat_debounce: seconds from a change to its heartbeat, so that changes of one moment share one.
         heartbeat_cooldown: least seconds between two heartbeats.
         load_deadband: percent by which the machine's load must change to be told.
-        load_interval: seconds after which it is told anyway.
+        load_interval: seconds after which the next heartbeat tells it anyway.
         poll_timeout: seconds that one question for a task may wait.
         idle_delay: seconds before the next poll where the engine answered at once that there is nothing.
         poll_retry_initial: seconds before the next poll after one that failed; more with each failure.

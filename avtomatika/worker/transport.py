@@ -113,17 +113,20 @@ class Transport:
         return reply
 
     async def heartbeat(self, body: Mapping[str, Any]) -> Reply:
-        """Gives a sign of life; now and then is also the time to look whether the certificate was renewed."""
+        """Gives a sign of life."""
         self._certificates.look()
         return await self._request(_Request("PATCH", f"workers/{self._worker_id}", dumps(body), Kind.HEARTBEAT))
 
     async def poll(self, query: Mapping[str, str], seconds: float) -> Reply:
         """Asks for a task; an answer of 204 means that there is none.
 
+        This and a heartbeat are also the time to look whether the certificate was renewed: one of them comes always.
+
         Args:
             query: the parameters of the poll.
             seconds: how long the server may hold the question.
         """
+        self._certificates.look()
         path = f"workers/{self._worker_id}/tasks/next"
         return await self._request(_Request("GET", path, query=query, seconds=seconds + _POLL_GRACE))
 

@@ -45,24 +45,38 @@ class UsageReport:
         self._interval = interval
         self._told: tuple[Mapping[str, float], float] | None = None
 
+    def has_changed(self, reading: Reading) -> bool:
+        """Whether a reading is worth a heartbeat of its own."""
+        if self._told is None:
+            return bool(reading.percents)
+        last = self._told[0]
+        return bool(reading.percents) and not (
+            reading.percents.keys() == last.keys()
+            and all(abs(value - last[name]) < self._deadband for name, value in reading.percents.items())
+        )
+
     def is_news(self, reading: Reading, now: float) -> bool:
-        """Whether the engine is to hear of a reading.
+        """Whether the engine is to hear of a reading with the next heartbeat.
 
         Args:
             reading: of this moment.
             now: Unix seconds.
         """
-        if not reading.percents:
-            return False
-        if self._told is not None:
-            last, told_at = self._told
-            is_same = reading.percents.keys() == last.keys() and all(
-                abs(value - last[name]) < self._deadband for name, value in reading.percents.items()
-            )
-            if is_same and now - told_at < self._interval:
-                return False
+        is_due = self._told is not None and now - self._told[1] >= self._interval
+        return self.has_changed(reading) or (is_due and bool(reading.percents))
+
+    def told(self, reading: Reading, now: float) -> None:
+        """Takes note of what the engine has heard.
+
+        Args:
+            reading: that was told.
+            now: Unix seconds.
+        """
         self._told = reading.percents, now
-        return True
+
+    def forget(self) -> None:
+        """The engine knows nothing of what it was told."""
+        self._told = None
 
 
 class Gauges:

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+from msgspec import structs
+
 from avtomatika import loops
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.errors import ConfigError
@@ -23,7 +25,7 @@ from avtomatika.log_context import log_context
 from avtomatika.payloads.base import PayloadStore
 from avtomatika.protocol.codec import dumps
 from avtomatika.protocol.messages import Result, WorkerProfile
-from avtomatika.protocol.skills import encode_skills
+from avtomatika.protocol.registration import encode_register
 from avtomatika.worker import machine
 from avtomatika.worker.event_types import read_event_types
 from avtomatika.worker.files import fingerprint, read_desk
@@ -312,7 +314,7 @@ class Worker:
         skills = tuple(function.skill for function in self._functions.values())
         store = "" if self._files is not None else fingerprint(environment)
         costs = {name: f.cost for name, f in self._functions.items() if f.cost is not None}
-        return WorkerProfile(
+        profile = WorkerProfile(
             worker_id=self.settings.worker_id,
             type=self.settings.worker_type,
             skills=skills,
@@ -323,11 +325,12 @@ class Worker:
             software=machine.software(environment) | self._software,
             artifacts=machine.artifacts(environment) | self._artifacts,
             hostname=machine.hostname(),
-            skills_hash=hashlib.sha256(dumps(encode_skills(skills)).encode()).hexdigest()[:16],
             extra=machine.capabilities(environment)
             | ({"s3_config_hash": store} if store else {})
             | ({"websockets": True} if self.settings.websockets else {}),
         )
+        said = dumps(encode_register(profile, 0.0))
+        return structs.replace(profile, skills_hash=hashlib.sha256(said.encode()).hexdigest()[:16])
 
     @property
     def health_port(self) -> int | None:

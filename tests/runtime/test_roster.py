@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -72,10 +73,11 @@ async def other(make_system: MakeSystem, storage: CountedStorage) -> System:
     return other
 
 
-async def settled(system: System, *worker_ids: str) -> None:
+async def settled(system: System, *worker_ids: str, skills_hash: str = "") -> None:
     """Makes workers known that have said all that they have to say."""
+    now = system.clock.now()
     for worker_id in worker_ids:
-        await system.register(worker_id, "work", registered_at=system.clock.now(), seen_at=system.clock.now())
+        await system.register(worker_id, "work", registered_at=now, seen_at=now, skills_hash=skills_hash)
     await system.clock.advance(1)
     for worker_id in worker_ids:
         await system.beat(worker_id)
@@ -369,3 +371,163 @@ async def test_heartbeat_after_a_silence_is_read_as_that_of_a_stranger(
     await system.beat("w1")
 
     assert storage.taken() == {"find": 1, "put": 1}
+
+
+# --- workers that leave heartbeats out while they poll ---
+
+QUIET = Poll(timeout=30.0, available=frozenset({"work"}), quiet="5f0c")
+
+
+async def hold(system: System, worker_id: str = "w1", poll: Poll = QUIET) -> WorkerProfile | None:
+    """Begins a poll and lets its time pass."""
+    profile = await system.workers.poller(worker_id, poll, 30.0)
+    await system.clock.advance(30)
+    return profile
+
+
+async def test_registration_says_for_how_long_a_poll_stands_for_heartbeats(system: System) -> None:
+    """A third of the time for which a silent worker is remembered."""
+    answer = await system.workers.register(a_worker("w1"))
+
+    assert answer["quiet"] == 40.0
+
+
+async def test_poll_of_a_quiet_worker_counts_as_a_sign_of_life(system: System, storage: CountedStorage) -> None:
+    """For hours, at the cost of one call for all of them every few seconds; and what was known stays."""
+    names = [f"w{number}" for number in range(20)]
+    await settled(system, *names, skills_hash="5f0c")
+    before = [await stored(storage, name) for name in names]
+    storage.taken()
+
+    for _ in range(120):
+        began = system.clock.now()
+        for name in names:
+            assert await system.workers.poller(name, QUIET, 30.0) is not None
+        await system.clock.advance(30)
+        assert not any([await system.workers.is_forgotten(name) for name in names])
+
+    assert storage.taken() == {"refresh": 120}
+    assert [await stored(storage, name) for name in names] == [replace(one, seen_at=began) for one in before]
+
+
+async def test_poll_of_a_worker_that_says_nothing_of_it_counts_as_before(
+    system: System, storage: CountedStorage
+) -> None:
+    """A published worker whose heartbeats stop is forgotten in its time."""
+    await settled(system, "w1")
+
+    for _ in range(4):
+        await hold(system, poll=Poll(available=frozenset({"work"})))
+
+    assert await MemoryStorage.find_worker(storage, "w1") is None
+
+
+async def test_first_heartbeat_after_a_poll_is_still_the_first(system: System) -> None:
+    """A crowd that polls before it beats comes apart as well."""
+    names = [f"w{number}" for number in range(40)]
+    for name in names:
+        await system.register(name, registered_at=system.clock.now(), seen_at=system.clock.now(), skills_hash="5f0c")
+    await system.clock.advance(0.5)
+    for name in names:
+        await system.workers.poller(name, QUIET, 30.0)
+    await system.clock.advance(6)
+
+    answers = [await system.beat(name) for name in names]
+
+    assert sum("next_heartbeat_jitter_ms" in answer for answer in answers) == 20
+
+
+async def test_quiet_worker_may_poll_two_engines_in_turn(
+    system: System, other: System, storage: CountedStorage
+) -> None:
+    """Its moment in the storage is never older than a poll and the pause between two writings, and nothing is lost."""
+    await settled(system, "w1", skills_hash="5f0c")
+    before = await stored(storage)
+
+    for engine in (system, other) * 20:
+        began = system.clock.now()
+        await hold(engine)
+        worker = await stored(storage)
+        assert worker == replace(before, seen_at=began)
+        assert not await engine.workers.is_forgotten("w1")
+
+
+async def test_quiet_worker_may_poll_one_engine_and_beat_at_another(
+    system: System, other: System, storage: CountedStorage
+) -> None:
+    """As a worker of both does, or one behind a balancer: it never seems silent for long, wherever its news went."""
+    await settled(other, "w1", skills_hash="5f0c")
+
+    for count in range(40):
+        began = system.clock.now()
+        await system.workers.poller("w1", QUIET, 30.0)
+        for second in range(3):
+            await other.beat("w1", status="busy" if count % 3 else "idle")
+            await system.clock.advance(10 + second)
+            assert (await stored(storage)).seen_at >= began - 5
+        assert not await system.workers.is_forgotten("w1")
+
+
+async def test_poll_of_a_worker_that_registered_elsewhere_is_of_the_new_one(
+    system: System, other: System, storage: CountedStorage
+) -> None:
+    """What its poll does not say, such as its machine, is looked up when its word has changed."""
+    await settled(system, "w1", skills_hash="5f0c")
+    await hold(system)
+    now = other.clock.now()
+    await other.register("w1", "play", registered_at=now, seen_at=now, skills_hash="0c11")
+
+    worker = await system.workers.poller("w1", Poll(available=frozenset({"play"}), quiet="0c11"), 30.0)
+
+    assert worker is not None
+    assert worker.skill_names == ("play",)
+    assert await stored(storage) == worker
+
+
+async def test_poll_shortly_before_the_worker_is_forgotten_is_written_at_once(
+    make_system: MakeSystem, storage: CountedStorage
+) -> None:
+    """What waits for its turn could come too late then, also of a worker that another engine heard of."""
+    system, other = make_system(storage), make_system(storage, owner="e2")  # nobody writes moments
+    await settled(system, "w1", skills_hash="5f0c")
+    await system.clock.advance(99)
+    await other.workers.poller("w1", QUIET, 30.0)
+    assert (await stored(storage)).seen_at < system.clock.now() - 99
+
+    await system.clock.advance(1)
+    await other.workers.poller("w1", QUIET, 30.0)
+
+    assert (await stored(storage)).seen_at == system.clock.now()
+
+
+async def test_quiet_worker_that_the_storage_forgot_hears_it_when_its_poll_ends(
+    system: System, storage: CountedStorage
+) -> None:
+    """The engine notices it when it writes the moment of the poll; while nobody can say so, it does not guess."""
+    await settled(system, "w1", skills_hash="5f0c")
+    await hold(system)
+    await storage.remove_worker("w1")
+    assert await hold(system) is not None
+
+    assert await system.workers.is_forgotten("w1")
+    storage.find_worker = away  # type: ignore[method-assign]
+    assert not await system.workers.is_forgotten("w1")
+
+
+async def away(worker_id: str) -> WorkerProfile | None:
+    """Takes the place of a storage that does not answer."""
+    raise StorageError("away")
+
+
+async def test_poll_of_a_quiet_worker_that_nobody_knows_ends_soon(system: System) -> None:
+    """No heartbeat of it may be on its way; a registration that is counts at once."""
+    ended = asyncio.create_task(system.workers.poller("w1", QUIET, 30.0))
+    going_on = asyncio.create_task(system.workers.poller("w2", QUIET, 30.0))
+    await system.clock.advance(0.5)
+    await system.register("w2")
+    await system.clock.advance(0.5)
+
+    assert await ended is None
+    worker = await going_on
+    assert worker is not None
+    assert worker.worker_id == "w2"

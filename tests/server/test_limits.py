@@ -163,19 +163,20 @@ async def test_worker_with_tasks_is_never_refused(start_api: StartApi) -> None:
     assert await blocked(api, "poll") == await blocked(api, "worker") == 0
 
 
+@pytest.mark.parametrize(("query", "status", "known"), [("", 204, "w1"), ("&quiet=5f0c", 200, "w2")])
 async def test_empty_polls_beyond_the_limit_are_refused_to_workers_that_wait(
-    start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch, query: str, status: int, known: str
 ) -> None:
-    """SDK 1.0b16 and later keep to ``Retry-After``."""
+    """SDK 1.0b16 and later keep to ``Retry-After``; those that say that a worker was forgotten are empty as well."""
     api = await start_api(RATE_LIMIT_POLL_LIMIT=2)
-    await api.register("w1")
-    path, headers = "/_worker/workers/w1/tasks/next?timeout=0", {"X-Worker-ID": "w1"}
+    await api.register(known)
+    path, headers = f"/_worker/workers/w1/tasks/next?timeout=0{query}", {"X-Worker-ID": "w1"}
 
     monkeypatch.setattr(api.engine.app[WORKERS_KEY], "pause", at_once)
 
     answers = [await api.call("GET", path, token=WORKER, headers=headers) for _ in range(4)]
 
-    assert [answer.status for answer in answers[:3]] == [204, 204, 204]
+    assert [answer.status for answer in answers[:3]] == [status] * 3
     refused(answers[3])
     assert await blocked(api, "poll") == 1
 

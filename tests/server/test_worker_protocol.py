@@ -86,7 +86,7 @@ async def test_worker_of_each_generation_does_a_task(api: Api, generation: str, 
     task = (await send(api, "GET", f"{root}/workers/w1/tasks/next", **headers)).body
     accepted = await send(api, "POST", f"{root}/tasks/result", result_of(generation, task, "w1"), **headers)
 
-    assert registered.body == {"status": "registered", "batch": 64, "tasks_with_results": True}
+    assert registered.body == {"status": "registered", "batch": 64, "tasks_with_results": True, "quiet": 40.0}
     assert heard.body == {"status": "ok"}
     assert accepted.body == {"status": "accepted"}
     job = await api.until(job_id, "finished")
@@ -191,6 +191,22 @@ async def test_poll_of_an_unknown_worker_is_held_once(api: Api) -> None:
     await api.clock.advance(5)
 
     assert (await asyncio.wait_for(poll, 30)).status == 204
+
+
+async def test_quiet_worker_hears_in_the_answer_to_its_poll_that_it_was_forgotten(api: Api) -> None:
+    """It sends no heartbeat whose answer could say so; one that is known, or not quiet, gets the usual answer."""
+    await api.register("w1", skills_hash="5f0c")
+    query = "?available_skills=work&quiet="
+    asked = (("w1", f"{query}5f0c"), ("w8", query), ("w9", f"{query}5f0c"))
+    polls = [asyncio.create_task(api.poll(*one)) for one in asked]
+    await api.until_parked(2)
+    await until(lambda: bool(api.engine.app[WORKERS_KEY]._unknown))
+    await api.clock.advance(30)
+
+    known, loud, unknown = [await poll for poll in polls]
+
+    assert (known.status, loud.status) == (204, 204)
+    assert (unknown.status, unknown.body) == (200, {"tasks": [], "require_full_sync": True})
 
 
 @pytest.mark.parametrize("query", ["?timeout=soon", "?timeout=-5", "?timeout=nan", "?nonsense=1"])

@@ -13,6 +13,7 @@ import trustme
 
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
 from avtomatika.app_keys import JOBS_KEY, WORKERS_KEY
+from avtomatika.clock import SystemClock
 from avtomatika.errors import AuthError, ConfigError
 from avtomatika.security.signatures import Kind, is_signed_by, key_of
 from avtomatika.security.tls import names_of, server_context
@@ -23,6 +24,7 @@ from avtomatika.testing import FakeClock
 from avtomatika.worker import Worker
 from avtomatika.worker.certificates import Certificates
 from avtomatika.worker.credentials import Credentials
+from avtomatika.worker.transport import Transport
 
 from .conftest import PATIENCE, FakeEngine, Heard
 
@@ -250,6 +252,25 @@ def test_renewed_certificate_is_taken(tmp_path: Path, caplog: pytest.LogCaptureF
 
     assert names == ["old", "new"]
     assert "cannot be used" in caplog.text
+
+
+async def test_certificate_is_looked_at_with_every_poll_and_heartbeat(
+    engine: FakeEngine, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker without tasks only polls, one that is full only beats."""
+    looks: list[Certificates] = []
+
+    def look(certificates: Certificates) -> None:
+        looks.append(certificates)
+
+    monkeypatch.setattr(Certificates, "look", look)
+    transport = Transport(worker.settings, SystemClock())
+
+    await transport.poll({"timeout": "0"}, 0)
+    await transport.heartbeat({})
+    await transport.close()
+
+    assert len(looks) == len(engine.heard) == 2
 
 
 @pytest.mark.parametrize("wrong", ["ca", "cert"])

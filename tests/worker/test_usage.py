@@ -96,14 +96,33 @@ def test_usage_is_told_when_something_changes_or_after_a_while() -> None:
     """A steady machine costs no words."""
     report = UsageReport(5, 60)
 
+    def tell(cpu: float, ram: float, now: float) -> bool:
+        one = reading(cpu=cpu, ram=ram)
+        is_news = report.is_news(one, now)
+        if is_news:
+            report.told(one, now)
+        return is_news
+
     told = [
-        report.is_news(reading(cpu=cpu, ram=ram), now)
+        tell(cpu, ram, now)
         for cpu, ram, now in [(50, 20, 0), (52, 20, 15), (44, 20, 30), (44, 26, 45), (44, 26, 104), (44, 26, 105)]
     ]
 
     assert told == [True, False, True, True, False, True]
+    assert not report.has_changed(reading(cpu=44, ram=26))
     assert report.is_news(reading(), 999) is False
     assert report.is_news(reading(cpu=44, ram=26, gpu=0), 106) is True
+
+
+def test_usage_that_no_engine_heard_is_told_again() -> None:
+    """A heartbeat may be lost, and an engine forget."""
+    report = UsageReport(5, 60)
+
+    assert [report.is_news(reading(cpu=50), now) for now in (0, 1)] == [True, True]
+    report.told(reading(cpu=50), 1)
+    assert not report.is_news(reading(cpu=50), 2)
+    report.forget()
+    assert report.has_changed(reading(cpu=50))
 
 
 @pytest.mark.parametrize("library", [psutil, None])

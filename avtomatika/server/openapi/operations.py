@@ -227,7 +227,9 @@ OPERATIONS: Mapping[Callable[..., Any], Operation] = {
     admin.reload_workers: Operation("Engine", record("status", "sections", sections=WHOLE)),
     worker_messages.register: Operation("Worker protocol", ref("Registered"), body=REGISTRATION),
     worker_messages.heartbeat: Operation("Worker protocol", OBJECT, body=HEARTBEAT),
-    worker_polls.next_task: Operation("Worker protocol", ref("TaskMessages"), query={"timeout": TEXT, **_WISH}),
+    worker_polls.next_task: Operation(
+        "Worker protocol", ref("TaskMessages"), query={"timeout": TEXT, "quiet": TEXT, **_WISH}
+    ),
     worker_results.results: Operation(
         "Worker protocol", record("answers", answers=OBJECTS, tasks=OBJECTS), body=RESULTS, query=_WISH
     ),

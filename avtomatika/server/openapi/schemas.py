@@ -194,8 +194,19 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Dashboard": record("workers jobs tasks engine", workers=OBJECT, jobs=OBJECT, tasks=OBJECT, engine=OBJECT),
     "Status": record("status version instance_id blueprints", blueprints=WHOLE),
-    "Registered": record("status", "batch", batch=WHOLE),
-    "TaskMessages": {"anyOf": [ref("TaskMessage"), record("tasks", tasks=list_of("TaskMessage"))]},
+    "Registered": record(
+        "status",
+        "batch tasks_with_results quiet",
+        batch=WHOLE,
+        tasks_with_results={"type": "boolean"},
+        quiet={"type": "number", "description": "seconds for which a poll stands for heartbeats"},
+    ),
+    "TaskMessages": {
+        "anyOf": [
+            ref("TaskMessage"),
+            record("tasks", "require_full_sync", tasks=list_of("TaskMessage"), require_full_sync={"type": "boolean"}),
+        ]
+    },
     "TaskMessage": record(
         "job_id task_id type params",
         "tracing_context priority deadline params_metadata",
