@@ -308,7 +308,7 @@ class OrchestratorEngine:
         """Puts together what leaves the engine."""
         config, app = self.config, self.app
         self._webhooks = WebhookCarrier(self._clock, meter, make_signer(config.WEBHOOK_SECRET))
-        self._holon = Holon(app[JOBS_KEY], self._registry, self._storage, self._clock)
+        self._holon = Holon(app[JOBS_KEY], self._registry, self._storage, self._clock, app[WORKERS_KEY].events.upward)
         self._postman = app[POSTMAN_KEY] = Postman(
             self._storage,
             self._clock,

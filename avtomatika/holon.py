@@ -8,9 +8,10 @@ the parent hears of it however often either side goes away. Everything a worker 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,13 +22,15 @@ from avtomatika.core.job import HOLON, Failure, Job, parse_wire_id
 from avtomatika.core.retry import Verdict, classify
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import HOLON_TOPIC
-from avtomatika.errors import AvtomatikaError, ConfigError, ContractError, DocumentError, JobStateError
+from avtomatika.errors import ConfigError, ContractError, DocumentError, JobStateError
+from avtomatika.holon_events import HolonEvents, UndeliveredError
 from avtomatika.protocol.codec import dumps
 from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.messages import Result
 from avtomatika.protocol.results import CANCELLED, FAILURE, SUCCESS, encode_result
 from avtomatika.runtime.jobs import Jobs
 from avtomatika.runtime.registry import Registry
+from avtomatika.runtime.upward import Upward
 from avtomatika.storage.base import Message, Record, RecordWrite, Storage
 from avtomatika.worker import Context, Success, TaskError, Worker
 from avtomatika.worker.lifecycle import ResultStep, after_result
@@ -41,13 +44,8 @@ _REMEMBERED_SECONDS = 30 * 24 * 3600.0
 _LOOK_SECONDS = 20.0
 _SETTLE_SECONDS = 1.0
 _LONGEST_PAUSE = 30.0
+_EVENTS_SECONDS = 30.0  # so long the events of a job hold up its outcome, as those of a task do at other workers
 _ATTEMPTS = 10  # as far back as a job of an earlier attempt is looked for
-
-
-class UndeliveredError(AvtomatikaError):
-    """The parent does not have the outcome of a job yet."""
-
-    code = "parent_unreachable"
 
 
 class Holon:
@@ -58,17 +56,19 @@ class Holon:
         registry: the blueprints that become skills.
         storage: where jobs live, and whose tasks they are.
         clock: for waiting.
+        upward: what workers have told that the parent is to hear.
     """
 
     topic = HOLON_TOPIC
     limit = 20
     timeout = 60.0
 
-    def __init__(self, jobs: Jobs, registry: Registry, storage: Storage, clock: Clock) -> None:
+    def __init__(self, jobs: Jobs, registry: Registry, storage: Storage, clock: Clock, upward: Upward) -> None:
         self._jobs = jobs
         self._registry = registry
         self._storage = storage
         self._clock = clock
+        self._events = HolonEvents(upward, clock, self._task_of, self._connected)
         self._settings: Settings | None = None
         self._worker: _HolonWorker | None = None
         self._is_leaving = False
@@ -111,6 +111,7 @@ class Holon:
         if self._worker is None:
             return
         await self._worker.start()
+        self._events.start()
         log.info(
             "works for the engine at %s with the blueprints %s",
             self._worker.settings.url,
@@ -121,6 +122,7 @@ class Holon:
     async def stop(self) -> None:
         """Says goodbye and gives the tasks back; their jobs stay, and go on in the next engine on this storage."""
         self._is_leaving = True
+        await self._events.stop()
         if self._worker is not None:
             self._worker.request_stop(drain=False)
             await self._worker.stop()
@@ -222,7 +224,7 @@ class Holon:
     # --- the outcome goes up ---
 
     async def carry(self, message: Message) -> None:
-        """Tells the parent how a job has ended.
+        """Tells the parent how a job has ended, after all that its workers have told of it.
 
         Raises:
             ConfigError: this engine has no parent any more.
@@ -230,6 +232,12 @@ class Holon:
         """
         report: Mapping[str, Any] = message.body.value()
         job_id = str(report["child"])
+        try:
+            await self._events.flush(job_id)
+        except UndeliveredError:
+            # The parent may be there and take results, but no more events for now: these hold up no outcome for long.
+            if await self._storage.now() < message.created_at + _EVENTS_SECONDS:
+                raise
         while (record := await self._storage.find_record(_SPACE, job_id)) is not None:
             wire_id = await self._send(record, report)
             if await self._storage.put_record(RecordWrite(_SPACE, job_id, None, record.version)):
@@ -241,21 +249,30 @@ class Holon:
         del error
         return min(_LONGEST_PAUSE, 0.25 * 2.0 ** min(message.attempts, 10))
 
-    async def _send(self, record: Record, report: Mapping[str, Any]) -> str:
-        """Sends the result of the task that a record names; returns the task's id on the wire."""
+    async def _task_of(self, job_id: str) -> Mapping[str, Any] | None:
+        """Returns whose task a job does; None if the parent knows how it has ended."""
+        record = await self._storage.find_record(_SPACE, job_id)
+        return None if record is None else dict(record.value.value())
+
+    @contextlib.asynccontextmanager
+    async def _connected(self, worker_id: str) -> AsyncIterator[Transport]:
+        """Gives a connection as the worker that took a task: another engine on this storage may speak for it."""
         if self._settings is None:
             raise ConfigError("the engine has no parent, but a job that a parent asked for has ended. Set PARENT_URL.")
-        task = record.value.value()
-        result = _result(report, task)
-        # As the worker that took the task: another engine on this storage may carry its result.
-        settings = replace(self._settings, worker_id=task["worker_id"])
-        transport = Transport(settings, self._clock)
+        transport = Transport(replace(self._settings, worker_id=worker_id), self._clock)
         try:
-            reply = await transport.result(dumps(encode_result(result, self._clock.now())), {})
+            yield transport
         finally:
             await transport.close()
+
+    async def _send(self, record: Record, report: Mapping[str, Any]) -> str:
+        """Sends the result of the task that a record names; returns the task's id on the wire."""
+        task = record.value.value()
+        result = _result(report, task)
+        async with self._connected(task["worker_id"]) as transport:
+            reply = await transport.result(dumps(encode_result(result, self._clock.now())), {})
         if after_result(reply) is ResultStep.RETRY:
-            raise UndeliveredError(f"the parent at {self._settings.url} did not take a result: {reply}.")
+            raise UndeliveredError(f"the parent did not take a result: {reply}.")
         if after_result(reply) is ResultStep.REPLACE:
             log.error("the parent refuses a result: %s", reply, extra={"action": "result_refused", **task})
         return result.task_id

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
-from avtomatika.app_keys import JOBS_KEY, STORAGE_KEY
+from avtomatika.app_keys import HISTORIAN_KEY, HISTORY_KEY, JOBS_KEY, STORAGE_KEY
 from avtomatika.core.job import Job
 from avtomatika.errors import ConfigError
 from avtomatika.storage import MemoryStorage, SQLiteStorage
@@ -148,6 +148,87 @@ async def test_progress_cancellation_and_deadline_pass_between_parent_and_leaf()
     assert status == "cancelled"
     assert task.deadline_at is not None
     assert below.deadline_at == pytest.approx(int(task.deadline_at), abs=0.01)
+
+
+def run(name: str, child: str) -> StateMachineBlueprint:
+    """Returns a blueprint that runs another one of its engine and ends with its result."""
+    blueprint = StateMachineBlueprint(name)
+
+    @blueprint.handler_for("start", is_start=True)
+    async def start(initial_data: dict[str, Any], actions: ActionFactory) -> None:
+        actions.run_blueprint(child, initial_data, {"success": "done"})
+
+    @blueprint.handler_for("done", is_end=True)
+    async def done() -> None: ...
+
+    return blueprint
+
+
+def teller(url: str) -> Worker:
+    """Returns a worker ``leaf`` whose task tells three events."""
+    worker = Worker("leaf", url=url, token=TOKEN)
+
+    @worker.task("leaf", events=["page"])
+    async def leaf(params: dict[str, Any], context: Context) -> None:
+        for number in range(3):
+            context.event("page", {"number": number})
+
+    return worker
+
+
+async def events_of(made: OrchestratorEngine, job_id: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """Returns the types of the rows of a job that are about its task, and its events."""
+    await made.app[HISTORIAN_KEY].flush()
+    rows = [row for row in await made.app[HISTORY_KEY].job_events(job_id) if row["task_id"]]
+    snapshots = [row["context_snapshot"] for row in rows if row["event_type"] == "task_event"]
+    return [row["event_type"] for row in rows], snapshots
+
+
+TOLD = ["task_dispatched", "task_started", "task_event", "task_event", "task_event", "task_finished"]
+
+
+async def test_events_of_workers_come_up_in_order_and_before_the_result() -> None:
+    """Through three levels and out of a child of the lowest job; each says who told it and which way it came."""
+    async with (
+        engine(MemoryStorage(), order("top", "middle")) as top,
+        engine(MemoryStorage(), order("middle", "bottom"), PARENT_URL=top.url, HOLON_ID="m") as middle,
+        engine(
+            MemoryStorage(), run("bottom", "deep"), order("deep", "leaf"), PARENT_URL=middle.url, HOLON_ID="b"
+        ) as bottom,
+        teller(bottom.url),
+    ):
+        job_id = await top.create_background_job("top", {})
+        await ended(top, job_id)
+        rows, events = await events_of(top, job_id)
+        left = [await made.app[STORAGE_KEY].list_records("event-upward") for made in (middle, bottom)]
+
+    assert rows == TOLD
+    assert [(event["type"], event["payload"]) for event in events] == [("page", {"number": n}) for n in range(3)]
+    assert {(event["origin"], *event["via"]) for event in events} == {("leaf", "b", "m")}
+    assert left == [[], []]
+
+
+async def test_events_wait_for_a_parent_that_is_away() -> None:
+    """They were told while the parent was down, and are there before the outcome."""
+    storage = MemoryStorage()
+    async with engine(storage, order("top", "middle")) as top:
+        port = top.port
+        holon = engine(MemoryStorage(), order("middle", "leaf"), PARENT_URL=top.url, HOLON_ID="m")
+        middle = await holon.__aenter__()
+        job_id = await top.create_background_job("top", {})
+        await until(lambda: jobs_of(middle))
+    async with teller(middle.url):
+        (job,) = await jobs_of(middle)
+        await ended(middle, job.id)
+
+    async with engine(storage, order("top", "middle"), port=port) as top:
+        await ended(top, job_id)
+        rows, events = await events_of(top, job_id)
+        await holon.__aexit__(None, None, None)
+
+    assert [event["payload"] for event in events] == [{"number": n} for n in range(3)]
+    # What came before stood in the first engine's history, which was in memory.
+    assert rows == TOLD[2:]
 
 
 async def test_failure_comes_up_with_its_reason_and_is_not_tried_again() -> None:

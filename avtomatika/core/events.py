@@ -133,6 +133,8 @@ class EventTold(Struct, frozen=True):
         type: the word.
         payload: what else it says.
         event_id: the worker's own id of the event, or empty.
+        origin: the worker that said it first, where a holon passes it on; else empty.
+        via: the holons that passed it on, the sender last.
     """
 
     task: Task | None
@@ -141,6 +143,8 @@ class EventTold(Struct, frozen=True):
     type: str
     payload: Mapping[str, Any] = {}
     event_id: str = ""
+    origin: str = ""
+    via: Sequence[str] = ()
 
 
 class LeaseExpired(Struct, frozen=True):

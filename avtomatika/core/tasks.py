@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from avtomatika.core import fan_outs
@@ -51,7 +53,9 @@ def told(step: Step, event: EventTold) -> str:
         return "stale_task"
     if task.worker_id != event.worker_id:
         return "worker_mismatch"
-    details = {"type": event.type, "payload": dict(event.payload), "event_id": event.event_id}
+    details: dict[str, Any] = {"type": event.type, "payload": dict(event.payload), "event_id": event.event_id}
+    if event.origin:
+        details |= {"origin": event.origin, "via": list(event.via)}
     step.record("task_event", task_id=task.id, attempt=task.attempt, worker_id=task.worker_id, details=details)
     return ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -159,6 +159,8 @@ class WorkerEventMessage(Struct, frozen=True):
         payload: for progress: ``progress`` and ``message``.
         job_id: the job concerned, or empty.
         task_id: the task concerned as the worker sees it, or empty.
+        origin: the worker that said it first, where the sender only passes it on; else empty.
+        via: the ids of all that have passed it on, the sender last; this is what they say of each other.
     """
 
     event_type: str
@@ -167,6 +169,8 @@ class WorkerEventMessage(Struct, frozen=True):
     worker_id: str = ""
     job_id: str = ""
     task_id: str = ""
+    origin: str = ""
+    via: Sequence[str] = ()
 
 
 class TaskMessage(Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.messages import WorkerEventMessage
 from avtomatika.protocol.reading import read_mapping, read_number, read_object, read_text, require_text
 
@@ -13,6 +14,8 @@ PROGRESS = "progress"
 MAX_PAYLOAD_BYTES = 65_536
 """Size of the payload of an event, as JSON, beyond which this engine does not keep it."""
 _OLD_PROGRESS = "progress_update"
+# Holons above each other; whatever says that it came a longer way is not believed to the end.
+_MOST_VIA = 32
 
 
 def parse_event(body: Any) -> WorkerEventMessage:
@@ -24,13 +27,25 @@ def parse_event(body: Any) -> WorkerEventMessage:
     body = read_object(body, "event")
     if _OLD_PROGRESS in (body.get("type"), body.get("event")):
         return _old_progress(body)
+    return decode_event(body)
+
+
+def decode_event(body: Mapping[str, Any]) -> WorkerEventMessage:
+    """Reads an event as today's workers write it.
+
+    Raises:
+        ProtocolError: it has no type.
+    """
+    worker_id, origin = read_text(body.get("worker_id")), read_text(body.get("origin_worker_id"))
     return WorkerEventMessage(
         event_type=require_text(body, "event_type", "event"),
         payload=read_mapping(body.get("payload")),
         event_id=read_text(body.get("event_id")),
-        worker_id=read_text(body.get("worker_id")),
+        worker_id=worker_id,
         job_id=read_text(body.get("target_job_id")),
         task_id=read_text(body.get("target_task_id")) or read_text(body.get("origin_task_id")),
+        origin=origin if origin != worker_id and is_identifier(origin) else "",
+        via=_via(body.get("bubbling_chain")),
     )
 
 
@@ -41,10 +56,10 @@ def encode_event(event: WorkerEventMessage, now: float) -> dict[str, Any]:
         event: what to say.
         now: Unix seconds, for the message's time stamp.
     """
-    return {
+    message = {
         "event_id": event.event_id,
         "worker_id": event.worker_id,
-        "origin_worker_id": event.worker_id,
+        "origin_worker_id": event.origin or event.worker_id,
         "event_type": event.event_type,
         "payload": dict(event.payload),
         "origin_task_id": event.task_id,
@@ -52,6 +67,9 @@ def encode_event(event: WorkerEventMessage, now: float) -> dict[str, Any]:
         "target_task_id": event.task_id,
         "timestamp": int(now),
     }
+    if event.via:
+        message["bubbling_chain"] = list(event.via)
+    return message
 
 
 def progress_of(event: WorkerEventMessage) -> tuple[float, str] | None:
@@ -66,6 +84,12 @@ def progress_of(event: WorkerEventMessage) -> tuple[float, str] | None:
         return None
     share = value / 100 if value > 1 else value
     return min(max(share, 0.0), 1.0), read_text(event.payload.get("message"))
+
+
+def _via(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list):
+        return ()
+    return tuple(name for name in names[:_MOST_VIA] if isinstance(name, str) and is_identifier(name))
 
 
 def _old_progress(body: Mapping[str, Any]) -> WorkerEventMessage:

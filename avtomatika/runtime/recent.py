@@ -59,6 +59,11 @@ class Recent:
             del self._jobs[job_id]
         return known.job, task
 
+    def find(self, job_id: str) -> Job | None:
+        """Returns a job that is remembered, as it was last seen."""
+        known = self._jobs.get(job_id)
+        return None if known is None else known.job
+
     def note(self, job: Job) -> None:
         """Remembers what has become of a job if tasks of it are with workers."""
         known = self._jobs.get(job.id)

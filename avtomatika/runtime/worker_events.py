@@ -9,13 +9,15 @@ from fnmatch import fnmatchcase
 from avtomatika.core.document import Document, check_depth
 from avtomatika.core.events import Event, EventTold
 from avtomatika.core.history import WorkerEvent
-from avtomatika.core.job import Job, Task, parse_wire_id
+from avtomatika.core.job import HOLON, Job, Task, parse_wire_id
 from avtomatika.errors import JobNotFoundError, ProtocolError
 from avtomatika.protocol.identity import is_identifier
 from avtomatika.protocol.messages import WorkerEventMessage
 from avtomatika.protocol.worker_events import MAX_PAYLOAD_BYTES, progress_of
+from avtomatika.runtime.ancestry import Ancestry
 from avtomatika.runtime.historian import Historian
 from avtomatika.runtime.performer import Performer
+from avtomatika.runtime.upward import Upward
 from avtomatika.storage.base import Progress, RecordWrite, Storage
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,9 @@ class WorkerEvents:
         self._storage = storage
         self._performer = performer
         self._historian = historian
+        self._ancestry = Ancestry(storage, performer.recent)
+        self.upward = Upward(storage)
+        """Where events wait that a parent engine is to hear."""
 
     async def holder(self, event: WorkerEventMessage, worker: str) -> Task | None:
         """Returns the task that an event is about, if the sender holds it.
@@ -58,6 +63,8 @@ class WorkerEvents:
 
     async def take(self, event: WorkerEventMessage, worker: str) -> str:
         """Takes an event; progress of a task that the worker holds becomes the job's, others join the history.
+
+        Progress is also that of the jobs which wait for that job, and events go up to the engine that asked for it.
 
         Args:
             event: as parsed.
@@ -77,10 +84,16 @@ class WorkerEvents:
             is_told = await self._tell(event, task, task.worker_id if task is not None else worker)
             return task.worker_id if task is not None and is_told else ""
         if task is not None:
-            value, message = progress
-            now = await self._storage.now()
-            await self._storage.put_progress(task.job_id, Progress(value, message, task.wire_id, now))
+            await self._put_progress(task, *progress)
         return task.worker_id if task is not None else ""
+
+    async def _put_progress(self, task: Task, value: float, message: str) -> None:
+        now = await self._storage.now()
+        line = await self._ancestry.of(task.job_id)
+        # Each names what it is the progress of: of a job that is run by another, this one is at work on that.
+        at_work = (task.wire_id, *line.job_ids)
+        for job_id, of in zip(line.job_ids, at_work, strict=False):
+            await self._storage.put_progress(job_id, Progress(value, message, of, now))
 
     async def _tell(self, event: WorkerEventMessage, task: Task | None, worker: str) -> bool:
         """Writes the event down; returns whether the history of a job has it."""
@@ -99,13 +112,26 @@ class WorkerEvents:
         """Keeps the event with the job, once; returns whether it has it, now or already."""
         record = RecordWrite(_SPACE, event.event_id, Document.of({}), 0, _REMEMBERED_SECONDS)
         records = [record] if is_identifier(event.event_id) else []
+        line = await self._ancestry.of(task.job_id)
+        goes_up = line.source == HOLON
 
         async def find_event(_job: Job, stored: Task | None) -> tuple[Event, Task | None]:
-            if records and await self._storage.find_record(_SPACE, event.event_id) is not None:
+            if is_identifier(event.event_id) and await self._storage.find_record(_SPACE, event.event_id) is not None:
                 raise _RepeatedError
-            told = EventTold(stored, task.attempt, task.worker_id, event.event_type, event.payload, event.event_id)
+            told = EventTold(
+                stored,
+                task.attempt,
+                task.worker_id,
+                event.event_type,
+                event.payload,
+                event.event_id,
+                event.origin,
+                event.via,
+            )
             return told, None
 
+        if goes_up:
+            records.append(self.upward.write(line.root, event, task.worker_id, await self._storage.now()))
         try:
             decision = await self._performer.happen(task.job_id, find_event, task.id, records=records)
         except _RepeatedError:
@@ -114,6 +140,8 @@ class WorkerEvents:
             return False
         if decision.ignored:  # the task has ended meanwhile; the worker's own history has the event
             log.debug("an event came too late for its job: %s", decision.ignored, extra={"job_id": task.job_id})
+        elif goes_up:
+            self.upward.tell(line.root)
         return not decision.ignored
 
     async def _tell_worker(self, event: WorkerEventMessage, worker: str) -> None:

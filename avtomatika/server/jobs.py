@@ -167,6 +167,8 @@ async def _is_connected(request: web.Request, worker_id: str) -> bool:
 
 async def _view(request: web.Request, job: Job) -> dict[str, Any]:
     storage = request.app[STORAGE_KEY]
+    if isinstance(job.wait, ChildWait):
+        return job_view(job, progress=await storage.find_progress(job.id))
     if not job.task_id:
         return job_view(job, approval_url=await approval_url(request, job))
     return job_view(job, await storage.find_task(job.task_id), await storage.find_progress(job.id))

@@ -188,9 +188,16 @@ def _progress(job: Job, task: Task | None, progress: Progress | None) -> tuple[f
     if job.fan_out is not None and job.fan_out.total:
         return _parallel_progress(job.fan_out.total - job.fan_out.open, job.fan_out.total)
     # What an earlier attempt had reached is lost with it.
-    if progress is None or task is None or progress.task_id != task.wire_id:
+    if progress is None or progress.task_id != _at_work(job, task):
         return 0.0, None
     return progress.value, progress.message or None
+
+
+def _at_work(job: Job, task: Task | None) -> str | None:
+    """Returns the attempt, or the child, that the job waits for."""
+    if isinstance(job.wait, ChildWait):
+        return job.wait.child_id
+    return None if task is None else task.wire_id
 
 
 def _parallel_progress(ended: int, total: int) -> tuple[float, str]:

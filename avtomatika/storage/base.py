@@ -290,7 +290,8 @@ class Progress(Struct, frozen=True):
     Args:
         value: 0 to 1.
         message: for people.
-        task_id: the attempt that reported it, as ``Task.wire_id``, or empty.
+        task_id: the attempt that reported it, as ``Task.wire_id``; of a job that waits for a child, the child's id; or
+            empty.
         at: when.
     """
 

@@ -192,6 +192,17 @@ def test_event_of_a_worker_is_a_row_of_history_and_nothing_else(machine: Machine
     assert replace(machine.job, version=before.version, updated_at=before.updated_at) == before
 
 
+def test_event_that_a_holon_passes_on_names_who_said_it_first(machine: Machine) -> None:
+    """The row's worker is the holon, which holds the task."""
+    machine.started().dispatches()
+    task = machine.claims()
+
+    machine.feed(EventTold(task, 1, "w1", "page_found", {}, "e-1", "leaf", ("line", "w1")))
+
+    row = machine.row("task_event")
+    assert (row.worker_id, row.details["origin"], row.details["via"]) == ("w1", "leaf", ["line", "w1"])
+
+
 @pytest.mark.parametrize(
     ("worker", "attempt", "reason"), [("w2", 1, "worker_mismatch"), ("w1", 2, "stale_task"), ("w1", 0, "stale_task")]
 )

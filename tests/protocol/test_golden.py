@@ -185,6 +185,9 @@ EVENTS = {
     "g4_event": WorkerEventMessage(
         "page_found", {"page": 3}, "7e6e9a2c-1111-4222-8333-444455556667", "cpu-4", "j", "t-1"
     ),
+    "holon_event": WorkerEventMessage(
+        "page_found", {"page": 3}, "e-1", "plant", "j", "t-1", origin="cpu-4", via=("line-2", "plant")
+    ),
 }
 
 

@@ -166,7 +166,19 @@ def test_result_read_after_written_is_the_same(result: Result) -> None:
     assert encode_result(read, 5.0) == encode_result(result, 5.0)
 
 
-@given(st.builds(WorkerEventMessage, NAMES, st.dictionaries(TEXTS, st.integers()), NAMES, NAMES, NAMES, NAMES))
+@given(
+    st.builds(
+        WorkerEventMessage,
+        NAMES,
+        st.dictionaries(TEXTS, st.integers()),
+        NAMES,
+        NAMES,
+        NAMES,
+        NAMES,
+        NAMES | st.just(""),
+        st.lists(NAMES, max_size=32).map(tuple),
+    ).filter(lambda event: event.origin != event.worker_id)
+)
 def test_event_read_after_written_is_the_same(event: WorkerEventMessage) -> None:
     """An event survives the wire."""
     assert parse_event(loads(dumps(encode_event(event, 5.0)))) == event

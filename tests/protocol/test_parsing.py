@@ -148,3 +148,14 @@ def test_wish_read_after_written_is_the_same() -> None:
     wish = parse_wish(urlencode(encode_wish(["b", "a c"], ["m"], 5)))
 
     assert wish == Poll(None, frozenset({"a c", "b"}), frozenset({"m"}), 5)
+
+
+def test_event_whose_way_cannot_be_read_is_taken_all_the_same() -> None:
+    """Who passed it on is for people; what is no id, or too much, is left out."""
+    odd = {"event_type": "x", "worker_id": "w", "origin_worker_id": "no id!", "bubbling_chain": ["a", 7, "b c", "d"]}
+
+    event = parse_event(odd)
+
+    assert (event.origin, event.via) == ("", ("a", "d"))
+    assert parse_event({**odd, "bubbling_chain": "a"}).via == ()
+    assert len(parse_event({**odd, "bubbling_chain": ["a"] * 1000}).via) == 32

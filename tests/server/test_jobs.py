@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from avtomatika.blueprints import StateMachineBlueprint
+from avtomatika.blueprints import ActionFactory, StateMachineBlueprint
 from avtomatika.server.keys import JOBS_KEY
 
-from .conftest import OTHER, Api, until
+from .conftest import OTHER, WORKER, Api, until
 
 JOB_MEMBERS = {
     "id",
@@ -274,6 +274,30 @@ async def test_failed_job_says_what_failed(api: Api) -> None:
         "no such file"
     )
     assert job["state_history"]["last_error"]["code"] == "INVALID_INPUT_ERROR"
+
+
+async def test_job_that_waits_for_a_child_shows_its_progress(api: Api) -> None:
+    """Until the child has ended."""
+    above = StateMachineBlueprint("above", api_endpoint="/above")
+
+    @above.handler_for("start", is_start=True)
+    async def start(actions: ActionFactory) -> None:
+        actions.run_blueprint("orders", {}, {"success": "end"})
+
+    @above.handler_for("end", is_end=True)
+    async def end() -> None: ...
+
+    api.engine.register_blueprint(above)
+    job_id = await api.submit("/api/v1/above", {})
+    task = await api.take()
+    told = {"event_type": "progress", "worker_id": "w1", "target_task_id": task["task_id"]}
+    await api.post("/_worker/events", {**told, "payload": {"progress": 0.5, "message": "half"}}, token=WORKER)
+
+    job = await api.job(job_id)
+
+    assert (job["status"], job["progress"], job["progress_message"]) == ("waiting_for_sub_job", 0.5, "half")
+    await api.result(task)
+    assert (await api.until(job_id, "finished"))["progress"] == 1.0
 
 
 async def test_parallel_job_tells_how_many_branches_have_ended(api: Api) -> None:
