@@ -19,6 +19,8 @@ from avtomatika.core.effects import (
 from avtomatika.core.job import Job, job_fields
 from avtomatika.storage.base import Batch, Dedupe, Message, Ready, RecordWrite, TaskClaim, Timer
 
+_ALL_FIELDS = frozenset(job_fields())
+
 
 def can_join(earlier: Sequence[Decision], decision: Decision) -> bool:
     """Whether a decision can be written together with those before it.
@@ -93,7 +95,7 @@ def batch_of(
     created = old.version == 0
     return Batch(
         job=job,
-        changed=frozenset(job_fields()) if created else decision.changed,
+        changed=_ALL_FIELDS if created else decision.changed,
         at=at,
         claim=claim,
         # A handler that has just begun keeps the claim as well: the step that consumes it is its return.

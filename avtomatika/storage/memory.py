@@ -12,7 +12,6 @@ from bisect import bisect_left, insort
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,7 +19,7 @@ from msgspec.structs import replace
 from avtomatika.clock import Clock, SystemClock
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
-from avtomatika.core.job import Job, Task, job_fields
+from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.storage.base import (
@@ -54,11 +53,11 @@ from avtomatika.storage.codec import (
     decode_task,
     decode_worker,
     encode_change,
+    encode_changeable_fields,
     encode_message,
     encode_task,
     encode_worker,
     refresh_worker,
-    split_job_fields,
 )
 from avtomatika.storage.heap import LazyHeap
 from avtomatika.storage.invariants import JobFacts, check_counts, check_job
@@ -74,7 +73,7 @@ from avtomatika.storage.records import (
     signals_of,
     task_signal,
 )
-from avtomatika.storage.rows import HistoryStep, encode_rows, parse_step_id
+from avtomatika.storage.rows import HistoryStep, encode_rows
 
 _TimerKey = tuple[str, TimerKind, str]
 
@@ -112,14 +111,12 @@ class _Prepared(Struct, frozen=True):
     """What a batch writes, in values of the storage's own: all that can fail has been done, nothing is written.
 
     Args:
-        plain: fields of the job as they are.
-        encoded: fields of the job as bytes.
+        encoded: fields of the job as bytes; the others are kept as they are.
         tasks: in order, each with its bytes and whether it is handed out.
         rows: of the history, or None.
         change: for the log of changes.
     """
 
-    plain: dict[str, Any]
     encoded: dict[str, bytes]
     tasks: Sequence[tuple[Task, bytes, bool]]
     rows: bytes | None
@@ -143,7 +140,7 @@ class MemoryStorage(Storage):
         self._tasks = TaskTable()
         self._timers: dict[_TimerKey, Timer] = {}
         self._timers_due: LazyHeap[_TimerKey] = LazyHeap()
-        self._outbox: OrderedDict[tuple[str, int], tuple[bytes, int]] = OrderedDict()
+        self._outbox: OrderedDict[str, tuple[HistoryStep, int]] = OrderedDict()
         self._mailbox = Mailbox()
         self._records = RecordTable()
         self._counters = CounterTable()
@@ -209,7 +206,7 @@ class MemoryStorage(Storage):
             check_name(write.space, write.key)
         has_tasks = batch.cancel_open_tasks or batch.save_tasks or batch.queue_tasks
         return _Prepared(
-            *split_job_fields(job, job_fields() if row is None else batch.changed),
+            encode_changeable_fields(job, None if row is None else batch.changed),
             self._prepare_tasks(row, batch) if has_tasks else (),
             encode_rows(job.blueprint, batch.at, batch.events) if batch.events else None,
             encode_change(job),
@@ -235,9 +232,11 @@ class MemoryStorage(Storage):
             if batch.dedupe is not None:
                 self._remember(batch.dedupe.key, Duplicate(job.id, batch.dedupe.fingerprint), batch.dedupe.ttl)
         else:
-            before, prepared.plain["version"] = row.job.status, job.version
-            row.job = replace(row.job, **prepared.plain)
-            for name in row.encoded.keys() & prepared.plain.keys():
+            before = row.job.status
+            plain = {name: getattr(job, name) for name in batch.changed if name not in prepared.encoded}
+            plain["version"] = job.version
+            row.job = replace(row.job, **plain)
+            for name in row.encoded.keys() & plain.keys():
                 del row.encoded[name]
             row.encoded |= prepared.encoded
             if row.job.status is not before:
@@ -303,7 +302,8 @@ class MemoryStorage(Storage):
 
     def _append(self, row: _JobRow, job_id: str, raw: bytes, number: int) -> None:
         """Puts rows of history into the outbox."""
-        self._outbox[job_id, row.rows + 1] = (raw, number)
+        step = HistoryStep(job_id, row.rows + 1, raw)
+        self._outbox[step.id] = (step, number)
         row.rows += number
 
     async def find_job(self, job_id: str) -> Job | None:
@@ -566,15 +566,14 @@ class MemoryStorage(Storage):
 
     async def read_events(self, limit: int) -> list[HistoryStep]:
         """Returns the history of the oldest steps."""
-        oldest = itertools.islice(self._outbox.items(), limit)
-        return [HistoryStep(job_id, first, raw) for (job_id, first), (raw, _) in oldest]
+        return [step for step, _ in itertools.islice(self._outbox.values(), limit)]
 
     async def ack_events(self, step_ids: Sequence[str]) -> None:
         """Forgets rows."""
-        for job_id, first in map(parse_step_id, step_ids):
-            acknowledged = self._outbox.pop((job_id, first), None)
+        for acknowledged in [self._outbox.pop(step_id, None) for step_id in step_ids]:
             if acknowledged is not None:
-                self._jobs[job_id].acknowledged += acknowledged[1]
+                step, number = acknowledged
+                self._jobs[step.job_id].acknowledged += number
 
     # --- the outbox: messages ---
 
@@ -737,8 +736,8 @@ class MemoryStorage(Storage):
         mail = {job_id: self._mailbox.counts(job_id) for job_id in jobs}
         parents = {job.parent_job_id for job_id, job in jobs.items() if not job.is_terminal or mail[job_id].waiting}
         waiting: dict[str, list[int]] = {}
-        for (job_id, first), (_, number) in self._outbox.items():
-            waiting.setdefault(job_id, []).extend(range(first, first + number))
+        for step, number in self._outbox.values():
+            waiting.setdefault(step.job_id, []).extend(range(step.first, step.first + number))
         faults = check_counts(self._created, self._counts, Counter(job.status for job in jobs.values()))
         for job_id, job in jobs.items():
             row = self._jobs[job_id]
