@@ -32,7 +32,9 @@ def init(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(model.read_text(encoding="utf-8").replace("{{name}}", name), encoding="utf-8")
         typer.echo(f"wrote {path}")
-    typer.echo(f"next: cd {folder} && avtomatika run engine:engine --reload")
+    typer.echo(f"next: cd {folder}, and each in a shell of its own (README.md has more):")
+    typer.echo("  avtomatika run engine:engine --reload")
+    typer.echo("  python -m avtomatika.worker worker:worker")
 
 
 def _files() -> Iterator[tuple[Path, str]]:

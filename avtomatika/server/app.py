@@ -44,6 +44,7 @@ def build_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[*middlewares, passage], client_max_size=0)
     app[SETTINGS_KEY] = settings
     app.on_response_prepare.append(add_headers)
+    app.router.add_get("/", operations.front)
     app.router.add_get("/_public/status", overview.status)
     app.router.add_get("/_public/health/live", overview.live)
     app.router.add_get("/_public/health/ready", overview.ready)

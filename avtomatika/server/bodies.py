@@ -164,7 +164,16 @@ async def read_object(request: web.Request, limit: int) -> dict[str, Any]:
         RequestError: it is something else, or too large (413).
         DocumentError: it is nested too deep.
     """
-    sent = await read_bytes(request, limit)
+    return decode_object(await read_bytes(request, limit))
+
+
+def decode_object(sent: bytes) -> dict[str, Any]:
+    """Returns the decoded JSON object; of nothing an empty one.
+
+    Raises:
+        RequestError: it is something else (400).
+        DocumentError: it is nested too deep.
+    """
     body = decode_json(sent)
     if body is None:
         return {}

@@ -28,6 +28,12 @@ _POLICY = (
 _TYPES = {"ui.js": "text/javascript", "ui.css": "text/css"}
 
 
+async def front(request: web.Request) -> web.Response:
+    """``GET /``: leads whoever opens the engine's address to the page, or where there is none to the documentation."""
+    place = "_public/ui" if request.app[SETTINGS_KEY].client_api else "_public/docs"
+    return web.Response(status=302, headers={"Location": place})
+
+
 async def page(request: web.Request) -> web.Response:
     """``GET /_public/ui``: the page; it asks the API with the token that its user enters."""
     prefix = request.app[SETTINGS_KEY].api_prefix

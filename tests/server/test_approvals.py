@@ -183,6 +183,16 @@ async def test_person_with_a_browser_decides(api: Api) -> None:
     assert (await api.until(job_id, "finished"))["result"]["by"] == "Ada L."
 
 
+async def test_json_that_is_called_a_form_is_answered_as_json(api: Api) -> None:
+    """As curl sends it, unless told otherwise."""
+    job_id, path = await asked(api)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    taken = await api.call("POST", path, data='{"decision": "approved"}', token=None, headers=form)
+
+    assert (taken.status, taken.body) == (200, {"status": "approval_received", "job_id": job_id})
+
+
 async def test_page_without_the_token_shows_nothing(api: Api) -> None:
     """Not even whether there is such a job."""
     job_id, _ = await asked(api)

@@ -147,6 +147,18 @@ async def test_wrong_token_is_refused_and_forgotten(api: Api, browser: Any) -> N
     await other.get_by_label("Client token").wait_for()
 
 
+async def test_address_of_the_engine_leads_to_the_page(api: Api, start_api: StartApi) -> None:
+    """Whoever clicks it in the log finds something; without a client API that is the documentation."""
+    plain = await start_api(ENABLE_CLIENT_API=False)
+
+    found = [await one.http.get(f"{one.origin}/", allow_redirects=False) for one in (api, plain)]
+
+    assert [(answer.status, answer.headers["Location"]) for answer in found] == [
+        (302, "_public/ui"),
+        (302, "_public/docs"),
+    ]
+
+
 async def test_page_allows_nothing_from_elsewhere(api: Api) -> None:
     """No script of a job, no frame, no other host."""
     answer = await api.get("/_public/ui", token=None)

@@ -29,6 +29,7 @@ PUBLIC = [
     ("GET", "/_public/docs"),
     ("GET", "/_public/docs/docs.js"),
     ("GET", "/_public/ui"),
+    ("GET", "/"),
 ]
 PARTS = {"/_public/ui/docs.js"}  # of the page above; see test_operations.py
 CLIENTS = [
@@ -214,7 +215,7 @@ async def test_prefix_of_the_client_api_can_be_chosen(start_api: Any) -> None:
 # --- paths and methods ---
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/_public/nothing", "/_worker/nothing", "/skills/call"])
+@pytest.mark.parametrize("path", ["/nothing", "/_public/nothing", "/_worker/nothing", "/skills/call"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 async def test_unknown_path_is_not_found(api: Api, path: str, method: str) -> None:
     """404, as JSON."""

@@ -36,7 +36,7 @@ async def let_in(request: web.Request) -> None:
     refusal = app[EXPOSURE_KEY].refusal
     if refusal and (was_forwarded(request) or not _came_by_loopback(request)):
         raise RequestError(403, "default_token", refusal)
-    if path.startswith("/_public/"):
+    if path == "/" or path.startswith("/_public/"):
         return
     if path.startswith(("/_worker/", "//_worker/")):
         await _let_worker_in(request, path.removeprefix("/") if path.startswith("//") else path)

@@ -77,8 +77,9 @@ def make_document(app: web.Application) -> dict[str, Any]:
 
 def _is_described(path: str) -> bool:
     """Whether a path is a call of its own that OpenAPI knows."""
-    # Not the pattern behind the blueprints' endpoints, nor old workers' two slashes, nor a WebSocket.
-    return not (path.endswith("{path}") or path.startswith("//") or "/_worker/ws" in path)
+    # Not the pattern behind the blueprints' endpoints, nor old workers' two slashes, nor a WebSocket, nor what only
+    # leads people on.
+    return not (path == "/" or path.endswith("{path}") or path.startswith("//") or "/_worker/ws" in path)
 
 
 def _told(docstring: str) -> tuple[str, str]:
