@@ -34,6 +34,10 @@ from avtomatika.server.signed import refused_signature, require_signature
 
 log = logging.getLogger(__name__)
 
+# An answer to a result is held so long for a task: the next step of a job is there by then, if its handler is a quick
+# one. That its result is safe, a worker may learn a moment later.
+_HELD_SECONDS = 0.01
+
 
 async def result(request: web.Request) -> web.Response:
     """``POST /_worker/tasks/result``: always 200, since workers lose a result that is refused."""
@@ -111,7 +115,7 @@ async def _one_of_many(request: web.Request, body: Any, worker_id: str) -> dict[
 
 
 async def _with_tasks(request: web.Request, worker_id: str, body: dict[str, Any], *, is_taken: bool) -> web.Response:
-    """Answers results, with the tasks that wait now if the worker wants some; who has done nothing gets none here."""
+    """Answers results, with tasks that wait or come at once if some are wanted; who has done nothing gets none here."""
     wish = parse_wish(request.rel_url.raw_query_string) if is_taken else None
     if wish is None:
         return answer(body)
@@ -134,5 +138,5 @@ async def _waiting_tasks(request: web.Request, worker_id: str, wish: Poll) -> Se
         return ()
     limit = min(wish.limit or 1, MOST)
     return await request.app[DISPATCHER_KEY].next_tasks(
-        worker, 0.0, limit, skills=wish.available, is_gone=lambda: is_gone(request)
+        worker, _HELD_SECONDS, limit, skills=wish.available, is_gone=lambda: is_gone(request)
     )

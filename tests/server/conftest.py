@@ -169,11 +169,12 @@ async def until(reached: Callable[[], bool]) -> None:
 
 
 def blueprints() -> list[StateMachineBlueprint]:
-    """Returns a blueprint that ends at once, one that needs a worker, one with branches, one without an endpoint."""
+    """Returns blueprints: one ends at once, others need a worker, have branches, two tasks in turn, or no endpoint."""
     quick = StateMachineBlueprint("quick", api_endpoint="quick")
     orders = StateMachineBlueprint("orders", api_endpoint="/shop/orders", api_version="v2")
     fan = StateMachineBlueprint("fan", api_endpoint="/fan")
     hidden = StateMachineBlueprint("hidden")
+    relay = StateMachineBlueprint("relay", api_endpoint="/relay")
 
     ask = StateMachineBlueprint("ask", api_endpoint="/ask")
 
@@ -205,6 +206,17 @@ def blueprints() -> list[StateMachineBlueprint]:
         @orders.handler_for(name, is_end=True)
         async def end() -> None: ...
 
+    @relay.handler_for("first", is_start=True)
+    async def first(actions: ActionFactory) -> None:
+        actions.dispatch_task("work", {"leg": 1}, {"success": "second"})
+
+    @relay.handler_for("second")
+    async def second(actions: ActionFactory) -> None:
+        actions.dispatch_task("work", {"leg": 2}, {"success": "there"})
+
+    @relay.handler_for("there", is_end=True)
+    async def there() -> None: ...
+
     @fan.handler_for("split", is_start=True)
     async def split(actions: ActionFactory) -> None:
         actions.dispatch_parallel([{"type": "work", "params": {"n": n}} for n in range(2)], "join")
@@ -219,7 +231,7 @@ def blueprints() -> list[StateMachineBlueprint]:
     @hidden.handler_for("only", is_start=True, is_end=True)
     async def only() -> None: ...
 
-    return [quick, orders, fan, hidden, ask]
+    return [quick, orders, fan, hidden, ask, relay]
 
 
 StartApi = Callable[..., Any]
@@ -251,6 +263,6 @@ async def start_api(clock: FakeClock, connect: Callable[[], Awaitable[Storage]])
 
 @pytest.fixture
 async def api(start_api: StartApi) -> Api:
-    """A running engine with four blueprints."""
+    """A running engine with a few blueprints."""
     api: Api = await start_api()
     return api

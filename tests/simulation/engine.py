@@ -150,7 +150,7 @@ class SimulatedEngine:
             with contextlib.suppress(StorageError):
                 profile = await self.workers.poller(worker_id, Poll(), 0.0)
                 if profile is not None:
-                    tasks = await self.dispatcher.next_tasks(profile, 0.0, wish)
+                    tasks = await self.dispatcher.next_tasks(profile, 0.01, wish)
         return told, tasks
 
     async def call(self, kind: str, make: Callable[[], Coroutine[Any, Any, T]], patience: float = _PATIENCE) -> T:
