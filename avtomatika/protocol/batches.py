@@ -3,8 +3,8 @@
 This is an extension between this engine and its own SDK. An engine that speaks it says so in the answer to a
 registration, as ``"batch": 64`` and ``"tasks_with_results": true``; published workers pass that over. A worker that
 knows it asks for tasks with ``batch=N`` in the query of its poll, and posts results to ``/_worker/tasks/results``; or
-it asks in the query of a result, whose answer then brings the tasks that wait or come within a moment. Everything else is as
-without it.
+it asks in the query of a result, whose answer then brings the tasks that wait or come within a moment. Everything else
+is as without it.
 """
 
 from __future__ import annotations
