@@ -579,7 +579,8 @@ async def test_event_of_the_workers_own_joins_the_history_of_its_job(api: Api) -
     """Once, however often it is sent; the job goes on as before."""
     job_id = await order(api)
     task = await api.take()
-    event = golden("g4_event", worker_id="w1", target_job_id=job_id, target_task_id=task["task_id"], event_id="e-1")
+    told = {"worker_id": "w1", "origin_worker_id": "w1", "event_id": "e-1"}
+    event = golden("g4_event", **told, target_job_id=job_id, target_task_id=task["task_id"])
 
     answers = [await send(api, "POST", "/_worker/events", event) for _ in range(2)]
     await send(api, "POST", "/_worker/events", {**event, "event_id": "e-2", "payload": {}})
