@@ -16,7 +16,7 @@ from avtomatika.protocol.files import FileFacts
 from avtomatika.protocol.messages import TaskMessage
 
 
-class Client(Struct, frozen=True):
+class Client(Struct, frozen=True, omit_defaults=True):
     """Who created a job. Never holds the token.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, get_args
 import msgpack
 import msgspec
 from msgspec import NODEFAULT, Struct
-from msgspec.structs import fields, replace
+from msgspec.structs import astuple, fields, replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.job import Client, Failure, FanOut, Job, Task
@@ -31,7 +31,8 @@ _ABSENT = object()
 # Most fields of most jobs hold one of these; a look into a table is several times faster than msgpack.
 _COMMON: dict[bytes, Any] = {msgpack.packb(value): value for value in (None, "", False, True, 0, 1, 2, 3, 0.0)}
 _encode_plain = msgspec.msgpack.Encoder().encode
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+# What it writes as msgpack does, and in a tenth of the time.
+_SCALARS = frozenset({str, int, float, bool, type(None), JobStatus})
 
 
 class _Kind:
@@ -207,18 +208,19 @@ def encode_job_fields(job: Job, names: Iterable[str] | None = None) -> dict[str,
     """
     if names is not None:
         return {name: _encode_job_field(name, getattr(job, name)) for name in names}
-    return {
-        name: _encode_job_field(name, value)
-        for name, default in _JOB.defaults
-        if (value := getattr(job, name)) is not default and value != default
-    }
+    encoded = {}
+    for (name, default), value in zip(_JOB.defaults, astuple(job), strict=True):
+        if value is not default and value != default:
+            encoded[name] = _encode_plain(value) if type(value) in _SCALARS else _encode_job_field(name, value)
+    return encoded
 
 
 def _encode_job_field(name: str, value: Any) -> bytes:
-    if name in _JOB_DOCUMENTS:
+    type_ = type(value)
+    if type_ is Document:
         raw: bytes = value.raw
         return raw
-    if type(value) in _SCALARS:
+    if type_ in _SCALARS or (type_ is Client and not value.params):
         return _encode_plain(value)
     kind = _JOB.kinds.get(name)
     return Document.of(value if kind is None else kind.pack(value), name).raw

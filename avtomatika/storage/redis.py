@@ -112,6 +112,7 @@ class RedisStorage(Storage):
             )
         self._clock = clock
         self._keyspace = Keyspace(prefix)
+        self._job_prefix = self._keyspace.job_key("")
         self._link = Link(redis_client, self._keyspace)
         self._listeners = Listeners()
         self._server = Server(self._link, lambda kind: self._listeners.tell([Signal("loss", kind)]))
@@ -198,10 +199,12 @@ class RedisStorage(Storage):
         return result
 
     def _common(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Returns arguments with those that every script takes."""
+        """Adds to arguments those that every script takes; returns them."""
         if self._clock is not None:
             arguments["now"] = self._clock.now()
-        return {**arguments, "origin": self._name, "job_prefix": self._keyspace.job_key("")}
+        arguments["origin"] = self._name
+        arguments["job_prefix"] = self._job_prefix
+        return arguments
 
     # --- jobs ---
 

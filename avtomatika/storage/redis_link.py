@@ -101,14 +101,14 @@ class _Head:
     def encode_job_keys(self, job_key: str) -> bytes:
         """Returns the keys of a job, as they are sent."""
         key = job_key.encode("utf-8", "surrogatepass")
-        return b"".join(b"$%d\r\n%b%b\r\n" % (len(key) + len(end), key, end) for end in self.job_keys)
+        return b"".join([b"$%d\r\n%b%b\r\n" % (len(key) + len(end), key, end) for end in self.job_keys])
 
     def pack(self, parcel: _Parcel) -> bytes:
         """Returns the command that runs the script for these calls."""
         keys = self.shared_count + len(parcel) * len(self.job_keys)
         parts = [b"*%d\r\n" % (3 + keys + len(parcel)), self.begin, encode_words(keys), self.shared]
         parts += [call.keys for call in parcel]
-        parts += [encode_words(call.argument) for call in parcel]
+        parts += [b"$%d\r\n%b\r\n" % (len(call.argument), call.argument) for call in parcel]
         return b"".join(parts)
 
 
@@ -204,7 +204,8 @@ class Link:
         """
         return await self._call(encode_command(*command), repeats=repeats)
 
-    async def _call(self, argument: bytes, *, repeats: bool, script: str = "", keys: bytes = b"") -> Any:
+    def _call(self, argument: bytes, *, repeats: bool, script: str = "", keys: bytes = b"") -> asyncio.Future[Any]:
+        """Sends a command, at once or with others; returns what its answer will be."""
         if not self._is_open:
             raise StorageError("the storage is not open; call open() first.")
         loop = asyncio.get_running_loop()
@@ -214,7 +215,7 @@ class Link:
             self._post(self._take())
         else:
             self._wake_sender()
-        return await call.answer
+        return call.answer
 
     async def connect(self) -> Connection:
         """Returns a new connection to the server, logged in, that reads bytes."""
@@ -512,8 +513,8 @@ def client_of(url: str) -> aioredis.Redis:
 
 def encode_words(*words: str | bytes | int) -> bytes:
     """Returns the words of a command as Redis reads them. The client's own way takes several times longer."""
-    raws = (word if isinstance(word, bytes) else str(word).encode("utf-8", "surrogatepass") for word in words)
-    return b"".join(b"$%d\r\n%b\r\n" % (len(raw), raw) for raw in raws)
+    raws = [word if isinstance(word, bytes) else str(word).encode("utf-8", "surrogatepass") for word in words]
+    return b"".join([b"$%d\r\n%b\r\n" % (len(raw), raw) for raw in raws])
 
 
 def encode_command(*words: str | bytes | int) -> bytes:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgpack
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.events import TimerKind
@@ -125,36 +125,23 @@ def commit_arguments(batch: Batch, signals: Sequence[Signal]) -> dict[str, Any]:
         "change": encode_change(job),
         "signals": [signal_row(signal) for signal in signals],
     }
-    parts = {
-        "claim": batch.claim,
-        "keep_claim": batch.keep_claim,
-        "cancel_open": batch.cancel_open_tasks,
-        "save_tasks": [_task_row(task) for task in batch.save_tasks],
-        "queue_tasks": [_task_row(task) for task in batch.queue_tasks],
-        "set_timers": [[_timer_key(timer), _timer_member(timer), timer.at] for timer in batch.set_timers],
-        "clear_timers": [_timer_key(timer) for timer in batch.clear_timers],
-        "finish": batch.finish,
-        # Their numbers are known to the script alone, which makes the id of the step from the first one.
-        "rows": encode_rows(job.blueprint, batch.at, batch.events) if batch.events else b"",
-        "row_count": len(batch.events),
-        "task_claims": [claim_arguments(claim) for claim in batch.task_claims],
-        "messages": [_message_row(message) for message in batch.messages],
-        "records": [write_arguments(write) for write in batch.records],
-    }
     # Most steps have few of these, and the script unpacks all that is sent.
-    arguments |= {name: part for name, part in parts.items() if part}
+    for name, encode in _PARTS.items():
+        if part := getattr(batch, name):
+            arguments[name] = part if encode is None else encode(part)
+    if batch.events:
+        # Their numbers are known to the script alone, which makes the id of the step from the first one.
+        arguments["rows"] = encode_rows(job.blueprint, batch.at, batch.events)
+        arguments["row_count"] = len(batch.events)
     if job.is_terminal:
         arguments["ended"] = job.updated_at
     if job.version == 1:
         arguments["created"] = _new_job_facts(job)
-    if batch.ready is not None:
-        arguments["ready"] = {"at": batch.ready.at, "priority": batch.ready.priority}
-    if batch.hold is not None:
-        arguments["hold"] = {"owner": batch.hold.owner, "token": batch.hold.token, "lease": batch.hold.lease}
-    if batch.dedupe is not None:
-        dedupe = batch.dedupe
-        arguments["dedupe"] = {"key": dedupe.key, "fingerprint": dedupe.fingerprint, "ttl": dedupe.ttl}
     return arguments
+
+
+def _each(encode: Callable[[Any], Any]) -> Callable[[Iterable[Any]], list[Any]]:
+    return lambda parts: [encode(part) for part in parts]
 
 
 def _new_job_facts(job: Job) -> dict[str, Any]:
@@ -231,8 +218,8 @@ def _timer_key(timer: Timer) -> bytes:
     return pack([str(timer.kind), timer.task_id])
 
 
-def _timer_member(timer: Timer) -> bytes:
-    return pack([timer.job_id, str(timer.kind), timer.task_id, timer.at])
+def _timer_row(timer: Timer) -> list[Any]:
+    return [_timer_key(timer), pack([timer.job_id, str(timer.kind), timer.task_id, timer.at]), timer.at]
 
 
 def read_timer(member: bytes) -> Timer:
@@ -453,3 +440,24 @@ def _read_signal(
     strategy, preferred, patience = choice
     queue = read_queue(key, needs)
     return replace(signal, queue=queue, strategy=text(strategy), preferred=text(preferred), patience=float(patience))
+
+
+# --- batches ---
+
+# What else a batch may bring, and how it is sent; None for as it is.
+_PARTS: Mapping[str, Callable[[Any], Any] | None] = {
+    "claim": None,
+    "keep_claim": None,
+    "cancel_open_tasks": None,
+    "finish": None,
+    "ready": asdict,
+    "hold": asdict,
+    "dedupe": asdict,
+    "save_tasks": _each(_task_row),
+    "queue_tasks": _each(_task_row),
+    "set_timers": _each(_timer_row),
+    "clear_timers": _each(_timer_key),
+    "task_claims": _each(claim_arguments),
+    "messages": _each(_message_row),
+    "records": _each(write_arguments),
+}

@@ -27,7 +27,7 @@ end
 
 -- What the batch says of one task in particular comes after what it says of all.
 local function write_tasks()
-  if B.cancel_open then
+  if B.cancel_open_tasks then
     for _, task_id in ipairs(redis.call('SMEMBERS', K.job_open)) do
       local task = read_record(K.task_facts, task_id)
       withdraw_task(task_id, task)
@@ -60,7 +60,7 @@ local function write_timers()
     redis.call('DEL', K.job_timers)
     return
   end
-  if B.cancel_open then
+  if B.cancel_open_tasks then
     for _, key in ipairs(redis.call('HKEYS', K.job_timers)) do
       if cmsgpack.unpack(key)[2] ~= '' then
         clear_timer(key)
