@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from avtomatika.clock import Clock
 from avtomatika.protocol.batches import AGAIN, REFUSED, parse_answers, with_trace, write_results
-from avtomatika.worker.intake import Ask
 from avtomatika.worker.lifecycle import Reply
 from avtomatika.worker.transport import Transport
+from avtomatika.worker.wishes import Wishes
 
 _BYTES = 1_000_000
 """Size of a request beyond which the next one begins; engines take at least ten times as much."""
@@ -39,12 +39,12 @@ class Bundles:
         transport: the connection; it knows how many results the engine takes at a time.
         worker_id: the sender.
         clock: for time stamps.
-        ask: makes a call that brings results, and asks for tasks with it.
+        wishes: asks for tasks with results.
     """
 
-    def __init__(self, transport: Transport, worker_id: str, clock: Clock, ask: Ask) -> None:
+    def __init__(self, transport: Transport, worker_id: str, clock: Clock, wishes: Wishes) -> None:
         self._transport = transport
-        self._ask = ask
+        self._wishes = wishes
         self._worker_id = worker_id
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
@@ -97,7 +97,7 @@ class Bundles:
         if len(bundle) > 1:
             texts = [with_trace(one.text, one.carrier) for one in bundle]
             text = write_results(self._worker_id, texts, self._clock.now())
-            reply = await self._ask(
+            reply = await self._wishes.ask(
                 lambda query: self._transport.results(text, query), sum(one.number for one in bundle)
             )
             if reply.is_ok:
@@ -106,7 +106,7 @@ class Bundles:
                 return [reply] * len(texts)
             # An engine of another version has taken this one's place, or the request was too large: then one by one.
         return [
-            await self._ask(functools.partial(self._transport.result, one.text, one.carrier), one.number)
+            await self._wishes.ask(functools.partial(self._transport.result, one.text, one.carrier), one.number)
             for one in bundle
         ]
 

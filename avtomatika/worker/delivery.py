@@ -17,13 +17,13 @@ from avtomatika.protocol.messages import Result
 from avtomatika.protocol.reading import read_mapping
 from avtomatika.protocol.results import encode_result
 from avtomatika.worker.bundles import Bundles
-from avtomatika.worker.intake import Ask, Intake
 from avtomatika.worker.lifecycle import Backoff, Reply, ResultStep, after_result, why_ignored
 from avtomatika.worker.meter import Meter
 from avtomatika.worker.outcome import failed_like
 from avtomatika.worker.settings import Settings
 from avtomatika.worker.tracing import Tracing
 from avtomatika.worker.transport import Transport
+from avtomatika.worker.wishes import Wishes
 
 logger = logging.getLogger("avtomatika.worker")
 _LONGEST_DELAY = 30.0
@@ -39,8 +39,7 @@ class Delivery:
         clock: measures them.
         tracing: tells which trace a result is part of.
         meter: counts what became of them.
-        intake: keeps places for what results bring.
-        ask: makes a call that brings results, and asks for tasks with it.
+        wishes: asks for tasks with results.
     """
 
     def __init__(
@@ -50,15 +49,13 @@ class Delivery:
         clock: Clock,
         tracing: Tracing,
         meter: Meter,
-        intake: Intake,
-        ask: Ask,
+        wishes: Wishes,
     ) -> None:
-        self._intake = intake
+        self._wishes = wishes
         self._meter = meter
-        self._ask = ask
         self._transport = transport
         self._tracing = tracing
-        self._bundles = Bundles(transport, settings.worker_id, clock, ask)
+        self._bundles = Bundles(transport, settings.worker_id, clock, wishes)
         self._worker_id = settings.worker_id
         self._timeout = settings.delivery_timeout
         self._attempts = settings.result_attempts
@@ -115,10 +112,10 @@ class Delivery:
 
     async def _post(self, text: str) -> Reply:
         carrier = self._tracing.headers()
-        with self._intake.place(self._transport.brings) as number:
+        with self._wishes.place() as number:
             if self._transport.batch > 1:
                 return await self._bundles.send(text, carrier, number)
-            return await self._ask(lambda query: self._transport.result(text, carrier, query), number)
+            return await self._wishes.ask(lambda query: self._transport.result(text, carrier, query), number)
 
     async def _detour(self, text: str) -> Reply | None:
         """Offers a result to the other engines; returns the answer of one that knows the job."""

@@ -10,8 +10,7 @@ from avtomatika.protocol.messages import Result, TaskMessage, WorkerProfile
 from avtomatika.worker.delivery import Delivery
 from avtomatika.worker.engines import EngineAddress
 from avtomatika.worker.event_feed import EventFeed
-from avtomatika.worker.intake import Intake, Question
-from avtomatika.worker.lifecycle import Reply
+from avtomatika.worker.intake import Intake
 from avtomatika.worker.meter import Meter
 from avtomatika.worker.presence import Presence
 from avtomatika.worker.progress import ProgressFeed
@@ -20,6 +19,7 @@ from avtomatika.worker.tracing import Tracing
 from avtomatika.worker.transport import Transport
 from avtomatika.worker.usage import Gauges
 from avtomatika.worker.websocket import Socket
+from avtomatika.worker.wishes import Wishes
 from avtomatika.worker.work import Work
 
 
@@ -36,7 +36,7 @@ class Line:
         settles: takes a result that reaches the engine another way, and returns whether it is one.
         meter: counts calls and results.
         gauges: measure the machine.
-        intake: starts the tasks that come with answers to results.
+        intake: starts the tasks that come.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Line:
         self.socket = Socket(self.transport, settings, work, clock) if settings.websockets else None
         self.progress = ProgressFeed(self.transport, settings.worker_id, clock, self.socket)
         self.events = EventFeed(self.transport, settings, clock)
-        self.delivery = Delivery(self.transport, settings, clock, tracing, meter, intake, self._ask_with)
-        self._intake = intake
+        self.wishes = Wishes(work, intake, self.transport, self, is_open=len(settings.engines) == 1)
+        self.delivery = Delivery(self.transport, settings, clock, tracing, meter, self.wishes)
         self._settles = settles
         self._clock = clock
         self.failures = 0
@@ -98,9 +98,6 @@ class Line:
         """Returns when the engine has the result, or it was given up."""
         if not await self._settles(result):
             await self.delivery.deliver(result)
-
-    async def _ask_with(self, send: Question, number: int) -> Reply:
-        return await self._intake.ask_with(send, number, self)
 
     async def close(self) -> None:
         """Closes the connection."""

@@ -56,15 +56,15 @@ class Session:
         self._settings = settings
         self._work = Work(calls, settings.concurrency, clock, tracing, meter)
         self._work.set_hot(hot)
-        self._intake = Intake(settings, self._work)
+        intake = Intake(settings, self._work)
         gauges = Gauges(clock)
         self._lines = [
-            Line(settings, address, self._work, profile, clock, tracing, settles, meter, gauges, self._intake)
+            Line(settings, address, self._work, profile, clock, tracing, settles, meter, gauges, intake)
             for address in settings.engines
         ]
         for line in self._lines:
             line.know(self._lines)
-        polling = Polling(self._lines, settings, self._work, self._intake, clock)
+        polling = Polling(self._lines, settings, self._work, intake, clock)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._keeping = [self._begin(line.presence.keep(), "presence") for line in self._lines]
@@ -116,7 +116,8 @@ class Session:
     async def stop(self) -> None:
         """Ends everything in good order: no new tasks, goodbye, the tasks, their results, the connections."""
         self._stop.set()
-        self._intake.close()
+        for line in self._lines:
+            line.wishes.close()
         await _end(self._polling)
         with contextlib.suppress(TimeoutError):
             goodbyes = asyncio.gather(*(line.presence.leave() for line in self._lines))

@@ -200,10 +200,18 @@ class HeldTransport:
         return Reply(200, {"answers": [{"status": "accepted"}] * number})
 
 
+class NoWishes:
+    """Asks for nothing."""
+
+    async def ask(self, send: Any, _number: int) -> Any:
+        """Sends results."""
+        return await send(None)
+
+
 async def test_whole_bundle_does_not_wait_for_the_one_before() -> None:
     """Fewer results gather; and what comes when all are sent goes at once."""
     transport = HeldTransport()
-    bundles = Bundles(transport, "w", FakeClock(), lambda send, _: send(None))  # type: ignore[arg-type]
+    bundles = Bundles(transport, "w", FakeClock(), NoWishes())  # type: ignore[arg-type]
     sending = []
     sizes = []
     for _ in range(4):
