@@ -76,11 +76,13 @@ from avtomatika.security.tokens import TokenTable
 from avtomatika.server import refusals
 from avtomatika.server.access import ANYBODY, Access
 from avtomatika.server.app import build_app
+from avtomatika.server.ended_tokens import EndedTokens
 from avtomatika.server.keys import (
     ACCESS_KEY,
     APPROVALS_KEY,
     CLIENT_TOKENS_KEY,
     DISPATCHER_KEY,
+    ENDED_TOKENS_KEY,
     EXPOSURE_KEY,
     FEED_KEY,
     HEALTH_KEY,
@@ -295,6 +297,7 @@ class OrchestratorEngine:
         app[CLIENT_TOKENS_KEY] = TokenTable(CLIENT_HEADER)
         app[WORKER_TOKENS_KEY] = TokenTable(WORKER_HEADER)
         app[STS_KEY] = TokenService(self._storage, config.STS_TOKEN_SECONDS)
+        app[ENDED_TOKENS_KEY] = EndedTokens()
         app[ACCESS_KEY] = Access(app[CLIENT_TOKENS_KEY], app[WORKER_TOKENS_KEY], app[STS_KEY], PUBLIC_TOKENS)
         app[SCHEDULER_KEY] = Scheduler(self._storage, app[JOBS_KEY], self._registry, self._clock)
         app[TARGETS_KEY] = Targets()

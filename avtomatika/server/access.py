@@ -23,9 +23,14 @@ _CLIENTS, _WORKERS = "clients.toml", "workers.toml"
 
 
 class TokenExpiredError(AuthError):
-    """A short-lived token has ended; its worker gets the next one by itself."""
+    """A short-lived token has ended; its worker gets the next one by itself.
 
-    def __init__(self) -> None:
+    Args:
+        at: the moment at which it was shown, Unix seconds.
+    """
+
+    def __init__(self, at: float) -> None:
+        self.at = at
         super().__init__("the access token has ended; ask for the next one at /_worker/auth/token.")
 
 
@@ -147,8 +152,9 @@ class Access:
             self.workers.require(token)  # which says what is wrong
             raise AuthError(f"the token in the header {self.workers.header} is not valid here.")
         self.require_origin(found.origin)
-        if found.expires_at <= await self._sts.now() and not renews:
-            raise TokenExpiredError
+        now = await self._sts.now()
+        if found.expires_at <= now and not renews:
+            raise TokenExpiredError(now)
         by_global = found.origin and self.workers.find_hash(found.origin) == ANYBODY
         return Proof(found.names, self._worker_entries if by_global else (), found.origin)
 

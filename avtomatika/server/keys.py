@@ -29,6 +29,7 @@ from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.workers import Workers
 from avtomatika.security.tokens import TokenTable
 from avtomatika.server.access import Access, Proof
+from avtomatika.server.ended_tokens import EndedTokens
 from avtomatika.server.limits import Limiter, Quotas
 from avtomatika.server.signatures import Signatures
 from avtomatika.server.sts import TokenService
@@ -112,6 +113,7 @@ TARGETS_KEY = web.AppKey("targets", Targets)
 LIMITER_KEY = web.AppKey("limiter", Limiter)
 QUOTAS_KEY = web.AppKey("quotas", Quotas)
 STS_KEY = web.AppKey("sts", TokenService)
+ENDED_TOKENS_KEY = web.AppKey("ended_tokens", EndedTokens)
 ACCESS_KEY = web.AppKey("access", Access)
 SIGNATURES_KEY = web.AppKey("signatures", Signatures)
 RAW_KEY = web.RequestKey("raw", bytes)

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from avtomatika.core.document import Document
-from avtomatika.server.keys import STORAGE_KEY, STS_KEY
+from avtomatika.server.ended_tokens import EndedTokens
+from avtomatika.server.keys import STORAGE_KEY, STS_KEY, WORKERS_KEY
 from avtomatika.server.sts import GRACE_SECONDS
 from avtomatika.storage.base import Record, RecordWrite
 from avtomatika.testing import FakeClock
 
-from .conftest import WORKER, Answer, Api, StartApi
+from .conftest import WORKER, Answer, Api, StartApi, until
 
 ISSUE, REFRESH = "/_worker/auth/token", "/_worker/auth/token/refresh"
 GPU = "only-for-gpu-1"
@@ -98,6 +99,48 @@ async def test_ended_token_is_401_so_that_the_worker_renews_it(api: Api, skip: S
     assert (await beats(api, "none-of-ours")).status == 403
     fresh = await renewed(api, told["refresh_token"])
     assert (await beats(api, fresh.body["access_token"])).status == 200
+
+
+async def polls(api: Api, token: str, worker_id: str = "w1") -> asyncio.Task[Answer]:
+    """Lets a worker ask for a task; returns when its poll is answered or held."""
+    path = f"/_worker/workers/{worker_id}/tasks/next"
+    call = asyncio.create_task(api.get(path, token=token, headers={"X-Worker-ID": worker_id}))
+    await until(lambda: call.done() or api.engine.app[WORKERS_KEY].held == 1)
+    return call
+
+
+async def test_poll_with_an_ended_token_is_told_so_at_once(api: Api, skip: Skip) -> None:
+    """The worker fetches the next token and polls again; nobody waits for anything."""
+    told = await issued(api)
+
+    for _ in range(2):
+        skip(3600)
+        answer = await asyncio.wait_for(await polls(api, told["access_token"]), 30)
+        assert (answer.status, answer.body["code"]) == (401, "token_expired")
+        told = (await renewed(api, told["refresh_token"])).body
+
+
+async def test_poll_that_comes_back_with_an_ended_token_is_held(api: Api, skip: Skip) -> None:
+    """A worker that gets no other one asks a hundred times a second; one that is another is told at once."""
+    told, other = await issued(api), await issued(api, headers={"X-Worker-ID": "w2"})
+    skip(3600)
+    assert (await polls(api, told["access_token"])).done()
+
+    again = await polls(api, told["access_token"])
+
+    assert not again.done()
+    await api.clock.advance(5)
+    assert (await again).status == 401
+    assert (await polls(api, other["access_token"], "w2")).done()
+
+
+def test_workers_that_were_told_of_their_tokens_are_forgotten_when_they_are_many() -> None:
+    """The memory for it is small, and a minute is soon over."""
+    ended = EndedTokens()
+
+    assert all(ended.is_news(f"w{number}", 0.0) for number in range(10_001))
+
+    assert (ended.is_news("w0", 1.0), ended.is_news("w9999", 1.0), ended.is_news("w9999", 31.0)) == (True, False, True)
 
 
 async def test_ended_token_still_brings_the_next_one_for_a_day(api: Api, skip: Skip) -> None:

@@ -63,7 +63,7 @@ async def _let_worker_in(request: web.Request, path: str) -> None:
         )
     except TokenExpiredError as error:
         # The only 401: its worker asks for the next token, and repeats the call.
-        raise RequestError(401, "token_expired", str(error)) from None
+        raise RequestError(401, "token_expired", str(error)) from error
     except AuthError as error:
         await request.app[LIMITER_KEY].wrong_token(remote_address(request))
         # 403 on purpose: a 401 makes published workers give up their token for good (protocol, section 5.1).
