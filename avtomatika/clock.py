@@ -33,9 +33,9 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock and the event loop's timers."""
 
-    def now(self) -> float:
-        """Returns the machine's wall-clock time."""
-        return time.time()
+    # No method around it: a step of a job asks five times.
+    now = staticmethod(time.time)
+    """Returns the machine's wall-clock time."""
 
     async def sleep(self, seconds: float) -> None:
         """Sleeps on the running event loop."""

@@ -93,12 +93,12 @@ def decide(job: Job, event: Event, graph: Graph, now: float, limits: Limits = DE
 def _route(step: Step, event: Event) -> str:
     """Lets the event change the step; returns why it does not, or an empty string."""
     match event:
+        case HandlerReturned():
+            return handlers.returned(step, event)
         case JobSubmitted():
             return handlers.submitted(step, event)
         case HandlerStarted():
             return handlers.started(step)
-        case HandlerReturned():
-            return handlers.returned(step, event)
         case HandlerFailed():
             return handlers.failed(step, event)
         case StepBroke():

@@ -191,30 +191,30 @@ class Step:
         if state not in self.graph and self.graph.version == self.job.blueprint_version:
             self.quarantine(self.unknown_state(state))
             return
-        made = self.job.transitions - self.job.loop_start
+        job = self.job
+        made = job.transitions - job.loop_start
         if made >= self.limits.max_transitions:
             self.fail(
                 Failure(
                     "LOOP_LIMIT_ERROR",
-                    f"the job made {made} transitions and would go on from '{self.job.state}' to '{state}'; it seems "
-                    "to be in a loop. Check the condition that should end it, or raise "
-                    "MAX_TRANSITIONS_PER_JOB.",
-                    self.job.state,
+                    f"the job made {made} transitions and would go on from '{job.state}' to '{state}'; it seems to be "
+                    "in a loop. Check the condition that should end it, or raise MAX_TRANSITIONS_PER_JOB.",
+                    job.state,
                 )
             )
             return
-        self.record("state_finished", next_state=state, duration=self.now - self.job.entered_at)
+        self.record("state_finished", next_state=state, duration=self.now - job.entered_at)
         self.change(
             status=JobStatus.RUNNING,
             state=state,
             attempt=1,
-            transitions=self.job.transitions + 1,
+            transitions=job.transitions + 1,
             entered_at=self.now,
             task_id="",
             fan_out=fan_out,
             wait=None,
         )
-        self.add(self.entrance(state, self.job.state, fan_out), RunHandler(state, self.now))
+        self.add(self.entrance(state, job.state, fan_out), RunHandler(state, self.now))
 
     def entrance(self, state: str, previous: str = "", fan_out: FanOut | None = None, **facts: Any) -> RecordHistory:
         """Returns the row that tells of a state's beginning, with what a later rewind needs to find."""

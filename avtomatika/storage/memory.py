@@ -8,7 +8,7 @@ changes.
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,7 +151,9 @@ class MemoryStorage(Storage):
         self._workers_end: LazyHeap[str] = LazyHeap()
         self._ended: LazyHeap[str] = LazyHeap()
         self._listeners = Listeners()
-        self._changes: list[tuple[int, bytes]] = []
+        # The log of changes, and the position of each.
+        self._changes: list[bytes] = []
+        self._positions: list[int] = []
         # What was told before this object was made, nobody can tell any more.
         self._changes_floor = self._last_position = first_position(self._clock.now())
 
@@ -183,7 +185,8 @@ class MemoryStorage(Storage):
         prepared = self._prepare(row, batch)
         self._apply(self._write_job(row, batch, prepared), batch, prepared)
         self._last_position = next_position(self._last_position, self._clock.now())
-        self._changes.append((self._last_position, prepared.change))
+        self._changes.append(prepared.change)
+        self._positions.append(self._last_position)
         self._listeners.tell(signals_of(batch))
         return Committed(batch.job.version)
 
@@ -618,18 +621,19 @@ class MemoryStorage(Storage):
 
     async def read_changes(self, after: int | None, limit: int) -> Changes:
         """Returns changes behind a position."""
-        first = len(self._changes) if after is None else bisect_left(self._changes, (after + 1,))
-        entries = [decode_change(position, raw) for position, raw in self._changes[first : first + limit]]
+        first = len(self._changes) if after is None else bisect_right(self._positions, after)
+        wanted = slice(first, first + limit)
+        entries = list(map(decode_change, self._positions[wanted], self._changes[wanted]))
         end = max(self._last_position, first_position(self._clock.now()) - 1)
         return Changes(entries, self._changes_floor, end)
 
     async def trim_changes(self, age: float, keep: int) -> None:
         """Forgets changes."""
-        old = bisect_left(self._changes, (first_position(self._clock.now() - age),))
+        old = bisect_left(self._positions, first_position(self._clock.now() - age))
         gone = max(old, len(self._changes) - keep)
         if gone > 0:
-            self._changes_floor = self._changes[gone - 1][0] + 1
-            del self._changes[:gone]
+            self._changes_floor = self._positions[gone - 1] + 1
+            del self._changes[:gone], self._positions[:gone]
 
     # --- records and counters ---
 

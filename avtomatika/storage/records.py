@@ -123,7 +123,8 @@ def first_position(moment: float) -> int:
 
 def next_position(last: int, now: float) -> int:
     """Returns where the next change stands; the clock may have gone back since the last one."""
-    return max(last + 1, first_position(now))
+    first = first_position(now)
+    return first if first > last else last + 1
 
 
 def needs_of(task: Task) -> list[object]:
