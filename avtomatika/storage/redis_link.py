@@ -342,9 +342,9 @@ class Link:
             self._reading = asyncio.get_running_loop().create_task(self._read(connection), name="avtomatika-redis-read")
         # Not the connection's own way to send: a caller that is cancelled while that waits for the network would break
         # the connection for all. Nothing has to wait here, since every caller waits for its answer. What cannot be sent
-        # is noticed by the reader.
+        # is noticed by the reader; uvloop raises where the connection is known to be gone.
         writer = connection._writer  # noqa: SLF001 - as above
-        if commands and writer is not None:
+        if commands and writer is not None and not writer.is_closing():
             writer.write(b"".join(commands))
 
     def _pack(self, parcel: _Parcel) -> bytes:

@@ -196,3 +196,17 @@ async def test_silent_line_is_tried_and_given_up(
         await ear.wait_for("missed")
 
     assert "lost the signals of other engines" in caplog.text
+
+
+def test_connection_that_was_reset_is_replaced_under_uvloop(start_redis: MakeServer) -> None:
+    """Where writing to it raises, what is asked before its end is noticed goes to the next connection."""
+    uvloop = pytest.importorskip("uvloop")
+    server = start_redis()
+
+    async def ask_on_a_reset_connection() -> None:
+        async with opened(server) as storage:
+            await create(storage)
+            storage._link._connection._writer.transport.abort()
+            assert await storage.find_job("j1") == a_job()
+
+    uvloop.run(ask_on_a_reset_connection())
