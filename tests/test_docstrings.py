@@ -6,6 +6,7 @@ import ast
 import enum
 import importlib
 import inspect
+import itertools
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -79,8 +80,11 @@ def _public() -> Iterator[Described]:
 
 
 def _members(name: str, owner: type, context: str) -> Iterator[Described]:
-    contract = vars(Storage) if owner.__module__.startswith("avtomatika.storage") and owner is not Storage else {}
-    for member, thing in vars(owner).items():
+    is_backend = owner.__module__.startswith("avtomatika.storage") and owner is not Storage
+    contract = dir(Storage) if is_backend else ()
+    # The contract is written in parts, each a base of the whole.
+    parts = owner.__mro__ if owner is Storage else (owner,)
+    for member, thing in itertools.chain.from_iterable(vars(part).items() for part in parts):
         function = getattr(thing, "__func__", thing)
         if member.startswith("_") or member in contract:  # the contract is described once, in Storage
             continue

@@ -1,4 +1,4 @@
-"""The backends that the storage tests run over: they try each sentence of ``storage/base.py`` with all of them."""
+"""The backends that the storage tests run over: they try each sentence of the storage's contract with all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every storage promises about messages: one test for each sentence of ``storage/base.py``, over all backends."""
+"""What every storage promises about messages: a test for each sentence of ``contract/outbox.py``, for all backends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every storage promises about records and counters: one test for each sentence of ``storage/base.py``."""
+"""What every storage promises about records and counters: one test for each sentence of ``contract/records.py``."""
 
 from __future__ import annotations
 
