@@ -25,11 +25,18 @@ class log_context:  # noqa: N801 - used like a function
     __slots__ = ("_given", "_mark")
 
     def __init__(self, *, job_id: str | None = None, task_id: str | None = None, worker_id: str | None = None) -> None:
-        given = (("job_id", job_id), ("task_id", task_id), ("worker_id", worker_id))
-        self._given = {name: value for name, value in given if value is not None}
+        self._given = (job_id, task_id, worker_id)
 
     def __enter__(self) -> None:
-        self._mark = _CONTEXT.set({**_CONTEXT.get(), **self._given})
+        ids = {**_CONTEXT.get()}
+        job_id, task_id, worker_id = self._given
+        if job_id is not None:
+            ids["job_id"] = job_id
+        if task_id is not None:
+            ids["task_id"] = task_id
+        if worker_id is not None:
+            ids["worker_id"] = worker_id
+        self._mark = _CONTEXT.set(ids)
 
     def __exit__(self, *_error: object) -> None:
         _CONTEXT.reset(self._mark)

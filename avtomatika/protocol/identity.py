@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from avtomatika.errors import ProtocolError
-from avtomatika.protocol.reading import read_mapping, read_text
+from avtomatika.protocol.reading import read_member, read_text
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 MAX_IDENTIFIER_LENGTH = 128
@@ -37,4 +37,4 @@ def check_identifier(text: object, what: str) -> str:
 
 def claimed_worker_id(body: Any) -> str:
     """Returns the ``worker_id`` inside a message, or an empty text; the server compares it with whom it let in."""
-    return read_text(read_mapping(body).get("worker_id"))
+    return read_text(read_member(body, "worker_id"))

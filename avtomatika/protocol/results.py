@@ -83,7 +83,7 @@ def encode_result(result: Result, now: float) -> dict[str, Any]:
 
 def _nested(returned: Any) -> Mapping[str, Any]:
     """What the first workers' functions returned: an outcome, or data alone."""
-    if isinstance(returned, Mapping) and (not returned or any(key in returned for key in _OUTCOME)):
+    if isinstance(returned, dict) and (not returned or any(key in returned for key in _OUTCOME)):
         return returned
     return {"data": returned}
 
@@ -99,17 +99,17 @@ def _status(value: object) -> str:
 
 def _error(value: object) -> tuple[str, str, Any]:
     """Returns code, message and details of an error object, or of the text that the first workers send."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return "", read_text(value), None if value is None or isinstance(value, str) else value
     return read_text(value.get("code")), read_text(value.get("message")), value.get("details")
 
 
 def _retry_after(error: object) -> float:
     """Returns the pause that a failure asks for; published SDKs pass on what stands in its details only."""
-    if not isinstance(error, Mapping):
+    if not isinstance(error, dict):
         return 0.0
     details = error.get("details")
-    for place in (error, details if isinstance(details, Mapping) else {}):
+    for place in (error, details if isinstance(details, dict) else {}):
         seconds = read_number(place.get("retry_after"))
         if seconds is not None and seconds > 0:
             return seconds

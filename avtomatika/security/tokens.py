@@ -119,10 +119,10 @@ class TokenTable(Generic[T]):
         """
         if not token:
             raise AuthError(f"the header {self.header} is missing; send your token in it.")
-        identity = self.find(token)
-        if identity is None:
+        found = self.find_with_hash(token)
+        if found is None:
             raise AuthError(f"the token in the header {self.header} is not valid here; check it for a typing error.")
-        return identity
+        return found[1]
 
     def __len__(self) -> int:
         """Returns how many tokens are known."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from aiohttp import web
+from msgspec import Struct
 
 from avtomatika.core.job import Client
 from avtomatika.errors import AuthError
@@ -34,8 +34,7 @@ class TokenExpiredError(AuthError):
         super().__init__("the access token has ended; ask for the next one at /_worker/auth/token.")
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """What a worker has proven of its identity.
 
     Args:

@@ -41,7 +41,7 @@ def claimed_sender(request: web.Request, in_body: str = "") -> str:
     worker_id = in_path or in_header or in_body
     if not worker_id:
         return proof.name
-    if any(told and told != worker_id for told in (in_header, in_body)):
+    if (in_header and in_header != worker_id) or (in_body and in_body != worker_id):
         told = {"path": in_path, f"header {_ID_HEADER}": in_header, "body": in_body}
         says = ", ".join(f"{place} says '{name}'" for place, name in told.items() if name)
         raise RequestError(403, "worker_mismatch", f"the message contradicts itself about its sender: {says}.")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from avtomatika.protocol.heartbeats import OFFLINE
-from avtomatika.protocol.reading import read_mapping, read_number, read_text
+from avtomatika.protocol.reading import read_mapping, read_member, read_number, read_text
 from avtomatika.protocol.results import CANCELLED, FAILURE
 from avtomatika.security.signatures import Key, Kind, is_signed_by, key_of, sign_task
 
@@ -95,7 +95,7 @@ class Signatures:
         if self._mode == "off":
             return ""
         known = self._remember(worker_id, token)
-        security = read_mapping(read_mapping(body).get("security"))
+        security = read_mapping(read_member(body, "security"))
         signature = read_text(security.get("signature"))
         if kind is Kind.REGISTER:
             known.signs = bool(signature)
@@ -133,14 +133,14 @@ class Signatures:
         """Says whether a message without a signature is refused: never those that 1.0b12 and 1.0b13 do not sign."""
         if self._mode != "require" or not known.signs or kind is Kind.REGISTER:
             return ""
-        status = read_text(read_mapping(body).get("status"))
+        status = read_text(read_member(body, "status"))
         if (kind is Kind.HEARTBEAT and status == OFFLINE) or (kind is Kind.RESULT and status in {FAILURE, CANCELLED}):
             return ""
         return "the message is not signed, but the worker's registration was (WORKER_SIGNATURES=require)."
 
     def _stale(self, kind: Kind, body: Any, now: float) -> str:
         # Results are sent again minutes later as they are.
-        at = read_number(read_mapping(body).get("timestamp"))
+        at = read_number(read_member(body, "timestamp"))
         if self._mode != "require" or kind not in {Kind.REGISTER, Kind.HEARTBEAT} or at is None:
             return ""
         if abs(now - at) <= FRESH_SECONDS:
