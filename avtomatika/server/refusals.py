@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.web import RequestPayloadError
 
 
 class _Briefly(logging.Filter):
@@ -13,9 +14,9 @@ class _Briefly(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Changes the record; none is left out."""
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, BadHttpMessage):
+        if isinstance(error, (BadHttpMessage, RequestPayloadError)):
             record.levelno, record.levelname = logging.INFO, "INFO"
-            record.msg = f"refused what is no valid HTTP ({type(error).__name__}) from %s"
+            record.msg = f"refused what is no valid HTTP ({type(error).__name__})" + (" from %s" if record.args else "")
             record.exc_info = None
             record.action = "request_invalid"
         return True

@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from .conftest import Api
+from .conftest import CLIENT, Api
 
 
 async def say(api: Api, request: bytes) -> bytes:
@@ -48,6 +48,20 @@ async def test_what_is_no_valid_http_is_refused_in_one_line(
     assert "secret-" not in caplog.text
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
     assert (await api.get("/api/v1/jobs")).status == 200
+
+
+async def test_body_that_is_not_compressed_as_it_says_is_refused_in_one_line(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    """400; anybody with a token could fill the log with it."""
+    caplog.set_level(logging.INFO)
+    head = f"POST /api/v1/quick HTTP/1.1\r\nHost: x\r\nX-Client-Token: {CLIENT}\r\n"
+
+    raw = await say(api, f"{head}Content-Encoding: gzip\r\nContent-Length: 7\r\n\r\nnotgzip".encode())
+
+    assert raw.split(b" ")[1] == b"400"
+    assert [record.getMessage() for record in caplog.records if "no valid HTTP" in record.message]
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 async def test_deeply_nested_body_is_refused(api: Api) -> None:
