@@ -110,6 +110,7 @@ class Runner:
         self._max_jobs = max_jobs
         self._lease = lease
         self._active: dict[str, tuple[JobClaim, asyncio.Task[None]]] = {}
+        self._writing: set[str] = set()
         # Room that is kept for jobs whose steps are being written, and for what is being claimed.
         self._held = 0
         self._claiming = 0
@@ -166,7 +167,7 @@ class Runner:
     def _on_job(self, signal: Signal) -> None:
         if signal.final and signal.key in self._active:
             claim, task = self._active[signal.key]
-            if task is not asyncio.current_task():
+            if claim.token not in self._writing:
                 # Ended from outside, by a cancel or a deadline: what the handler still does is void.
                 log.info("stopping the handler of a job that has ended", extra={"job_id": claim.job.id})
                 task.cancel()
@@ -314,7 +315,7 @@ class Runner:
             job = await self._storage.find_job(claim.job.id)
             # A job that has got further under this claim has another step now, which was tried but once.
             if job is not None and job.transitions == claim.job.transitions:
-                await self._performer.step(job, StepBroke(message), claim.token, go_on=False)
+                await self._write(job, StepBroke(message), claim.token, go_on=False)
         except Exception:
             log.exception(
                 "a job could not be given up; trying again", extra={"action": "give_up_failed", "job_id": claim.job.id}
@@ -342,7 +343,7 @@ class Runner:
             else:
                 event = await self._call(job, blueprint)
             go_on = count < _CHAIN_LIMIT and not self._drain.is_set()
-            done = await self._performer.step(job, event, claim.token, go_on=go_on)
+            done = await self._write(job, event, claim.token, go_on=go_on)
             if done is None:
                 log.info("a step came too late", extra={"action": "step_void", "job_id": job.id})
                 return
@@ -395,7 +396,15 @@ class Runner:
             f"the handler was begun {claim.deliveries - 1} times, and each time its engine ended before it returned. "
             "Look for what kills the process (memory, a native crash) before the job runs again."
         )
-        await self._performer.step(job, HandlerFailed("PERMANENT_ERROR", message), claim.token, go_on=False)
+        await self._write(job, HandlerFailed("PERMANENT_ERROR", message), claim.token, go_on=False)
+
+    async def _write(self, job: Job, event: Event, token: str, *, go_on: bool) -> tuple[Job, bool] | None:
+        """Commits a step. It tells by itself if the job has ended; a signal may be about this very step."""
+        self._writing.add(token)
+        try:
+            return await self._performer.step(job, event, token, go_on=go_on)
+        finally:
+            self._writing.discard(token)
 
     def _pin_again(self, job: Job) -> Event:
         """Finds another version for a job whose own is not loaded."""

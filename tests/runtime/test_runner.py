@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +15,14 @@ import pytest
 from avtomatika.blueprints import ActionFactory, JobContext, StateMachineBlueprint
 from avtomatika.blueprints.requests import Transition
 from avtomatika.blueprints.retries import RetryPolicy
+from avtomatika.core.effects import Decision
 from avtomatika.core.events import HandlerReturned, HandlerStarted
+from avtomatika.core.job import Job
 from avtomatika.core.states import JobStatus
 from avtomatika.core.steps import Limits
+from avtomatika.observability.base import Meter
 from avtomatika.storage.memory import MemoryStorage
+from avtomatika.storage.sqlite import SQLiteStorage
 from avtomatika.testing import FakeClock
 
 from .conftest import MakeSystem, System, chain
@@ -410,6 +416,32 @@ async def test_cancel_stops_a_running_async_handler(system: System) -> None:
 
     assert (await system.jobs.get(job_id)).status is JobStatus.CANCELLED
     assert system.runner.active == 0
+
+
+async def test_job_that_ends_by_its_own_step_is_not_stopped(
+    make_system: MakeSystem, clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file tells of a step before its writer goes on: what that still has to do, such as counting, is done."""
+    caplog.set_level(logging.INFO)
+    storage = SQLiteStorage(tmp_path / "jobs.db", clock)
+    await storage.open()
+    system = make_system(storage)
+    counted: list[JobStatus] = []
+
+    class Counter(Meter):
+        def committed(self, old: Job, decision: Decision) -> None:
+            counted.append(decision.job.status)
+
+    system.performer._meter = Counter()
+    await system.start()
+    system.add(chain(2))
+
+    job = await system.ended(await system.create())
+    await asyncio.gather(*(run for _, run in system.runner._active.values()), return_exceptions=True)
+
+    assert job.status is JobStatus.FINISHED
+    assert counted[-1] is JobStatus.FINISHED
+    assert "stopping the handler" not in caplog.text
 
 
 async def test_plain_handler_of_a_cancelled_job_changes_nothing(system: System) -> None:
