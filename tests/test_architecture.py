@@ -137,7 +137,7 @@ OPTIONAL = {
     "opentelemetry": {"observability/spans.py"},
     "pandas": {"notebook/frames.py"},
     "papermill": {"worker/notebooks.py"},
-    "prometheus_client": {"observability/metrics.py", "worker/metrics.py"},
+    "prometheus_client": {"observability/durations.py", "observability/metrics.py", "worker/metrics.py"},
     "psutil": {"worker/usage.py"},
     "pynvml": {"worker/gpus.py"},
     "redis": {"storage/redis"},

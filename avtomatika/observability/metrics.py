@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from prometheus_client import (
@@ -29,11 +29,15 @@ from avtomatika.core.effects import Decision
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus
 from avtomatika.observability.base import Meter, Sample
+from avtomatika.observability.durations import Durations
 
 # A job may take a blink or a week, a task may wait for a worker just as long.
 _LONG = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600)
 _SHORT = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _FAILED = frozenset({JobStatus.FAILED, JobStatus.QUARANTINED, JobStatus.ERROR})
+
+# Counts one more by the values of its labels: seconds that something took.
+_Observe = Callable[[tuple[str, ...], float], None]
 
 
 class PrometheusMeter(Meter):
@@ -63,8 +67,14 @@ class PrometheusMeter(Meter):
         def gauge(name: str, meaning: str, together: Literal["livesum", "livemax"]) -> Gauge:
             return Gauge(full(name, ()), meaning, registry=registry, multiprocess_mode=together)
 
-        def histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(full(name, labels), meaning, labels, registry=registry, buckets=buckets)
+        def histogram(name: str, meaning: str, bounds: tuple[float, ...], *labels: str) -> _Observe:
+            if not self._is_shared:
+                durations = Durations(full(name, labels), meaning, bounds, labels)
+                registry.register(durations)
+                return durations.observe
+            shared = Histogram(full(name, labels), meaning, labels, registry=registry, buckets=bounds)
+            of = functools.cache(shared.labels)
+            return lambda values, seconds: of(*values).observe(seconds)
 
         self._jobs = counter("jobs", "Jobs created through this engine.", "blueprint")
         self._jobs_failed = counter(
@@ -73,13 +83,13 @@ class PrometheusMeter(Meter):
             "blueprint",
             "status",
         )
-        self._job_duration = histogram(
+        self._job_took = histogram(
             "job_duration_seconds", "From a job's creation to its end.", _LONG, "blueprint", "status"
         )
-        self._handler_duration = histogram(
+        self._handler_took = histogram(
             "handler_duration_seconds", "Calls of handlers.", _SHORT, "blueprint", "state", "outcome"
         )
-        self._schedule_to_start = histogram(
+        self._start_took = histogram(
             "task_schedule_to_start_seconds",
             "From the dispatch of a task to the moment when a worker first gets it.",
             _LONG,
@@ -98,9 +108,6 @@ class PrometheusMeter(Meter):
         )
         # Looked up once for each set of labels: that takes longer than to count.
         self._jobs_of = functools.cache(self._jobs.labels)
-        self._job_durations_of = functools.cache(self._job_duration.labels)
-        self._handler_durations_of = functools.cache(self._handler_duration.labels)
-        self._starts_of = functools.cache(self._schedule_to_start.labels)
         self._results_of = functools.cache(self._results.labels)
         self._polls = gauge("polls_held", "Polls of free workers that this engine holds.", "livesum")
         self._handlers = gauge("handlers_running", "Handlers that run in this engine.", "livesum")
@@ -121,7 +128,7 @@ class PrometheusMeter(Meter):
         if old.version == 0:
             self._jobs_of(job.blueprint).inc()
         if job.is_terminal:
-            self._job_durations_of(job.blueprint, job.status).observe(job.updated_at - job.created_at)
+            self._job_took((job.blueprint, job.status), job.updated_at - job.created_at)
             if job.status in _FAILED:
                 self._jobs_failed.labels(job.blueprint, job.status).inc()
 
@@ -131,12 +138,12 @@ class PrometheusMeter(Meter):
 
     def handler_ran(self, job: Job, seconds: float, outcome: str) -> None:
         """Notes the duration."""
-        self._handler_durations_of(job.blueprint, job.state, outcome).observe(seconds)
+        self._handler_took((job.blueprint, job.state, outcome), seconds)
 
     def task_claimed(self, task: Task) -> None:
         """Notes how long the task waited, unless it is handed out again."""
         if task.attempt == 1 and task.deliveries == 1 and task.claimed_at is not None:
-            self._starts_of(task.type).observe(max(0.0, task.claimed_at - task.created_at))
+            self._start_took((task.type,), max(0.0, task.claimed_at - task.created_at))
 
     def result(self, outcome: str) -> None:
         """Counts the result."""

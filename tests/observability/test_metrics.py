@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.exposition import choose_encoder
 
 from avtomatika.core.effects import Decision
 from avtomatika.core.job import Job, Task
 from avtomatika.core.states import JobStatus, TaskStatus
 from avtomatika.observability.base import Sample
+from avtomatika.observability.durations import Durations
 from avtomatika.observability.metrics import PrometheusMeter, reference
 
 NEW = Job("j", "orders", "1", JobStatus.PENDING, "start", created_at=100.0, updated_at=100.0)
@@ -92,6 +95,26 @@ def test_meter_counts_conflicts_leases_and_handlers(meter: PrometheusMeter) -> N
     assert value(meter, "lease_expiries_total", task_type="resize") == 1
     labels = {"blueprint": "orders", "state": "start", "outcome": "raised"}
     assert value(meter, "handler_duration_seconds_sum", **labels) == 0.2
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+def test_durations_are_told_as_the_library_tells_them(accept: str) -> None:
+    """Whoever reads the text cannot tell them from a histogram of prometheus_client, but for when it was made."""
+    bounds, labels = (0.1, 1, 900, 7 * 24 * 3600), ("state", "outcome")
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    durations = Durations("took", "How long.", bounds, labels)
+    ours.register(durations)
+    histogram = Histogram("took", "How long.", labels, registry=theirs, buckets=bounds)
+    for values in (("send", "returned"), ('a "b"\n', "raised")):
+        for seconds in (0.0, 0.1, 0.11, 5, 900, 1e9):
+            durations.observe(values, seconds)
+            histogram.labels(*values).observe(seconds)
+
+    encode, _ = choose_encoder(accept)
+
+    told = [line for line in encode(theirs).decode().splitlines() if "_created" not in line]
+    assert encode(ours).decode().splitlines() == told
+    assert len(told) > 2 * len(bounds)
 
 
 def test_meter_write_shows_the_sample_and_forgets_the_last_one(meter: PrometheusMeter) -> None:
