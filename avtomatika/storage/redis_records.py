@@ -321,12 +321,15 @@ def read_queue(name: bytes, kind: bytes, length: int = 0, oldest_at: float | Non
     return queue_of(text(name), Document(kind).value(), length, None if oldest_at is None else float(oldest_at))
 
 
+_TASK_STATUSES = {status.encode(): status for status in TaskStatus}
+
+
 def read_task(raw: bytes, packed: bytes) -> Task:
     """Builds a task from its bytes and its facts."""
     facts: Packed = unpack(packed)
     return replace(
         decode_task(raw),
-        status=TaskStatus(text(facts[b"status"])),
+        status=_TASK_STATUSES[facts[b"status"]],
         worker_id=text(facts[b"worker"]),
         claimed_at=_moment(facts, b"claimed_at"),
         lease_until=_moment(facts, b"lease_until"),
