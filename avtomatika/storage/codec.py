@@ -211,11 +211,12 @@ def encode_job_fields(job: Job, names: Iterable[str] | None = None) -> dict[str,
         DocumentError: a value cannot be stored.
     """
     if names is None:
-        values = zip(_JOB.defaults, astuple(job), strict=True)
-        names = [name for (name, default), value in values if value is not default and value != default]
+        every = zip(_JOB.defaults, astuple(job), strict=True)
+        held = [(name, value) for (name, default), value in every if value is not default and value != default]
+    else:
+        held = [(name, getattr(job, name)) for name in names]
     encoded = {}
-    for name in names:
-        value = getattr(job, name)
+    for name, value in held:
         encoded[name] = _encode_plain(value) if type(value) in _SCALARS else _encode_job_field(name, value)
     return encoded
 
