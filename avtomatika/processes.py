@@ -157,10 +157,10 @@ async def _keep_one(fd: int, arguments: Sequence[str], wrong: asyncio.Event, num
         # At once after a good life; ever later if it cannot even start.
         pause = 0.0 if lived >= _STEADY_SECONDS else min(_LONGEST_PAUSE, 2 * pause or 0.25)
         log.warning(
-            "process %s ended with code %s; another takes its place in %g s",
+            "process %s %s; another takes its place %s",
             child.pid,
-            code,
-            pause,
+            f"was ended by signal {-code}" if code < 0 else f"ended with code {code}",
+            f"in {pause:g} s" if pause else "at once",
             extra={"action": "process_ended"},
         )
         await asyncio.sleep(pause)

@@ -92,10 +92,10 @@ def test_processes_share_a_port_and_a_dead_one_is_replaced(start: Start, redis_s
     assert {counted(port) for _ in range(4)} == {'orchestrator_jobs_total{blueprint="quick"} 8.0'}
 
     os.kill(children[0], signal.SIGKILL)
-    served.reads(rf"process {children[0]} ended with code -9; another takes its place")
+    served.reads(rf"process {children[0]} was ended by signal 9; another takes its place")
     served.reads(r"the engine serves at")
     os.kill(children[1], signal.SIGKILL)
-    served.reads(rf"process {children[1]} ended with code -9; another takes its place")
+    served.reads(rf"process {children[1]} was ended by signal 9; another takes its place")
     assert instance(port) not in names
     assert counted(port) == 'orchestrator_jobs_total{blueprint="quick"} 8.0'
 

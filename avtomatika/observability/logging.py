@@ -9,6 +9,7 @@ from typing import Literal, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
+from avtomatika.errors import StorageError
 from avtomatika.log_context import CONTEXT_FIELDS, bound_ids
 
 LOGGER = "avtomatika"
@@ -49,6 +50,7 @@ def setup_logging(
     handler = _EngineHandler(stream)
     handler.addFilter(_MomentFilter(tz))
     handler.addFilter(ContextFilter())
+    handler.addFilter(_OutageFilter())
     handler.setFormatter(_json_lines() if style == "json" else _TextLines())
     logger = logging.getLogger(logger_name)
     for old in [old for old in logger.handlers if isinstance(old, _EngineHandler)]:
@@ -71,6 +73,19 @@ class _MomentFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.timestamp = datetime.datetime.fromtimestamp(record.created, self._tz).isoformat(timespec="milliseconds")
+        return True
+
+
+class _OutageFilter(logging.Filter):
+    """Makes one line of a storage that does not answer; at the level DEBUG the traceback stays.
+
+    Every part of an engine says so every second, and the sentence says all that there is to know.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, StorageError) and not logging.getLogger(record.name).isEnabledFor(logging.DEBUG):
+            record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", (), None
         return True
 
 

@@ -55,6 +55,8 @@ class Health:
                 await self._storage.next_wake_at()
         except Exception as error:
             # Where the storage is, and what it says, is for the log.
-            log.warning("the storage is in trouble: %s", error or type(error).__name__, extra={"action": "degraded"})
+            log.warning(
+                "the storage is in trouble: %s", str(error) or type(error).__name__, extra={"action": "degraded"}
+            )
             return ["the storage does not take or answer what it is asked."]
         return []

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from avtomatika.errors import StorageError
 from avtomatika.log_context import log_context
 from avtomatika.observability.logging import LOGGER, setup_logging
 
@@ -52,6 +53,32 @@ def test_json_line_has_named_fields() -> None:
         "message": "job j-1: ünexpected",
         "action": "retry",
     }
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_outage_of_the_storage_is_one_line(level: str) -> None:
+    """A minute of it would be thousands of lines otherwise; whoever looks for a defect asks for them."""
+    stream = io.StringIO()
+    setup_logging(level, "text", stream=stream)
+
+    log.error("cannot claim %s", "jobs", exc_info=StorageError("Redis does not answer."))
+
+    first, *others = stream.getvalue().splitlines()
+    if level == "INFO":
+        assert first.endswith("cannot claim jobs: Redis does not answer.")
+        assert others == []
+    else:
+        assert others[-1] == "avtomatika.errors.StorageError: Redis does not answer."
+
+
+def test_other_errors_keep_their_tracebacks() -> None:
+    """A defect is to be found."""
+    stream = io.StringIO()
+    setup_logging("INFO", "text", stream=stream)
+
+    log.error("a step failed", exc_info=ValueError("a defect"))
+
+    assert stream.getvalue().splitlines()[-1] == "ValueError: a defect"
 
 
 def test_moments_are_in_the_given_zone() -> None:

@@ -120,12 +120,15 @@ async def test_status_of_an_engine_in_trouble_is_503(
     assert (await api.get("/_public/health/ready", token=None)).status == 200
 
 
-async def test_status_of_a_storage_that_hangs_is_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_status_of_a_storage_that_hangs_is_503(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Who asks gets an answer, and soon."""
     monkeypatch.setattr(health, "_ANSWER_SECONDS", 0.01)
     monkeypatch.setattr(api.engine.app[STORAGE_KEY], "count", lambda *_: asyncio.Event().wait())
 
     assert (await api.get("/_public/status", token=None)).status == 503
+    assert "the storage is in trouble: TimeoutError" in caplog.text
 
 
 async def test_status_asked_often_tries_the_storage_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
