@@ -110,14 +110,14 @@ class Performer:
         """Creates a job that stands at version 0, and writes records with it.
 
         Args:
-            job: of an id that is not in use.
+            job: of an id that is not in use; it is created now.
             dedupe: makes the creation happen once.
             records: what is written beside the job; Stale if one of them was written meanwhile.
             event: where it begins and with what; the start, with nothing, if left out.
         """
         if len(job.initial_data) > self._limits.max_data:
             raise DataSizeError("initial_data", len(job.initial_data), self._limits.max_data)
-        now = await self._storage.now()
+        now = job.created_at
         decision = decide(job, event, self.graph_of(job), now, self._limits)
         outcome = await self._commit(batch_of(job, decision, now, dedupe=dedupe, records=records))
         if isinstance(outcome, Committed):
