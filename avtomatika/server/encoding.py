@@ -31,14 +31,14 @@ _PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 async def compress(request: web.Request, response: web.StreamResponse) -> None:
     """Compresses an answer that has not been sent yet, if its reader takes that and it is worth it."""
-    if not isinstance(response, web.Response) or response.prepared or not isinstance(response.body, bytes):
+    if not isinstance(response, web.Response) or response.prepared:
         return
-    if len(response.body) < _LEAST:
+    raw = response.body
+    if not isinstance(raw, bytes) or len(raw) < _LEAST:
         return
     if not response.content_type.startswith(_TYPES) or hdrs.CONTENT_ENCODING in response.headers:
         return
     response.headers.add(hdrs.VARY, hdrs.ACCEPT_ENCODING)
-    raw = response.body
     chosen = choose(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
     if not chosen:
         return
