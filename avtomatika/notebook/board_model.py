@@ -38,7 +38,7 @@ def workers_model(workers: Sequence[Mapping[str, Any]], now: float) -> list[Mode
     return [
         {
             "id": str(worker["worker_id"]),
-            "status": str(worker.get("status") or ""),
+            "status": _status(worker),
             "skills": [str(skill) for skill in worker.get("skills") or ()][:_MAX_SKILLS],
             "busy": worker.get("running_tasks") or 0,
             "room": worker.get("max_concurrent_tasks"),
@@ -48,6 +48,14 @@ def workers_model(workers: Sequence[Mapping[str, Any]], now: float) -> list[Mode
         }
         for worker in sorted(workers, key=lambda worker: str(worker["worker_id"]))[:_MAX_WORKERS]
     ]
+
+
+def _status(worker: Mapping[str, Any]) -> str:
+    """Returns what a worker is: its own word, unless that is older than the tasks that it has by now."""
+    status, busy = str(worker.get("status") or ""), worker.get("running_tasks") or 0
+    if status != "idle" or not busy:
+        return status
+    return "full" if busy >= (worker.get("max_concurrent_tasks") or float("inf")) else "busy"
 
 
 def machine_text(worker: Mapping[str, Any]) -> str:

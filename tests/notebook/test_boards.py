@@ -85,6 +85,23 @@ def test_board_says_how_busy_a_machine_is(told: dict[str, Any], text: str) -> No
     assert text in board_page.workers_html([row])
 
 
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ({"status": "idle", "running_tasks": 0, "max_concurrent_tasks": 2}, "idle"),
+        ({"status": "idle", "running_tasks": 1, "max_concurrent_tasks": 2}, "busy"),
+        ({"status": "idle", "running_tasks": 2, "max_concurrent_tasks": 2}, "full"),
+        ({"status": "idle", "running_tasks": 2}, "busy"),
+        ({"status": "offline", "running_tasks": 2, "max_concurrent_tasks": 2}, "offline"),
+    ],
+)
+def test_board_calls_no_worker_idle_that_has_tasks(told: dict[str, Any], status: str) -> None:
+    """Its own word comes with its next sign of life, which may be minutes away."""
+    (row,) = board_model.workers_model([{"worker_id": "w", **told}], 1.0)
+
+    assert row["status"] == status
+
+
 def test_hostile_values_stay_text() -> None:
     """Whatever a job or worker is called."""
     book = JobBook()

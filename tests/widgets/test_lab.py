@@ -203,6 +203,7 @@ def test_cells_run_again_interrupts_and_restarts_leave_the_page_whole(page: Any,
 
     notebook.kernel("restart")
     notebook.wait_for_kernel()
+    view.get_by_text("The kernel that followed this job is gone. Run the cell again.").wait_for()
     notebook.run(0)
     notebook.run(1)
     page.wait_for_function("(first) => document.querySelector('.avt .avt-id')?.textContent.length === 36", arg=first)

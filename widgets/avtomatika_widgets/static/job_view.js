@@ -202,9 +202,15 @@ function jobView({ model, signal, ask, trouble }) {
     if (!waits || isAsking || now < nextAsking) return;
     isAsking = true;
     nextAsking = now + WHY_EVERY;
-    // Nobody asked for this, so nobody hears that the kernel is gone.
-    const { reasons } = await ask({ do: "explain" }).catch(() => ({}));
+    const { reasons } = await ask({ do: "explain" }).catch(() => ({ reasons: [] }));
     isAsking = false;
+    if (reasons && !reasons.length) {
+      // A job always has a reason; here nobody is left who could tell it.
+      clearInterval(ticking);
+      why.hidden = false;
+      fill(why, "The kernel that followed this job is gone. Run the cell again.");
+      return;
+    }
     // What came late, or not at all, says nothing about where the job is by now.
     why.hidden = !reasons || model.get("head").updated_at !== since;
     if (why.hidden) return;
