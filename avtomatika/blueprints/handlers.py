@@ -15,6 +15,7 @@ from avtomatika.errors import ArgumentError, BlueprintError
 
 KNOWN_ARGUMENTS: Final = (*JobContext.__struct_fields__, "context")
 """Names that a handler can always ask for."""
+_PARTS: Final = frozenset(JobContext.__struct_fields__)
 
 _BY_ANNOTATION: Final = {"ActionFactory": "actions", "JobContext": "context"}
 _NAMED_KINDS: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -86,10 +87,10 @@ class Handler:
         """
         found: dict[str, Any] = {}
         for parameter in self.parameters:
-            if parameter.source == "context":
-                found[parameter.name] = context
-            elif parameter.source in KNOWN_ARGUMENTS:
+            if parameter.source in _PARTS:
                 found[parameter.name] = getattr(context, parameter.source)
+            elif parameter.source == "context":
+                found[parameter.name] = context
             elif parameter.source in context.state_history:
                 found[parameter.name] = context.state_history[parameter.source]
             elif parameter.source in context.initial_data:

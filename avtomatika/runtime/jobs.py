@@ -39,6 +39,11 @@ class _Waiter:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     is_told: bool = False
 
+    def tell(self) -> None:
+        """Says that the job has changed."""
+        self.is_told = True
+        self.news.set()
+
 
 class Jobs:
     """What clients can do with jobs.
@@ -73,8 +78,9 @@ class Jobs:
         self._unsubscribe()
         for note in self._notes:
             note.cancel()
-        for job_id in self._waiting:
-            self._tell(job_id)
+        for waiters in self._waiting.values():
+            for waiter in waiters:
+                waiter.tell()
 
     async def create(
         self,
@@ -345,15 +351,10 @@ class Jobs:
                 del self._waiting[job_id]
 
     def _on_signal(self, signal: Signal) -> None:
-        if signal.kind != "missed":
-            self._tell(signal.key)
-            return
-        # Any of these jobs may have changed: all look, and those whose jobs have not changed wait on.
-        for waiters in self._waiting.values():
-            for waiter in waiters:
-                waiter.news.set()
-
-    def _tell(self, job_id: str) -> None:
-        for waiter in self._waiting.get(job_id, ()):
-            waiter.is_told = True
-            waiter.news.set()
+        for waiter in self._waiting.get(signal.key, ()):
+            waiter.tell()
+        if signal.kind == "missed":
+            # Any of these jobs may have changed: all look, and those whose jobs have not changed wait on.
+            for waiters in self._waiting.values():
+                for waiter in waiters:
+                    waiter.news.set()

@@ -231,20 +231,18 @@ class MemoryStorage(Storage):
             self._jobs[job.id] = row
             insort(self._by_creation, (job.created_at, job.id))
             self._created += 1
-            self._count(job.status, 1)
+            self._counts[job.status] += 1
             if batch.dedupe is not None:
                 self._remember(batch.dedupe.key, Duplicate(job.id, batch.dedupe.fingerprint), batch.dedupe.ttl)
         else:
-            before = row.job.status
+            self._counts[row.job.status] -= 1
             plain = {name: getattr(job, name) for name in batch.changed if name not in prepared.encoded}
             plain["version"] = job.version
             row.job = replace(row.job, **plain)
             for name in row.encoded.keys() & plain.keys():
                 del row.encoded[name]
             row.encoded |= prepared.encoded
-            if row.job.status is not before:
-                self._count(before, -1)
-                self._count(row.job.status, 1)
+            self._counts[row.job.status] += 1
         if job.is_terminal:
             row.ended_at = job.updated_at
             self._ended.put(job.id, (row.ended_at,))
@@ -284,16 +282,12 @@ class MemoryStorage(Storage):
             if batch.ready is not None:
                 self._ready.renew(job_id, batch.ready)
         elif batch.ready is not None:
-            self._ready.put(job_id, batch.ready)
-            if batch.hold is not None:
-                self._ready.hold(job_id, batch.hold, self._clock.now() + batch.hold.lease)
+            if batch.hold is None:
+                self._ready.put(job_id, batch.ready)
+            else:
+                self._ready.hold(job_id, batch.ready, batch.hold, self._clock.now() + batch.hold.lease)
         elif batch.claim:
             self._ready.forget(job_id)
-
-    def _count(self, status: JobStatus, change: int) -> None:
-        self._counts[status] += change
-        if not self._counts[status]:
-            del self._counts[status]
 
     def _remember(self, key: str, first: Duplicate, ttl: float) -> None:
         self._dedupe[key] = first
@@ -336,7 +330,7 @@ class MemoryStorage(Storage):
 
     async def count_jobs(self) -> dict[JobStatus, int]:
         """Returns the numbers that the commits kept."""
-        return dict(self._counts)
+        return dict(+self._counts)
 
     async def find_wake_up(self, job_id: str) -> WakeUp:
         """Returns what the job waits for."""
@@ -726,7 +720,7 @@ class MemoryStorage(Storage):
     def _forget_job(self, job_id: str) -> None:
         row = self._jobs.pop(job_id)
         del self._by_creation[bisect_left(self._by_creation, (row.job.created_at, job_id))]
-        self._count(row.job.status, -1)
+        self._counts[row.job.status] -= 1
         self._created -= 1
         for task_id in row.tasks:
             self._tasks.forget(task_id)

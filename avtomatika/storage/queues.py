@@ -63,10 +63,17 @@ class ReadyQueue:
 
     def put(self, job_id: str, ready: Ready) -> None:
         """Queues a new wake-up in place of whatever the job had."""
+        self._replace(job_id, ready)
+        self._later.put(job_id, (ready.at,))
+
+    def hold(self, job_id: str, ready: Ready, hold: Hold, until: float) -> None:
+        """Claims a new wake-up in place of whatever the job had."""
+        self._replace(job_id, ready)
+        self._take(job_id, hold.owner, hold.token, until)
+
+    def _replace(self, job_id: str, ready: Ready) -> None:
         self.forget(job_id)
-        wake_up = QueuedWakeUp(job_id, ready.at, ready.priority, next(self._sequence))
-        self._wake_ups[job_id] = wake_up
-        self._later.put(job_id, (wake_up.at,))
+        self._wake_ups[job_id] = QueuedWakeUp(job_id, ready.at, ready.priority, next(self._sequence))
 
     def renew(self, job_id: str, ready: Ready) -> None:
         """Replaces a claimed wake-up by a new one that the same claim holds already."""
@@ -87,11 +94,6 @@ class ReadyQueue:
         self._refresh(now)
         number = min(limit, len(self._due))
         return [self._take(self._due.pop(), owner, f"{owner}/{next(self._token)}", until) for _ in range(number)]
-
-    def hold(self, job_id: str, hold: Hold, until: float) -> None:
-        """Claims a wake-up that was queued just now, whatever its moment."""
-        self._later.discard(job_id)
-        self._take(job_id, hold.owner, hold.token, until)
 
     def _take(self, job_id: str, owner: str, token: str, until: float) -> QueuedWakeUp:
         wake_up = self._wake_ups[job_id]
