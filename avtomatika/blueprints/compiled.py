@@ -54,14 +54,7 @@ class CompiledBlueprint:
             check_data(initial_data, self.input_schema, "initial_data", f"input_schema of blueprint '{self.name}'")
 
     def check_output(self, result: Any) -> None:
-        """Checks what a job is to finish with.
-
-        Args:
-            result: plain values.
-
-        Raises:
-            ContractError: it does not fit the schema.
-        """
+        """Checks what a job is to finish with, as ``check_input`` does what it begins with."""
         if self.output_schema is not None:
             check_data(result, self.output_schema, "result", f"output_schema of blueprint '{self.name}'")
 

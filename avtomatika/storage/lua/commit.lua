@@ -109,7 +109,7 @@ local function create(id)
   count(facts.status, 1)
   count('created', 1)
   if B.dedupe then
-    prune(K.dedupe, K.dedupe_ends, 10)
+    prune_records(K.dedupe, K.dedupe_ends, 10)
     write_record(K.dedupe, B.dedupe.key, {job = id, fingerprint = B.dedupe.fingerprint, ends = NOW + B.dedupe.ttl})
     redis.call('ZADD', K.dedupe_ends, NOW + B.dedupe.ttl, B.dedupe.key)
   end

@@ -1,7 +1,7 @@
 -- Counts under a key, unless that would be too much; answers whether it did, how much is counted, and until when.
 -- keys: counters counter_ends
 
-prune(K.counters, K.counter_ends, 10)
+prune_records(K.counters, K.counter_ends, 10)
 
 local counter = read_record(K.counters, B.key)
 if counter and counter.ends <= NOW then

@@ -3,10 +3,10 @@
 -- parts: numbers jobs wakes tasks messages records workers
 -- keys: counters counter_ends dedupe dedupe_ends timers progress purged
 
-prune_workers(1000)
-prune(K.dedupe, K.dedupe_ends, 1000)
-prune(K.counters, K.counter_ends, 1000)
-prune_kept(1000)
+prune(K.worker_ends, 1000, forget_worker)
+prune_records(K.dedupe, K.dedupe_ends, 1000)
+prune_records(K.counters, K.counter_ends, 1000)
+prune(K.record_ends, 1000, forget_kept)
 
 local purged = redis.call('ZRANGEBYSCORE', K.ended, '-inf', '(' .. exactly(B.before), 'LIMIT', 0, B.limit)
 for _, id in ipairs(purged) do

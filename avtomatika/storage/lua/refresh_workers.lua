@@ -2,7 +2,7 @@
 -- or of whom somebody else has written since.
 -- parts: workers
 
-prune_workers(100)
+prune(K.worker_ends, 100, forget_worker)
 local known = redis.call('HMGET', K.worker_seen, unpack(B.ids))
 local ends = redis.call('ZMSCORE', K.worker_ends, unpack(B.ids))
 local seen, untils, others = {}, {}, {}

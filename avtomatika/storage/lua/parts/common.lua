@@ -32,10 +32,17 @@ local function sized(name)
   return struct.pack('>I4', #name) .. name
 end
 
--- Forgets records whose time has run out; a few at a time, so that no call takes long.
-local function prune(records, ends, limit)
+-- Forgets what has run out; a few at a time, so that no call takes long.
+local function prune(ends, limit, forget)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', NOW, 'LIMIT', 0, limit)) do
+    forget(id)
+  end
+end
+
+-- Does so where there is nothing but a record and its end.
+local function prune_records(records, ends, limit)
+  prune(ends, limit, function(id)
     redis.call('ZREM', ends, id)
     redis.call('HDEL', records, id)
-  end
+  end)
 end

@@ -14,13 +14,6 @@ local function forget_kept(name)
   redis.call('ZREM', K.record_ends, name)
 end
 
--- Forgets what has run out; a few at a time, so that no call takes long.
-local function prune_kept(limit)
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', K.record_ends, '-inf', NOW, 'LIMIT', 0, limit)) do
-    forget_kept(name)
-  end
-end
-
 local function is_expected(write)
   local kept = write.expected and find_kept(write.name)
   return not write.expected or write.expected == (kept and kept.version or 0)
@@ -47,7 +40,7 @@ local function put_kept(write)
     write_record(K.records, write.name, kept)
     redis.call('ZADD', K.record_names, 0, write.name)
   end
-  prune_kept(10)
+  prune(K.record_ends, 10, forget_kept)
 end
 
 local function put_all_kept(writes)

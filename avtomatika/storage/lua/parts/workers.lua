@@ -7,13 +7,6 @@ local function forget_worker(id)
   redis.call('ZREM', K.worker_ends, id)
 end
 
--- Forgets workers whose time has run out; a few at a time, so that no call takes long.
-local function prune_workers(limit)
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.worker_ends, '-inf', NOW, 'LIMIT', 0, limit)) do
-    forget_worker(id)
-  end
-end
-
 -- Returns the bytes of a worker and of its moment.
 local function read_worker(id)
   return {redis.call('HGET', K.workers, id), redis.call('HGET', K.worker_seen, id)}
