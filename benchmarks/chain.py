@@ -11,7 +11,6 @@ and encoded at each step, but no engine. What a Redis server works besides is no
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import statistics
 import time
@@ -23,7 +22,7 @@ from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBl
 from avtomatika.app_keys import STORAGE_KEY
 from avtomatika.core.states import JobStatus
 from avtomatika.history.noop import NoopHistory
-from benchmarks.setting import DURABILITY, describe, kind_of, storage_uri
+from benchmarks.setting import DURABILITY, describe, kind_of, options_of, storage_uri
 
 _LIMIT_SECONDS = 120.0
 
@@ -100,11 +99,10 @@ async def run_bare(jobs: int, transitions: int) -> float:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of(__doc__, ["memory"])
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--transitions", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--storage", nargs="+", default=["memory"], metavar="NAME_OR_URI")
     options = parser.parse_args()
     print(describe(f"{options.jobs} jobs of {options.transitions} transitions, history off, {options.rounds} rounds"))
     steps = options.jobs * options.transitions

@@ -37,7 +37,7 @@ from avtomatika.runtime.registry import Registry
 from avtomatika.runtime.sockets import Sockets
 from avtomatika.runtime.workers import Workers
 from avtomatika.storage.base import Batch, Storage
-from benchmarks.setting import DURABILITY, describe, kind_of, storage_uri
+from benchmarks.setting import DURABILITY, describe, kind_of, options_of, storage_uri
 
 _TASKS_OF_A_JOB = 100
 _AT_A_TIME = 16
@@ -127,7 +127,7 @@ async def measure(uris: dict[int, str], options: argparse.Namespace) -> dict[int
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of(__doc__)
     parser.add_argument("--workers", type=int, nargs="+", default=[10, 1000, 10_000])
     parser.add_argument("--polling", type=int, default=10, help="workers that poll, spread over the registered ones")
     parser.add_argument("--claims", type=int, default=300, help="in a round")

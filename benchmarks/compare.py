@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.history import own_server
-from benchmarks.setting import DURABILITY, describe, storage_uri
+from benchmarks.setting import DURABILITY, describe, options_of, storage_uri
 from release import tools
 
 _ROOT = Path(__file__).parents[1]
@@ -231,7 +231,7 @@ def draw(peers: list[Peer], found: Mapping[str, Found], path: Path) -> None:
 
 def main() -> None:
     """Measures, prints, writes and draws."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=float, default=1.0, help="of the work in a round")
     parser.add_argument("--only", nargs="+", metavar="PEER", help="those whose names begin so; this library always")

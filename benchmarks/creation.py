@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from avtomatika import loops
 from benchmarks import http_lines
 from benchmarks.engine_program import CLIENT_TOKEN
-from benchmarks.setting import DURABILITY, describe, kind_of, storage_uri
+from benchmarks.setting import DURABILITY, describe, kind_of, options_of, storage_uri
 
 _BODY = {"initial_data": {"customer": "c-1042", "note": "x" * 100}}
 _ACCEPTED = 202
@@ -53,12 +53,11 @@ def run_round(storage: str, options: argparse.Namespace) -> dict[str, http_lines
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of(__doc__, ["redis", "memory"])
     parser.add_argument("--jobs", type=int, default=4000)
     parser.add_argument("--lines", type=int, default=32, help="connections, each with one request at a time")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=1, help="of the engine, on one Redis")
-    parser.add_argument("--storage", nargs="+", default=["redis", "memory"], metavar="NAME_OR_URI")
     options = parser.parse_args()
     print(describe(f"{options.jobs} jobs over {options.lines} connections, history off, {options.rounds} rounds"))
     rounds = [{name: run_round(name, options) for name in options.storage} for _ in range(options.rounds)]

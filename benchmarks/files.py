@@ -27,7 +27,7 @@ from typing import Any
 
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint, loops
 from avtomatika.client import Client
-from benchmarks.setting import describe
+from benchmarks.setting import describe, options_of
 from tests.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 
 _TOKEN = "client-of-the-benchmark"
@@ -146,7 +146,7 @@ def _file(path: Path, size: int) -> Path:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of(__doc__)
     parser.add_argument("--bytes", type=int, default=1024**3)
     parser.add_argument("--store", nargs="+", default=["directory", "bucket"], choices=list(_DURABILITY))
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)

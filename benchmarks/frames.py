@@ -9,7 +9,6 @@ snapshots as text; the reader gives moments with their time zone, categories, an
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sqlite3
 import statistics
@@ -25,7 +24,7 @@ import pandas as pd
 from avtomatika.history.sqlite import SQLiteHistory
 from avtomatika.notebook.frames import HistoryReader
 from benchmarks.history import make_batches
-from benchmarks.setting import DURABILITY, describe
+from benchmarks.setting import DURABILITY, describe, options_of
 
 _BATCH = 500
 
@@ -57,7 +56,7 @@ def seconds(read: Callable[[], Any], rows: int) -> float:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of(__doc__)
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()

@@ -31,7 +31,7 @@ from avtomatika.protocol.registration import encode_register
 from avtomatika.protocol.results import encode_result
 from benchmarks import http_lines
 from benchmarks.engine_program import CLIENT_TOKEN, WORKER_TOKEN
-from benchmarks.setting import DURABILITY, describe, kind_of, storage_uri
+from benchmarks.setting import DURABILITY, describe, kind_of, options_of, storage_uri
 
 _POLL_SECONDS = 30.0
 _NOTHING = 204
@@ -191,12 +191,11 @@ async def measure(ports: dict[str, int], options: argparse.Namespace, sdk: Sdk) 
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of(__doc__, ["redis", "memory"])
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to measure the idle workers")
     parser.add_argument("--tasks", type=int, default=500)
     parser.add_argument("--rate", type=float, default=20.0, help="jobs that begin in a second")
-    parser.add_argument("--storage", nargs="+", default=["redis", "memory"], metavar="NAME_OR_URI")
     parser.add_argument("--sdk", nargs="+", default=list(Sdk), choices=list(Sdk), help="whose workers they are")
     options = parser.parse_args()
     print(

@@ -13,7 +13,6 @@ how much less of Redis's memory they hold.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import statistics
 import tempfile
@@ -26,7 +25,7 @@ from redis import Redis
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint, loops
 from avtomatika.app_keys import STORAGE_KEY
 from avtomatika.history.noop import NoopHistory
-from benchmarks.setting import DURABILITY, describe, kind_of, storage_uri
+from benchmarks.setting import DURABILITY, describe, kind_of, options_of, storage_uri
 
 _LIMIT_SECONDS = 300.0
 _THRESHOLD = 256 * 1024
@@ -115,12 +114,11 @@ def _held(uri: str) -> int:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of(__doc__, ["memory"])
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--bytes", type=int, default=1024**2)
     parser.add_argument("--transitions", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--storage", nargs="+", default=["memory"], metavar="NAME_OR_URI")
     options = parser.parse_args()
     what = f"{options.jobs} jobs of {options.transitions} transitions with {options.bytes:,} bytes each, history off"
     print(describe(f"{what}, {options.rounds} rounds"))

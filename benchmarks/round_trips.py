@@ -34,7 +34,7 @@ from avtomatika.protocol.results import encode_result
 from avtomatika.protocol.tasks import parse_task
 from benchmarks import http_lines
 from benchmarks.engine_program import WORKER_TOKEN
-from benchmarks.setting import DURABILITY, describe, kind_of, storage_uri
+from benchmarks.setting import DURABILITY, describe, kind_of, options_of, storage_uri
 
 _HEADERS = {"X-Worker-Token": WORKER_TOKEN}
 _OK, _NOTHING = 200, 204
@@ -151,14 +151,13 @@ def run_round(storage: str, fan_out: int, like: str, options: argparse.Namespace
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of(__doc__, ["redis", "memory"])
     parser.add_argument("--tasks", type=int, default=3000)
     parser.add_argument("--workers", type=int, default=32, help="each with one connection and one task at a time")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--fan-out", type=int, nargs="+", default=[1, 50])
     parser.add_argument("--like", nargs="+", choices=_LIKE, default=list(_LIKE), help="which workers they are like")
     parser.add_argument("--processes", type=int, default=1, help="of the engine, on one Redis")
-    parser.add_argument("--storage", nargs="+", default=["redis", "memory"], metavar="NAME_OR_URI")
     options = parser.parse_args()
     print(describe(f"{options.tasks} tasks for {options.workers} workers, history off, {options.rounds} rounds"))
     cases = list(itertools.product(options.storage, options.fan_out, options.like))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,19 @@ DURABILITY = {
     "redis": "appendonly, appendfsync everysec: a crash of its machine may lose the last second",
 }
 """What survives what, for each kind of storage."""
+
+
+def options_of(doc: str | None, storages: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Returns a parser to which a benchmark adds its options.
+
+    Args:
+        doc: of its module; the first line says what it measures.
+        storages: what ``--storage`` is if it is not given; without any there is no such option.
+    """
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    if storages:
+        parser.add_argument("--storage", nargs="+", default=storages, metavar="NAME_OR_URI")
+    return parser
 
 
 def describe(what: str) -> str:
