@@ -208,6 +208,15 @@ class Line:
         return await self._storage.list_queues()
 
 
+async def with_waiting_tasks(system: System, number: int) -> System:
+    """Starts a system, and returns it when so many tasks ``work`` wait, each of a job of its own."""
+    system.add(task_flow())
+    await system.start()
+    for _ in range(number):
+        await system.waiting(await system.create())
+    return system
+
+
 def a_worker(worker_id: str, *skills: str, **facts: Any) -> WorkerProfile:
     """Returns the profile of a worker; it can ``work`` unless other skills are given."""
     return WorkerProfile(worker_id, skills=tuple(Skill(name) for name in skills or ("work",)), **facts)

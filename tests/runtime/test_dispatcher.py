@@ -19,7 +19,7 @@ from avtomatika.storage.base import Queue, TakenTasks
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.testing import FakeClock
 
-from .conftest import MakeSystem, System, a_worker, task_flow
+from .conftest import MakeSystem, System, a_worker, task_flow, with_waiting_tasks
 
 
 @pytest.fixture
@@ -236,11 +236,7 @@ async def test_poll_for_many_takes_all_if_nobody_else_waits(system: System) -> N
 async def test_poll_for_many_leaves_their_share_to_others(make_system: MakeSystem, clock: FakeClock) -> None:
     """While another poll is about to take its task, nobody takes more than a part of what waits."""
     storage = _GatedStorage(clock)
-    system = make_system(storage)
-    system.add(task_flow())
-    await system.start()
-    for _ in range(5):
-        await queue(system)
+    system = await with_waiting_tasks(make_system(storage), 5)
     slow = asyncio.create_task(system.dispatcher.next_task(a_worker("w1"), 0))
     await system.settle()
 
@@ -256,11 +252,7 @@ async def test_poll_for_many_keeps_what_it_has_when_the_storage_fails(
 ) -> None:
     """The second look may fail; tasks that are claimed go out."""
     storage = _FailingStorage(clock)
-    system = make_system(storage)
-    system.add(task_flow())
-    await system.start()
-    for _ in range(3):
-        await queue(system)
+    system = await with_waiting_tasks(make_system(storage), 3)
 
     assert len(await system.dispatcher.next_tasks(a_worker("w1"), 0, 8)) == 1
 

@@ -17,7 +17,7 @@ from avtomatika.storage.base import Batch, Outcome
 from avtomatika.storage.memory import MemoryStorage
 from avtomatika.testing import FakeClock
 
-from .conftest import MakeSystem, System, task_flow
+from .conftest import MakeSystem, System, task_flow, with_waiting_tasks
 
 
 @pytest.fixture
@@ -280,11 +280,7 @@ async def test_tasks_handed_out_while_the_watcher_looks_cost_no_look_each(
 ) -> None:
     """An engine that hands out tasks without a pause does not look at timers without a pause."""
     storage = _TellingStorage(clock)
-    system = make_system(storage)
-    system.add(task_flow())
-    await system.start()
-    for _ in range(3):
-        await queue(system)
+    system = await with_waiting_tasks(make_system(storage), 3)
     taken = 0
 
     async def hand_out() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientResponse, ClientSession, web
 
 from avtomatika import ActionFactory, Config, OrchestratorEngine, StateMachineBlueprint
 from avtomatika.core.job import Client
@@ -159,6 +160,23 @@ def check(answer: Answer) -> None:
         assert len(answer.body["error"]) > 10
         assert answer.body["code"].replace("_", "").isalnum()
         assert "Traceback" not in told
+
+
+@contextlib.contextmanager
+def hung_up(monkeypatch: pytest.MonkeyPatch, mark: bytes) -> Iterator[None]:
+    """Lets whoever is to get an answer with ``mark`` in it hang up before it is written."""
+    write = web.Response.write_eof
+
+    async def hang_up(response: web.Response, data: bytes = b"") -> None:
+        if mark not in (response.body or b""):
+            await write(response, data)
+            return
+        response._req.transport.abort()
+        raise ConnectionResetError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(web.Response, "write_eof", hang_up)
+        yield
 
 
 async def until(reached: Callable[[], bool]) -> None:

@@ -297,55 +297,61 @@ async def test_file_of_a_client_leaves_a_row_of_history(api: Api) -> None:
     }
 
 
-async def test_file_that_comes_while_a_handler_runs_is_told_when_it_has_returned(api: Api) -> None:
-    """The client need not wait for that, and the handler is not run again."""
-    runs, entered, leave = [], asyncio.Event(), asyncio.Event()
-    slow = StateMachineBlueprint("filing", api_endpoint="/filing")
+class Slow:
+    """A blueprint whose first handler returns when the test lets it, and sends a task.
 
-    @slow.handler_for("start", is_start=True)
-    async def start(actions: ActionFactory, task_files: Any) -> None:
-        runs.append(1)
-        entered.set()
-        await leave.wait()
+    Args:
+        uses_files: the handler asks for the files of its job.
+    """
+
+    def __init__(self, *, uses_files: bool = False) -> None:
+        self.runs = 0
+        self.may_return = asyncio.Event()
+        self._entered = asyncio.Event()
+        self._blueprint = StateMachineBlueprint("slow", api_endpoint="/slow")
+        self._blueprint.handler_for("start", is_start=True)(self._with_files if uses_files else self._run)
+        self._blueprint.handler_for("end", is_end=True)(self._end)
+
+    async def begin(self, api: Api) -> str:
+        """Creates a job, and returns its id when the handler runs."""
+        api.engine.register_blueprint(self._blueprint)
+        job_id = await api.submit("/api/v1/slow")
+        await self._entered.wait()
+        return job_id
+
+    async def _run(self, actions: ActionFactory) -> None:
+        self.runs += 1
+        self._entered.set()
+        await self.may_return.wait()
         actions.dispatch_task("work", {}, {"success": "end"})
 
-    @slow.handler_for("end", is_end=True)
-    async def end() -> Any: ...
+    async def _with_files(self, actions: ActionFactory, task_files: Any) -> None:
+        await self._run(actions)
 
-    api.engine.register_blueprint(slow)
-    job_id = await api.submit("/api/v1/filing")
-    await entered.wait()
+    async def _end(self) -> None: ...
+
+
+async def test_file_that_comes_while_a_handler_runs_is_told_when_it_has_returned(api: Api) -> None:
+    """The client need not wait for that, and the handler is not run again."""
+    slow = Slow(uses_files=True)
+    job_id = await slow.begin(api)
     sent = await api.call("PUT", f"/api/v1/jobs/{job_id}/files/a", data=b"x")
     before = [row["event_type"] for row in (await api.get(f"/api/v1/jobs/{job_id}/history")).body]
-    leave.set()
+    slow.may_return.set()
     await until(lambda: not api.engine.app[JOBS_KEY]._notes)
 
-    assert (sent.status, "files_moved" in before, runs) == (201, False, [1])
+    assert (sent.status, "files_moved" in before, slow.runs) == (201, False, 1)
     assert [row["event_type"] for row in (await api.get(f"/api/v1/jobs/{job_id}/history")).body][-1] == "files_moved"
 
 
 async def test_upload_waits_for_the_handler_that_runs(api: Api) -> None:
     """Taking note of a file must not undo what a handler has done: it is not run again."""
-    runs, entered, leave = [], asyncio.Event(), asyncio.Event()
-    slow = StateMachineBlueprint("slow", api_endpoint="/slow")
-
-    @slow.handler_for("start", is_start=True)
-    async def start(actions: ActionFactory) -> None:
-        runs.append(1)
-        entered.set()
-        await leave.wait()
-        actions.dispatch_task("work", {}, {"success": "end"})
-
-    @slow.handler_for("end", is_end=True)
-    async def end() -> Any: ...
-
-    api.engine.register_blueprint(slow)
-    job_id = await api.submit("/api/v1/slow")
-    await entered.wait()
+    slow = Slow()
+    job_id = await slow.begin(api)
     sending = asyncio.create_task(api.call("PUT", f"/api/v1/jobs/{job_id}/files/a", data=b"x"))
     await until(lambda: bool(api.engine.app[JOBS_KEY]._waiting.get(job_id)))
-    leave.set()
+    slow.may_return.set()
 
     assert (await sending).status == 201
     assert (await api.until(job_id, "waiting_for_worker"))["status"] == "waiting_for_worker"
-    assert runs == [1]
+    assert slow.runs == 1

@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiohttp import ClientError, web
+from aiohttp import ClientError
 
 from avtomatika.errors import StorageError
 from avtomatika.protocol.tasks import parse_task
 from avtomatika.server.keys import DISPATCHER_KEY
 
-from .conftest import WORKER, Answer, Api
+from .conftest import WORKER, Answer, Api, hung_up
 
 WISH = "?batch=1&available_skills=work&hot_skills="
 
@@ -152,19 +152,8 @@ async def test_task_goes_back_when_the_worker_hangs_up_at_its_result(api: Api, m
     done = await order(api)
     await order(api)
     first = await api.take()
-    real = web.Response.write_eof
-
-    async def hang_up(response: web.Response, data: bytes = b"") -> None:
-        if b'"tasks"' not in (response.body or b""):
-            await real(response, data)
-            return
-        response._req.transport.abort()
-        raise ConnectionResetError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(web.Response, "write_eof", hang_up)
-        with pytest.raises(ClientError):
-            await tell(api, first)
+    with hung_up(monkeypatch, b'"tasks"'), pytest.raises(ClientError):
+        await tell(api, first)
 
     await api.until(done, "finished")
     assert (await api.take())["type"] == "work"

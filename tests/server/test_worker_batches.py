@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from aiohttp import ClientError, web
+from aiohttp import ClientError
 
 from avtomatika.errors import StorageError
 from avtomatika.protocol.tasks import parse_task
 from avtomatika.server.keys import WORKERS_KEY
 
-from .conftest import Answer, Api
+from .conftest import Answer, Api, hung_up
 from .worker_wire import golden, order, result_of, send, skills_of
 
 
@@ -105,18 +105,7 @@ async def test_many_tasks_go_back_when_the_worker_hangs_up(api: Api, monkeypatch
     for number in range(2):
         await order(api, n=number)
 
-    real = web.Response.write_eof
-
-    async def hang_up(response: web.Response, data: bytes = b"") -> None:
-        if b"tasks" not in (response.body or b""):
-            await real(response, data)
-            return
-        response._req.transport.abort()
-        raise ConnectionResetError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(web.Response, "write_eof", hang_up)
-        with pytest.raises(ClientError):
-            await poll_many(api, 5)
+    with hung_up(monkeypatch, b"tasks"), pytest.raises(ClientError):
+        await poll_many(api, 5)
 
     assert len((await poll_many(api, 5)).body["tasks"]) == 2

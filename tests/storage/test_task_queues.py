@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
+from avtomatika.core.job import Task
 from avtomatika.core.states import TaskStatus
 from avtomatika.storage.base import Queue, Storage, TakenTasks, TaskClaim
 from avtomatika.testing import FakeClock
@@ -91,9 +92,9 @@ async def test_claim_task_records_the_start(storage: Storage, clock: FakeClock) 
     assert (event.state, event.worker_id, event.attempt, event.task_id) == ("draw", "w1", 2, "t1")
 
 
-async def test_claim_task_takes_the_best_of_all_queues(storage: Storage) -> None:
-    """Higher priority first, then older, then first queued, across the queues that are asked for."""
-    tasks = [
+def tasks_of_three_queues() -> list[Task]:
+    """Returns tasks that are queued in this order; of ``a`` and ``b`` they are taken as t4, t3, t2, t1, t5."""
+    return [
         a_task("t1", queue="a"),
         a_task("t2", queue="b", created_at=START - 5),
         a_task("t3", queue="b", priority=2.0),
@@ -101,7 +102,11 @@ async def test_claim_task_takes_the_best_of_all_queues(storage: Storage) -> None
         a_task("t5", queue="a"),
         a_task("t6", queue="c", priority=9.0),
     ]
-    await create(storage, queue_tasks=tasks)
+
+
+async def test_claim_task_takes_the_best_of_all_queues(storage: Storage) -> None:
+    """Higher priority first, then older, then first queued, across the queues that are asked for."""
+    await create(storage, queue_tasks=tasks_of_three_queues())
 
     taken = [await storage.claim_task("w1", ["a", "b", "nowhere"], 10) for _ in range(6)]
 
@@ -135,15 +140,7 @@ async def test_claim_task_of_no_queue_is_none(storage: Storage) -> None:
 
 async def test_claim_tasks_takes_what_single_claims_would_take(storage: Storage) -> None:
     """In the same order, across queues; what still waits is counted."""
-    tasks = [
-        a_task("t1", queue="a"),
-        a_task("t2", queue="b", created_at=START - 5),
-        a_task("t3", queue="b", priority=2.0),
-        a_task("t4", queue="a", priority=2.0, created_at=START - 1),
-        a_task("t5", queue="a"),
-        a_task("t6", queue="c", priority=9.0),
-    ]
-    await create(storage, queue_tasks=tasks)
+    await create(storage, queue_tasks=tasks_of_three_queues())
 
     first = await storage.claim_tasks("w1", ["a", "b", "nowhere"], 10, 3)
     rest = await storage.claim_tasks("w2", ["a", "b"], 10, 3)

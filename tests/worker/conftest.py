@@ -42,6 +42,11 @@ class Heard:
     raw: bytes = b""
 
 
+def a_task(number: int, name: str = "echo") -> dict[str, Any]:
+    """A task as the engine sends it."""
+    return {"job_id": "j", "task_id": f"t-{number}", "type": name, "params": {"n": number}, "tracing_context": {}}
+
+
 class FakeEngine:
     """The endpoints of an engine.
 

@@ -13,7 +13,7 @@ from avtomatika.worker import Worker
 from avtomatika.worker.bundles import Bundles
 from avtomatika.worker.lifecycle import Reply
 
-from .conftest import FakeEngine
+from .conftest import FakeEngine, a_task
 
 
 @pytest.fixture
@@ -31,11 +31,6 @@ def echo_worker(worker: Worker) -> Worker:
         return n
 
     return worker
-
-
-def a_task(number: int, name: str = "echo") -> dict[str, Any]:
-    """A task as the engine sends it."""
-    return {"job_id": "j", "task_id": f"t-{number}", "type": name, "params": {"n": number}, "tracing_context": {}}
 
 
 async def results_of(engine: FakeEngine, number: int) -> dict[str, Any]:
@@ -70,37 +65,14 @@ async def test_poll_keeps_to_the_limit_of_a_skill(batching: FakeEngine, worker: 
     assert poll.query["batch"] == "2"
 
 
-async def test_tasks_of_one_answer_run_side_by_side(batching: FakeEngine, worker: Worker) -> None:
-    """All of them are started; results that are ready together go together."""
-    gate = asyncio.Event()
-
-    @worker.task
-    async def wait(n: int) -> int:
-        await gate.wait()
-        return n
-
-    async with worker:
-        batching.tasks.put_nowait({"tasks": [a_task(number, "wait") for number in range(4)]})
-        await batching.wait_for("heartbeat", lambda heard: len(heard.body["current_tasks"]) == 4)
-        gate.set()
-        results = await results_of(batching, 4)
-
-    assert {task_id: body["data"] for task_id, body in results.items()} == {f"t-{n}": n for n in range(4)}
-    assert [len(heard.body["results"]) for heard in batching.of("results")] == [4]
-    assert all(heard.body["worker_id"] == "w" for heard in batching.of("results"))
-
-
-async def test_task_that_cannot_be_understood_spoils_no_other(batching: FakeEngine, worker: Worker) -> None:
-    """Its neighbours are done."""
-    async with echo_worker(worker):
-        batching.tasks.put_nowait({"tasks": [{"task_id": "t-9"}, a_task(1)]})
-        results = await results_of(batching, 1)
-
-    assert results["t-1"]["data"] == 1
-
-
 async def together(engine: FakeEngine, worker: Worker, *answers: Any) -> dict[str, Any]:
-    """Has four results sent together, with these answers to the requests that bring many."""
+    """Has four tasks run side by side, and their results sent together.
+
+    Args:
+        engine: that gives the tasks in one answer.
+        worker: that does them.
+        answers: to the requests that bring many results.
+    """
     engine.script["results"] = list(answers)
     gate = asyncio.Event()
 
@@ -116,6 +88,24 @@ async def together(engine: FakeEngine, worker: Worker, *answers: Any) -> dict[st
         await results_of(engine, 4)
     # The worker has delivered everything before it ended.
     return await results_of(engine, 4)
+
+
+async def test_tasks_of_one_answer_run_side_by_side(batching: FakeEngine, worker: Worker) -> None:
+    """All of them are started; results that are ready together go together."""
+    results = await together(batching, worker)
+
+    assert {task_id: body["data"] for task_id, body in results.items()} == {f"t-{n}": n for n in range(4)}
+    assert [len(heard.body["results"]) for heard in batching.of("results")] == [4]
+    assert all(heard.body["worker_id"] == "w" for heard in batching.of("results"))
+
+
+async def test_task_that_cannot_be_understood_spoils_no_other(batching: FakeEngine, worker: Worker) -> None:
+    """Its neighbours are done."""
+    async with echo_worker(worker):
+        batching.tasks.put_nowait({"tasks": [{"task_id": "t-9"}, a_task(1)]})
+        results = await results_of(batching, 1)
+
+    assert results["t-1"]["data"] == 1
 
 
 async def test_result_that_is_asked_for_again_is_sent_again(batching: FakeEngine, worker: Worker) -> None:

@@ -10,7 +10,7 @@ import pytest
 from avtomatika.worker import Worker
 from avtomatika.worker.lifecycle import room
 
-from .conftest import FakeEngine
+from .conftest import FakeEngine, a_task
 
 ANNOUNCED = (200, {"status": "registered", "batch": 64, "tasks_with_results": True})
 
@@ -32,11 +32,6 @@ def single(worker: Worker) -> Worker:
         return n
 
     return worker
-
-
-def a_task(number: int, name: str = "echo") -> dict[str, Any]:
-    """A task as the engine sends it."""
-    return {"job_id": "j", "task_id": f"t-{number}", "type": name, "params": {"n": number}, "tracing_context": {}}
 
 
 def taken_with(*tasks: dict[str, Any]) -> tuple[int, dict[str, Any]]:
