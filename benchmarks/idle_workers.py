@@ -42,7 +42,7 @@ class Sdk(StrEnum):
     """Whose workers there are."""
 
     PUBLISHED = "published"
-    OURS = "ours"
+    OUR = "our"
 
     @property
     def heartbeat_seconds(self) -> float:

@@ -23,6 +23,7 @@ from avtomatika.observability.base import SILENT, Meter
 from avtomatika.protocol.messages import WorkerProfile
 from avtomatika.runtime.elsewhere import MOST_TOLD, Elsewhere, Waiting
 from avtomatika.runtime.outgoing import Outgoing
+from avtomatika.runtime.poll_ends import end_of_poll
 from avtomatika.runtime.recent import REMEMBERED_BYTES, Recent
 from avtomatika.runtime.reputations import Reputations
 from avtomatika.storage.base import Queue, Signal, Storage, TakenTasks, TaskClaim
@@ -95,6 +96,7 @@ class Dispatcher:
         self._lease = lease
         # In the order in which they were parked; keyed by skill so that a signal looks only at polls that want it.
         self._parked: dict[str, dict[_Poll, None]] = {}
+        self._number = 0
         self._turns: Counter[str] = Counter()
         # Those in which tasks wait, as the last look and the signals since then tell.
         self._queues: dict[str, Queue] = {}
@@ -113,7 +115,7 @@ class Dispatcher:
     @property
     def parked(self) -> int:
         """How many polls wait now."""
-        return len({poll for polls in self._parked.values() for poll in polls})
+        return self._number
 
     def close(self) -> None:
         """Answers all parked polls with nothing, and parks no more."""
@@ -180,7 +182,7 @@ class Dispatcher:
         wanted = frozenset(skills if skills is not None else worker.available or worker.skill_names)
         poll = _Poll(worker, wanted, is_gone, limit)
         now = self._clock.now()
-        ends_at = now + seconds
+        ends_at = end_of_poll(now, seconds, self.parked)
         self._park(poll)
         try:
             while not is_gone():
@@ -336,6 +338,7 @@ class Dispatcher:
     # --- parking ---
 
     def _park(self, poll: _Poll) -> None:
+        self._number += 1
         for skill in poll.skills:
             self._parked.setdefault(skill, {})[poll] = None
         if not self._exchanges and not self._closed:
@@ -343,6 +346,7 @@ class Dispatcher:
             self._soon(self._exchange())
 
     def _unpark(self, poll: _Poll) -> None:
+        self._number -= 1
         for skill in poll.skills:
             polls = self._parked.get(skill)
             if polls is not None:
