@@ -135,7 +135,7 @@ def test_event_types_of_a_job_are_those_of_the_manual(pages: dict[str, Any]) -> 
         "job_not",
         "state_history",
     }
-    files = [*(SOURCE / "core").glob("*.py"), SOURCE / "storage" / "memory.py"]
+    files = [*(SOURCE / "core").glob("*.py"), SOURCE / "storage" / "memory_tasks.py"]
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     recorded = set(re.findall(r'(?:record|RecordHistory)\(\s*"(\w+)"', text)) | set(
         re.findall(r'JobStatus\.\w+: "(\w+)"', text)

@@ -18,18 +18,7 @@ from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
 from avtomatika.core.job import Job, Task, job_fields
 from avtomatika.core.states import JobStatus, TaskStatus
-from avtomatika.storage.base import (
-    Batch,
-    Dedupe,
-    Hold,
-    Message,
-    Outcome,
-    Ready,
-    RecordWrite,
-    Storage,
-    TaskClaim,
-    Timer,
-)
+from avtomatika.storage.base import Batch, Dedupe, Hold, Message, Outcome, Ready, RecordWrite, Storage, TaskClaim, Timer
 from avtomatika.testing import FakeClock
 
 from .model import Model

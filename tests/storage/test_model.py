@@ -13,13 +13,7 @@ from hypothesis.stateful import initialize, invariant, rule, run_state_machine_a
 from msgspec.structs import replace
 
 from avtomatika.core.states import TaskStatus
-from avtomatika.storage.base import (
-    JobQuery,
-    Queue,
-    RecordWrite,
-    Storage,
-    TaskClaim,
-)
+from avtomatika.storage.base import JobQuery, Queue, RecordWrite, Storage, TaskClaim
 from avtomatika.testing import FakeClock
 
 from .committing_machine import (
