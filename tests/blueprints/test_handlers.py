@@ -43,6 +43,13 @@ def test_known_argument_comes_from_the_context(name: str, context: JobContext) -
     assert arguments == {name: context if name == "context" else getattr(context, name)}
 
 
+def test_context_takes_what_others_hang_on_it(context: JobContext) -> None:
+    """A decorator of handlers may leave something of its own for the handler that it wraps."""
+    context.tenant = "north"  # type: ignore[attr-defined]
+
+    assert context.tenant == "north"  # type: ignore[attr-defined]
+
+
 def test_other_argument_comes_from_history_then_from_initial_data(context: JobContext) -> None:
     """What the steps left wins over what the job was created with; a default stands if neither has the name."""
 

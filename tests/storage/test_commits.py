@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from avtomatika.core.document import Document
 from avtomatika.core.effects import RecordHistory
 from avtomatika.core.events import TimerKind
-from avtomatika.core.job import Client
+from avtomatika.core.job import Client, Failure
 from avtomatika.core.states import JobStatus
 from avtomatika.errors import DocumentError
+from avtomatika.protocol.files import FileFacts
 from avtomatika.storage.base import Batch, Committed, Progress, Ready, Stale, Storage, Timer, WakeUp
 
 from .builders import START, a_batch, a_job, a_task, claim_one, claimed_task, close, create, go_on
@@ -86,6 +87,26 @@ async def test_stored_records_cannot_be_changed_from_outside(storage: Storage) -
     (await storage.find_job("j1")).client.params["region"] = "changed"
 
     assert (await storage.find_job("j1")).client.params == {"region": "eu"}
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("state", ["größe", "size", "größe"]),
+        ("failure", [Failure("LOST", "gone"), None, Failure("LATE", "late")]),
+        ("file_facts", [{"u": FileFacts(uri="u")}, {}, {"v": FileFacts(uri="v")}]),
+    ],
+)
+async def test_field_has_its_last_value_whatever_kind_it_had_before(
+    storage: Storage, field: str, values: list[object]
+) -> None:
+    """A storage may keep values of different kinds in different ways; the one written last counts."""
+    job = await create(storage, a_job(**{field: values[0]}))
+
+    for value in values[1:]:
+        job = await go_on(storage, replace(job, **{field: value}))
+
+        assert getattr(await storage.find_job("j1"), field) == value
 
 
 async def test_finish_forgets_everything_the_job_owned(storage: Storage) -> None:
