@@ -121,12 +121,12 @@ async function showJob(id) {
   // The engine's own drawing; parsed as XML, in which a script of a label would be text.
   if (drawing) graph.append(document.importNode(new DOMParser().parseFromString(drawing, "image/svg+xml").documentElement, true));
   const isLive = !["finished", "failed", "quarantined", "cancelled", "error"].includes(job.status);
-  const buttons = element("p", {},
-    isLive ? action("Cancel", () => ask(`${path}/cancel`, { method: "POST" })) : null,
-    ["failed", "quarantined"].includes(job.status) ? action("Requeue", () => ask(`${path}/requeue`, { method: "POST" })) : null,
-    ...(job.approval?.decisions ?? []).map((word) => action(word, () => decide(id, word))));
+  const buttons = element("p", { class: "buttons" },
+    ...(job.approval?.decisions ?? []).map((word) => action(word, () => decide(id, word))),
+    ["failed", "quarantined", "error"].includes(job.status) ? action("Requeue", () => ask(`${path}/requeue`, { method: "POST" })) : null,
+    isLive ? action("Cancel", () => ask(`${path}/cancel`, { method: "POST" })) : null);
   const longest = Math.max(1, ...events.map((event) => event.duration_ms ?? 0));
-  const timeline = events.map((event) => [new Date(event.timestamp).toLocaleTimeString(), event.event_type, event.state ?? "", event.worker_id ?? "",
+  const timeline = events.map((event) => [element("span", { class: "whole" }, new Date(event.timestamp).toLocaleTimeString()), event.event_type, event.state ?? "", event.worker_id ?? "",
     event.duration_ms == null ? "" : element("div", {}, `${event.duration_ms} ms`, element("div", { class: "bar" }, element("i", { style: `width:${(100 * event.duration_ms) / longest}%` })))]);
   const json = (name, value) => element("details", { open: name === "Result" }, element("summary", {}, name), element("pre", {}, JSON.stringify(value, null, 2)));
   return [element("h2", {}, `${job.blueprint_name} `, status(job.status)), element("p", { class: "mono" }, id), buttons,
@@ -136,7 +136,7 @@ async function showJob(id) {
     element("progress", { max: 1, value: job.progress }), graph,
     element("div", { class: "columns" },
       element("section", {}, element("h2", {}, "Timeline"), table(["At", "Event", "State", "Worker", "Duration"], timeline, "No events yet.")),
-      element("section", {}, element("h2", {}, "Data"), json("Result", job.result), json("Data", job.state_history), json("Initial data", job.initial_data)))].filter(Boolean);
+      element("section", {}, element("h2", {}, "Data"), isLive ? null : json("Result", job.result), json("Data", job.state_history), json("Initial data", job.initial_data)))].filter(Boolean);
 }
 
 function complain(error) {
