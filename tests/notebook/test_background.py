@@ -86,6 +86,7 @@ def test_call_that_takes_too_long_cancels_the_work_and_says_what_to_do(backgroun
     assert ended.wait(10)
 
 
+@pytest.mark.usefixtures("hears_interrupts")
 def test_interrupt_ends_the_wait_and_cancels_the_work(
     background: BackgroundLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

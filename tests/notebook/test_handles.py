@@ -101,6 +101,7 @@ def test_handle_explains_what_its_job_waits_for(waiting: JobHandle) -> None:
         assert reasons[0].startswith("The job is cancelled since ")
 
 
+@pytest.mark.usefixtures("hears_interrupts")
 def test_interrupt_ends_the_waiting_not_the_job(
     workbench: Workbench,
     waiting: JobHandle,
