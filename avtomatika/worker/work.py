@@ -277,7 +277,7 @@ class Work:
         return failed(task, "PERMANENT_ERROR", message)
 
     def _has_some_room(self) -> bool:
-        """Whether there is any room; most workers have a skill without a limit, and then that is quick."""
+        """Whether there is any room; most workers have no skill with a limit, and then that is quick."""
         if not self._has_limits:
             return self.running + self._promised < self._concurrency
         return self.room > 0
