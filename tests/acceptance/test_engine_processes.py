@@ -61,13 +61,32 @@ async def known(request):
 
 
 async def parked(request):
-    return web.json_response(len(engine.app[DISPATCHER_KEY]._parked.get("work", ())))
+    # Not those that wait for a moment with their result.
+    polls = engine.app[DISPATCHER_KEY]._parked.get("work", ())
+    return web.json_response(sum(poll.limit > 1 for poll in polls))
+
+
+exchange, count = elsewhere.Elsewhere.exchange, 0
+
+
+async def count_exchange(self, waiting):
+    global count
+    await exchange(self, waiting)
+    count += 1
+
+
+elsewhere.Elsewhere.exchange = count_exchange
+
+
+async def exchanges(request):
+    return web.json_response(count)
 
 
 engine = OrchestratorEngine()
 engine.register_blueprint(bp)
 engine.app.router.add_get("/known", known)
 engine.app.router.add_get("/parked", parked)
+engine.app.router.add_get("/exchanges", exchanges)
 """
 
 
@@ -113,6 +132,24 @@ class Pair:
                 if await response.json():
                     return
             await asyncio.sleep(0.01)
+
+    async def exchanges(self, at: int, number: int) -> None:
+        """Returns when an engine has told and read who waits so many times more."""
+        ends_at = float("inf")
+        while True:
+            async with self._http.get(f"{self._urls[at]}/exchanges") as response:
+                count = await response.json()
+            ends_at = min(ends_at, count + number)
+            if count >= ends_at:
+                return
+            await asyncio.sleep(0.01)
+
+    async def agree(self) -> None:
+        """Returns when each engine knows of the other what is true since the last job has ended."""
+        await asyncio.gather(self.parks(0), self.parks(1))
+        # One may be on its way; a worker that has just been served is told of by the second one from now on.
+        await asyncio.gather(self.exchanges(0, 3), self.exchanges(1, 3))
+        await asyncio.gather(self.exchanges(0, 2), self.exchanges(1, 2))
 
     async def rates(self, at: int, worker_id: str, reputation: float) -> None:
         """Returns when an engine has heard of a worker's reputation."""
@@ -171,7 +208,8 @@ async def test_strategies_choose_among_the_workers_of_both_engines(pair: Pair) -
     async def chosen(strategy: str) -> list[str]:
         who = []
         for at in (0, 1, 0, 1):
-            await asyncio.gather(pair.parks(0), pair.parks(1), pair.knows(0, "cheap"), pair.knows(1, "dear"))
+            await pair.agree()
+            await asyncio.gather(pair.knows(0, "cheap"), pair.knows(1, "dear"))
             who.append((await pair.run(at, strategy=strategy))["result"]["by"])
         return who
 
