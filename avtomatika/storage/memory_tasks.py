@@ -13,7 +13,7 @@ from avtomatika.storage.base import Queue, Signal, TakenTasks, TaskClaim
 from avtomatika.storage.codec import decode_task, encode_task
 from avtomatika.storage.contract.tasks import TaskStorage
 from avtomatika.storage.memory_tables import JobRow, MemoryTables
-from avtomatika.storage.records import task_signal
+from avtomatika.storage.records import renewed, task_signal
 from avtomatika.storage.rows import encode_rows
 
 
@@ -94,19 +94,11 @@ class MemoryTasks(MemoryTables, TaskStorage):
         """Moves the end of one claim and returns it, or None if the claim does not hold."""
         if not self._tasks.is_held(claim):
             return None
-        task = self._load_task(claim.task_id)
-        claimed_at = now if task.claimed_at is None else task.claimed_at
-        limit = claimed_at + task.timeout_seconds
-        if task.status is not TaskStatus.CLAIMED:
-            # Queued again: the worker may go on with the attempt that it was given, within the time it was given.
-            was_given = task.status is TaskStatus.QUEUED and task.deliveries > 0
-            if not was_given or limit <= now:
-                return None
-        until = min(now + lease, limit)
-        self._hold(
-            replace(task, status=TaskStatus.CLAIMED, claimed_at=claimed_at, lease_until=until, confirmed=True), until
-        )
-        return until
+        task = renewed(self._load_task(claim.task_id), now, lease)
+        if task is None or task.lease_until is None:
+            return None
+        self._hold(task, task.lease_until)
+        return task.lease_until
 
     async def list_claims(self, worker_id: str) -> list[TaskClaim]:
         """Returns the claims of the worker."""
